@@ -1,0 +1,66 @@
+# `make help` says what there is. Every working target first brings .venv in step with the lock (.ci/setup).
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+MAKEFLAGS += --no-print-directory
+
+BIN := .venv/bin
+STAMP := .venv/.stamp
+ARGS ?=
+
+.PHONY: help setup demo teacher test test-slow lint format lock clean
+
+help: ## say what each target does
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@echo '  ARGS=...   more arguments for what is run: make test ARGS=tests/flow, make lock ARGS=--upgrade'
+
+$(STAMP): pyproject.toml requirements.lock .python-version
+	@.ci/setup
+
+setup: $(STAMP) ## make .venv as requirements.lock says (all other targets do it on their own)
+	@echo 'setup: .venv is ready'
+
+demo: $(STAMP) ## distill the small embedded teacher with fix full32 into outputs/demo
+	@echo 'demo: distilling the embedded teacher'
+	@$(BIN)/python -m reflow.train +fix=full32 $(ARGS)
+
+teacher: $(STAMP) ## record the demonstrations and train the embedded teacher anew
+	@echo 'teacher: recording demonstrations'
+	@$(BIN)/python -m reflow.demo.record $(ARGS)
+	@echo 'teacher: training'
+	@$(BIN)/python -m reflow.demo.train_teacher $(ARGS)
+
+test: $(STAMP) ## run the tests, but for those marked slow
+	@echo 'test: pytest, without the slow ones'
+	@HF_HUB_OFFLINE=1 $(BIN)/python -m pytest -q -m 'not slow' $(ARGS)
+
+test-slow: $(STAMP) ## run the tests marked slow
+	@echo 'test-slow: pytest, the slow ones'
+	@HF_HUB_OFFLINE=1 $(BIN)/python -m pytest -q -m slow $(ARGS)
+
+lint: $(STAMP) ## check style, format, types and the layers
+	@echo 'lint: ruff check'
+	@$(BIN)/ruff check --quiet
+	@echo 'lint: ruff format'
+	@$(BIN)/ruff format --check --quiet || { echo 'these files are not formatted (make format):'; $(BIN)/ruff format --check; }
+	@echo 'lint: mypy'
+	@$(BIN)/mypy --no-error-summary
+	@echo 'lint: import-linter'
+	@$(BIN)/lint-imports > .venv/.lint-imports 2>&1 || { cat .venv/.lint-imports; exit 1; }
+
+format: $(STAMP) ## format the code and mend what ruff can mend
+	@echo 'format: ruff'
+	@$(BIN)/ruff check --fix-only --quiet
+	@$(BIN)/ruff format --quiet
+
+# Resolved on the main index alone: what one person's extra index holds is not in everybody's reach.
+lock: $(STAMP) ## bring requirements.lock in step with pyproject.toml (ARGS=--upgrade for the newest)
+	@echo 'lock: resolving'
+	@UV_INDEX='' .ci/uv pip compile pyproject.toml --group dev --no-header --no-annotate --quiet \
+		--python-version "$$(cat .python-version)" -o requirements.lock $(ARGS)
+
+clean: ## remove caches and build products (outputs/ and .venv stay)
+	@echo 'clean: caches and build products'
+	@rm -rf build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .coverage
+	@find reflow tests -name __pycache__ -type d -prune -exec rm -rf {} +

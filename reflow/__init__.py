@@ -1,0 +1,1 @@
+"""Distill flow-matching robot policies into one-step students that stock LeRobot runs."""

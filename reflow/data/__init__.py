@@ -1,0 +1,19 @@
+"""LeRobot data sets as Lightning batches, in an order that is a pure function of (seed, step)."""
+
+from reflow.data.checks import check_fit, split_episodes
+from reflow.data.frames import SAMPLE, VISIT, Frames
+from reflow.data.module import LeRobotDataModule, load_metadata
+from reflow.data.order import Order, StepSampler, Visit
+
+__all__ = [
+    "SAMPLE",
+    "VISIT",
+    "Frames",
+    "LeRobotDataModule",
+    "Order",
+    "StepSampler",
+    "Visit",
+    "check_fit",
+    "load_metadata",
+    "split_episodes",
+]

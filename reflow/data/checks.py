@@ -1,0 +1,125 @@
+"""Do this data set and this policy belong together? Asked before anything is trained.
+
+Every refusal lists both sides and the override that mends it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from lerobot.configs import PreTrainedConfig
+from lerobot.datasets.dataset_metadata import LeRobotDatasetMetadata
+from lerobot.utils.constants import ACTION, OBS_STATE
+
+
+def check_fit(meta: LeRobotDatasetMetadata, policy: PreTrainedConfig, rename: Mapping[str, str]) -> None:
+    """Compares a data set's features with what a policy was trained on.
+
+    Args:
+        meta: the data set's metadata.
+        policy: LeRobot's configuration of the teacher.
+        rename: from the data set's camera keys to the policy's (``data.rename``).
+
+    Raises:
+        ValueError: action or state width differ, or cameras of the policy are missing.
+    """
+    for key, feature, what in (
+        (ACTION, policy.action_feature, "action"),
+        (OBS_STATE, policy.robot_state_feature, "state"),
+    ):
+        if feature is None:
+            continue
+        have = meta.features.get(key)
+        if have is None or have["shape"][0] != feature.shape[0]:
+            raise ValueError(
+                f"{what} dimension does not fit: data set {meta.repo_id} has {key} of "
+                f"{'no such key' if have is None else have['shape'][0]}"
+                f"{_names(have)}, the teacher expects {feature.shape[0]}; choose the data set this teacher was "
+                "trained on (data.repo_id=..., data.root=...) or another teacher (teacher.path=...)"
+            )
+    unknown = sorted(set(rename) - set(meta.features))
+    if unknown:
+        raise ValueError(
+            f"data.rename names {unknown}, which data set {meta.repo_id} does not have; "
+            f"its cameras: {sorted(meta.camera_keys)}"
+        )
+    have_cameras = [rename.get(key, key) for key in meta.camera_keys]
+    wanted = [key for key in policy.image_features if ".empty_camera_" not in key]
+    missing = [key for key in wanted if key not in have_cameras]
+    if missing:
+        spare = [key for key in meta.camera_keys if rename.get(key, key) not in wanted]
+        pairs = ",".join(f"{old}:{new}" for old, new in zip(spare or ["<camera>"], missing, strict=False))
+        raise ValueError(
+            f"cameras do not fit: the teacher looks at {wanted}, data set {meta.repo_id} has "
+            f"{sorted(meta.camera_keys)}; missing {missing}. If only the names differ: 'data.rename={{{pairs}}}'"
+        )
+
+
+def check_lengths(
+    meta: LeRobotDatasetMetadata, episodes: Sequence[int], chunk_size: int, allow_short: bool
+) -> None:
+    """Every chunk of a policy should fit inside some episode.
+
+    Raises:
+        ValueError: the longest chosen episode is shorter than the chunk.
+    """
+    longest = max(int(meta.episodes[episode]["length"]) for episode in episodes)
+    if longest < chunk_size and not allow_short:
+        raise ValueError(
+            f"chunk length does not fit: the teacher plans chunk_size={chunk_size} steps at once, the longest "
+            f"episode of data set {meta.repo_id} has {longest} frames (fps {meta.fps}); is it recorded at another "
+            "frame rate? If it is meant so: data.allow_short_episodes=true"
+        )
+
+
+def split_episodes(
+    total: int, episodes: Sequence[int] | None, val_episodes: Sequence[int] | None
+) -> tuple[list[int], list[int]]:
+    """Training and held-out episodes.
+
+    Args:
+        total: episodes in the data set.
+        episodes: chosen for training; None for all that are not held out.
+        val_episodes: held out; None for the last tenth of the chosen ones, at least one.
+
+    Returns:
+        Training and held-out episode numbers, disjoint.
+
+    Raises:
+        ValueError: numbers out of range or given twice, an empty choice, or nothing left to hold out.
+    """
+    for field, chosen in (("data.episodes", episodes), ("data.val_episodes", val_episodes)):
+        if chosen is None:
+            continue
+        if not chosen:
+            raise ValueError(f"{field}=[] chooses no episode; give numbers from 0 to {total - 1}, or null")
+        bad = [number for number in chosen if not 0 <= number < total]
+        if bad:
+            raise ValueError(
+                f"{field} names {bad}, but the data set has episodes 0 to {total - 1}; leave those out"
+            )
+        if len(set(chosen)) < len(chosen):
+            raise ValueError(f"{field} names an episode twice: {sorted(chosen)}")
+    pool = list(range(total)) if episodes is None else list(episodes)
+    if val_episodes is None:
+        count = max(1, len(pool) // 10)
+        train, held_out = pool[:-count], pool[-count:]
+    else:
+        held_out = list(val_episodes)
+        overlap = sorted(set(held_out) & set(episodes or []))
+        if overlap:
+            raise ValueError(
+                f"episodes {overlap} stand in data.episodes and in data.val_episodes; held-out means held out"
+            )
+        train = [number for number in pool if number not in set(held_out)]
+    if not train:
+        raise ValueError(
+            f"no episode is left to train on: {len(pool)} chosen, {len(held_out)} held out; "
+            "choose at least two (data.episodes=[0,1,...])"
+        )
+    return train, held_out
+
+
+def _names(feature: Mapping[str, object] | None) -> str:
+    names = feature.get("names") if feature else None
+    return f" {names}" if names else ""

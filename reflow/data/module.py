@@ -1,0 +1,148 @@
+"""A LightningDataModule over any LeRobotDataset, through the policy's own saved preprocessor.
+
+Training batches come in the order of :mod:`reflow.data.order`, endlessly, from the trainer's global step on;
+held-out frames come in the data set's order. Left out: noise and time, which the training step draws by the
+identity (``sample``, ``visit``) that every batch carries.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import torch
+from lerobot.configs import PreTrainedConfig
+from lerobot.datasets.dataset_metadata import LeRobotDatasetMetadata
+from lerobot.datasets.lerobot_dataset import LeRobotDataset
+from torch.utils.data import DataLoader, Subset, default_collate
+
+from reflow.data.checks import check_fit, check_lengths, split_episodes
+from reflow.data.frames import SAMPLE, VISIT, Frames
+from reflow.data.order import Order, StepSampler
+
+Preprocessor = Callable[[dict[str, Any]], dict[str, Any]]
+
+
+class LeRobotDataModule(L.LightningDataModule):
+    """Batches of preprocessed observations.
+
+    Args:
+        policy: LeRobot's configuration of the policy that will look at them.
+        preprocess: its saved preprocessor (``reflow.policies.load_processors``).
+        repo_id: name of the data set (a hub id, or any name beside a local ``root``).
+        root: local folder of the data set; None takes it from LeRobot's cache or the hub.
+        episodes: training episodes; None for all but the held-out ones.
+        val_episodes: held-out episodes; None for the last tenth.
+        batch_size: observations per step and process.
+        seed: of the run; with the step it determines the order.
+        num_workers: loader processes; 0 decodes in the training process.
+        prefetch_factor: batches each worker prepares ahead.
+        pin_memory: page-locked batches, for CUDA.
+        preload: decode every frame once and keep it in memory; for small data sets.
+        rename: from the data set's camera keys to the policy's.
+        val_frames: at most so many held-out frames, evenly spread.
+        with_actions: also give ``action`` and ``action_is_pad``, to train a teacher.
+        allow_short_episodes: accept episodes shorter than the policy's chunk.
+    """
+
+    def __init__(
+        self,
+        policy: PreTrainedConfig,
+        preprocess: Preprocessor,
+        *,
+        repo_id: str,
+        root: str | Path | None = None,
+        episodes: Sequence[int] | None = None,
+        val_episodes: Sequence[int] | None = None,
+        batch_size: int = 32,
+        seed: int = 0,
+        num_workers: int = 2,
+        prefetch_factor: int = 2,
+        pin_memory: bool = False,
+        preload: bool = False,
+        rename: Mapping[str, str] | None = None,
+        val_frames: int = 256,
+        with_actions: bool = False,
+        allow_short_episodes: bool = False,
+    ) -> None:
+        super().__init__()
+        self.preprocess = preprocess
+        self.batch_size, self.seed, self.val_frames = batch_size, seed, val_frames
+        self.num_workers, self.prefetch_factor, self.pin_memory = num_workers, prefetch_factor, pin_memory
+        self.meta = load_metadata(repo_id, root)
+        check_fit(self.meta, policy, rename or {})
+        self.train_episodes, self.held_out_episodes = split_episodes(
+            self.meta.total_episodes, episodes, val_episodes
+        )
+        check_lengths(self.meta, self.train_episodes, policy.chunk_size, allow_short_episodes)
+        chunk = policy.chunk_size if with_actions else None
+        self.train_frames, self.held_out = (
+            Frames(LeRobotDataset(repo_id, root=root, episodes=chosen), chunk, preload)
+            for chosen in (self.train_episodes, self.held_out_episodes)
+        )
+
+    def train_dataloader(self) -> DataLoader[Any]:
+        trainer = self.trainer
+        sampler = StepSampler(
+            Order(len(self.train_frames), self.seed),
+            self.batch_size,
+            first_step=trainer.global_step if trainer else 0,
+            rank=trainer.global_rank if trainer else 0,
+            world_size=trainer.world_size if trainer else 1,
+        )
+        return self._loader(self.train_frames, batch_sampler=sampler)
+
+    def val_dataloader(self) -> DataLoader[Any]:
+        stride = max(1, math.ceil(len(self.held_out) / self.val_frames))
+        rows = Subset(self.held_out, range(0, len(self.held_out), stride))
+        return self._loader(rows, batch_size=self.batch_size)
+
+    def _loader(self, frames: Any, **kwargs: Any) -> DataLoader[Any]:
+        return DataLoader(
+            frames,
+            num_workers=self.num_workers,
+            prefetch_factor=self.prefetch_factor if self.num_workers else None,
+            persistent_workers=self.num_workers > 0,
+            pin_memory=self.pin_memory,
+            collate_fn=self._collate,
+            worker_init_fn=_quiet_worker,
+            **kwargs,
+        )
+
+    def _collate(self, items: list[dict[str, Any]]) -> dict[str, Any]:
+        batch = default_collate(items)
+        identity = {key: batch.pop(key) for key in (SAMPLE, VISIT)}
+        return {**self.preprocess(batch), **identity}
+
+
+def load_metadata(repo_id: str, root: str | Path | None) -> LeRobotDatasetMetadata:
+    """Metadata of a data set, or an error that says which field to mend.
+
+    Raises:
+        FileNotFoundError: there is no such data set here or on the hub.
+        ValueError: it is empty.
+    """
+    if root is not None and not (Path(root) / "meta" / "info.json").is_file():
+        raise FileNotFoundError(
+            f"data.root={root} is no LeRobotDataset v3: meta/info.json is missing; give the folder that holds "
+            "meta/ and data/"
+        )
+    try:
+        meta = LeRobotDatasetMetadata(repo_id, root=root)
+    except OSError as error:
+        raise FileNotFoundError(
+            f"data.repo_id={repo_id} is neither in LeRobot's cache nor given by the hub ({type(error).__name__}); "
+            "for a local data set name its folder with data.root=..."
+        ) from error
+    if meta.total_episodes == 0:
+        raise ValueError(f"data set {repo_id} (data.root={root}) has no episode")
+    return meta
+
+
+def _quiet_worker(_: int) -> None:
+    os.environ["TOKENIZERS_PARALLELISM"] = "false"
+    torch.set_num_threads(1)

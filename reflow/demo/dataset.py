@@ -1,0 +1,103 @@
+"""Writes demonstrations as a LeRobotDataset (v3, frames as PNG in parquet, no video).
+
+The folder appears under its final name only once it is complete: everything is written into a hidden
+sibling first. PNG rather than video, because decoding video dominates the training time of a small model.
+"""
+
+import json
+import os
+import shutil
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import datasets
+from lerobot.datasets.lerobot_dataset import LeRobotDataset
+
+from reflow.demo.frames import RECORD_HEIGHT, RECORD_WIDTH
+from reflow.demo.kinematics import ARM_JOINTS
+from reflow.demo.rollout import Demonstration
+from reflow.demo.scene import FPS, STATE_DIM
+
+TASK = "pick up the cube"
+IMAGE_KEY, STATE_KEY, ACTION_KEY = "observation.images.top", "observation.state", "action"
+JOINT_NAMES = [f"{arm}_{joint}" for arm in ("left", "right") for joint in (*ARM_JOINTS, "gripper")]
+DEMONSTRATIONS_FILE = "meta/demonstrations.json"
+FEATURES = {
+    IMAGE_KEY: {
+        "dtype": "image",
+        "shape": (RECORD_HEIGHT, RECORD_WIDTH, 3),
+        "names": ["height", "width", "channels"],
+    },
+    STATE_KEY: {"dtype": "float32", "shape": (STATE_DIM,), "names": JOINT_NAMES},
+    ACTION_KEY: {"dtype": "float32", "shape": (STATE_DIM,), "names": JOINT_NAMES},
+}
+
+
+def check_new_root(root: Path) -> None:
+    """Refuses a folder that exists.
+
+    Raises:
+        ValueError: `root` exists, whatever it holds.
+    """
+    if root.exists():
+        raise ValueError(f"root={root} exists already; name a new folder, or remove that one first.")
+
+
+@contextmanager
+def _appears_complete(root: Path) -> Iterator[Path]:
+    """Hands out a hidden sibling of `root`, renames it at the end, and removes it if anything goes wrong."""
+    check_new_root(root)
+    root.parent.mkdir(parents=True, exist_ok=True)
+    partial = root.parent / f".{root.name}.partial-{os.getpid()}"
+    try:
+        yield partial
+        check_new_root(root)
+        partial.rename(root)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def _add(dataset: LeRobotDataset, demonstration: Demonstration) -> dict:
+    """Appends one episode; returns its summary."""
+    if demonstration.frames is None:
+        raise ValueError(f"demonstration of seed {demonstration.seed} has no frames; render it.")
+    rows = zip(demonstration.frames, demonstration.states, demonstration.actions, strict=True)
+    for frame, state, action in rows:
+        dataset.add_frame({IMAGE_KEY: frame, STATE_KEY: state, ACTION_KEY: action, "task": TASK})
+    dataset.save_episode()
+    return demonstration.summary()
+
+
+def write_dataset(root: Path, demonstrations: Iterable[Demonstration]) -> Path:
+    """Writes every demonstration it is given, one episode each.
+
+    Args:
+        root: Folder to create.
+        demonstrations: Episodes with frames; consumed one by one.
+
+    Returns:
+        `root`. Beside LeRobot's own files it holds `meta/demonstrations.json`, one entry an episode.
+
+    Raises:
+        ValueError: `root` exists, there was nothing to write, or an episode has no frames.
+    """
+    datasets.disable_progress_bars()
+    with _appears_complete(root) as folder:
+        dataset = LeRobotDataset.create(
+            repo_id=f"local/{root.name}",
+            root=folder,
+            fps=FPS,
+            robot_type="aloha",
+            features=FEATURES,
+            use_videos=False,
+        )
+        try:
+            summaries = [_add(dataset, demonstration) for demonstration in demonstrations]
+        finally:
+            dataset.finalize()  # an open dataset writes its folder anew when it is collected
+        if not summaries:
+            raise ValueError("there is no demonstration to write; ask for one episode or more.")
+        shutil.rmtree(folder / "images", ignore_errors=True)  # LeRobot's scratch; the PNGs are in parquet
+        (folder / DEMONSTRATIONS_FILE).write_text(json.dumps(summaries, indent=1) + "\n")
+    return root

@@ -1,0 +1,97 @@
+"""Ordinary flow matching, as LeRobot 0.6.1 trains SmolVLA: how the demo's teacher came to be.
+
+Noise has native width, the loss averages the real dimensions, padded time steps are masked, time follows
+Beta(1.5, 1). One thing is ours: several noises per observation share its encoded prefix.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import lightning as L
+import torch
+import torch.nn.functional as F  # noqa: N812
+from jaxtyping import Bool, Float
+from lerobot.utils.constants import ACTION
+from torch import Tensor
+
+from reflow.data import SAMPLE, VISIT
+from reflow.flow import BetaTime, Draws, PaddingRule, straight_path
+from reflow.policies import FlowPolicy
+
+
+def masked_mean(
+    error: Float[Tensor, "b k h a"], is_pad: Bool[Tensor, "b h"]
+) -> Float[Tensor, ""]:
+    """Mean over the time steps inside the episode, as LeRobot's ``SmolVLAPolicy.forward`` takes it."""
+    inside = (~is_pad)[:, None, :, None]
+    return (error * inside).sum() / (inside.sum() * error.shape[1] * error.shape[-1]).clamp_min(1)
+
+
+class FlowMatching(L.LightningModule):
+    """Trains a policy from scratch on demonstrated action chunks.
+
+    Args:
+        policy: an adapter whose whole policy is trainable.
+        draws: noises per observation and step.
+        seed: of noise and time.
+        lr: peak learning rate; cosine decay to 2 % of it at ``max_steps``.
+        warmup_steps: linear warm-up.
+        max_steps: length of the schedule.
+        weight_decay: AdamW's.
+    """
+
+    def __init__(
+        self,
+        policy: FlowPolicy,
+        *,
+        draws: int,
+        seed: int,
+        lr: float,
+        warmup_steps: int,
+        max_steps: int,
+        weight_decay: float,
+    ) -> None:
+        super().__init__()
+        self.policy = policy
+        self.rule = PaddingRule(policy.space, noise_dims="full", target_dims="full", loss_dims="real")
+        self.draws, self.random, self.time = draws, Draws(seed), BetaTime()
+        self.lr, self.warmup_steps, self.max_steps, self.weight_decay = lr, warmup_steps, max_steps, weight_decay
+
+    def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
+        loss = self.loss(batch)
+        self.log("train/loss", loss, prog_bar=True)
+        return loss
+
+    def validation_step(self, batch: dict[str, Any], batch_idx: int) -> None:
+        self.log("val/loss", self.loss(batch), prog_bar=True, batch_size=len(batch[SAMPLE]))
+
+    def loss(self, batch: dict[str, Any]) -> Float[Tensor, ""]:
+        """Flow-matching loss of a batch with actions."""
+        sample = batch[SAMPLE].cpu()
+        draw = batch[VISIT].cpu()[:, None] * self.draws + torch.arange(self.draws)
+        space = self.rule.space
+        noise = self.random.noise(sample, draw, (space.chunk_size, space.max_action_dim)).to(self.device)
+        t = self.time(self.random.uniform(sample, draw)).to(self.device)
+        action = F.pad(batch[ACTION], (0, space.padding_dim))[:, None].expand_as(noise)
+        point = straight_path(noise, action, t)
+        v_t = self.policy.velocity(self.policy.encode(batch), point.x_t, t)
+        return masked_mean(self.rule.loss((v_t - point.u_t).square()), batch["action_is_pad"])
+
+    def configure_optimizers(self) -> Any:
+        optimizer = torch.optim.AdamW(
+            (parameter for parameter in self.parameters() if parameter.requires_grad),
+            lr=self.lr,
+            betas=(0.9, 0.95),
+            weight_decay=self.weight_decay,
+        )
+
+        def factor(step: int) -> float:
+            if step < self.warmup_steps:
+                return (step + 1) / self.warmup_steps
+            progress = min(1.0, (step - self.warmup_steps) / max(1, self.max_steps - self.warmup_steps))
+            return 0.02 + 0.98 * 0.5 * (1.0 + math.cos(math.pi * progress))
+
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}

@@ -1,0 +1,166 @@
+"""Records successful demonstrations of the pick task.
+
+    python -m reflow.demo.record root=outputs/pick_demos episodes=300 seed=0 processes=2
+
+Worker processes simulate and render; this process writes. The result depends on the configuration only, not
+on the number of processes: episodes stand in the order of their seeds (seed, seed + 1, ...), failures left
+out.
+"""
+
+import math
+import time
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import hydra
+from omegaconf import DictConfig, OmegaConf
+
+from reflow.config_path import CONFIG_DIR
+from reflow.demo.dataset import check_new_root, write_dataset
+from reflow.demo.demonstrator import Perturbation
+from reflow.demo.rollout import Demonstration
+from reflow.demo.scene import CubeRange
+from reflow.demo.workers import play
+
+LEAST_SUCCESS = 0.9  # share of attempts; below it something is broken and the data would be a biased sample
+
+
+@dataclass(frozen=True)
+class RecordConfig:
+    """What to record; `conf/record.yaml` holds the defaults of the command line.
+
+    Attributes:
+        root: Folder to create.
+        episodes: Number of successful demonstrations, 1 or more.
+        seed: Seed of the first attempt; attempt i has `seed + i`. Evaluate on seeds outside the range used.
+        processes: Number of simulating processes, 1 or more.
+        cube: Where the cube may start.
+        perturbation: How executed commands are pushed off the plan.
+    """
+
+    root: Path
+    episodes: int = 300
+    seed: int = 0
+    processes: int = 2
+    cube: CubeRange = field(default_factory=CubeRange)
+    perturbation: Perturbation = field(default_factory=Perturbation)
+
+    def __post_init__(self) -> None:
+        for name in ("episodes", "processes"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name}={getattr(self, name)} must be 1 or more.")
+        if not 0 <= self.seed <= 2**32 - 1 - self.most_attempts:
+            raise ValueError(f"seed={self.seed} must lie in [0, 2**32 - 1 - {self.most_attempts}].")
+
+    @property
+    def most_attempts(self) -> int:
+        """Attempts after which the success rate must have fallen below `LEAST_SUCCESS`."""
+        return math.ceil(self.episodes / LEAST_SUCCESS)
+
+
+@dataclass
+class Tally:
+    """Counts attempts and successes by arm."""
+
+    tried: Counter = field(default_factory=Counter)
+    succeeded: Counter = field(default_factory=Counter)
+
+    def add(self, demonstration: Demonstration) -> None:
+        """Counts one attempt."""
+        self.tried[demonstration.arm] += 1
+        self.succeeded[demonstration.arm] += demonstration.success
+
+    def __str__(self) -> str:
+        return ", ".join(f"{arm} {self.succeeded[arm]}/{self.tried[arm]}" for arm in sorted(self.tried))
+
+
+def successes(config: RecordConfig, tally: Tally) -> Iterator[Demonstration]:
+    """Plays attempts until `config.episodes` have succeeded, counting and reporting progress.
+
+    Args:
+        config: What to record.
+        tally: Is told of every attempt.
+
+    Yields:
+        The successful ones in the order of their seeds.
+
+    Raises:
+        RuntimeError: Fewer than 90 % of the attempts succeed.
+    """
+    start = time.monotonic()
+    kept = 0
+    seeds = range(config.seed, config.seed + config.most_attempts)
+    source = play(seeds, config.processes, config.cube, config.perturbation)
+    try:
+        for demonstration in source:
+            tally.add(demonstration)
+            if not demonstration.success:
+                continue
+            yield demonstration
+            kept += 1
+            if kept % 20 == 0 or kept == config.episodes:
+                seconds = time.monotonic() - start
+                print(f"{kept}/{config.episodes} episodes, {seconds:.0f} s; {tally}", flush=True)
+            if kept == config.episodes:
+                return
+    finally:
+        source.close()
+    raise RuntimeError(
+        f"only {kept} of {sum(tally.tried.values())} demonstrations succeeded ({tally}); narrow the cube "
+        "range or lower perturbation.size."
+    )
+
+
+def record(config: RecordConfig) -> Path:
+    """Records a dataset.
+
+    Args:
+        config: What to record.
+
+    Returns:
+        The new folder.
+
+    Raises:
+        ValueError: The folder exists.
+        RuntimeError: Fewer than 90 % of the attempts succeed, or nothing can be rendered here.
+    """
+    check_new_root(config.root)
+    tally = Tally()
+    root = write_dataset(config.root, successes(config, tally))
+    print(f"{root}: successful demonstrations by arm: {tally}", flush=True)
+    return root
+
+
+def from_hydra(cfg: DictConfig) -> RecordConfig:
+    """Builds the checked configuration from a composed one.
+
+    Args:
+        cfg: What `conf/record.yaml` and the command line make together.
+
+    Returns:
+        The same as frozen dataclasses.
+
+    Raises:
+        TypeError: There is an unknown key; the message names it.
+        ValueError: A value is out of its range.
+    """
+    values: Any = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
+    cube, perturbation = values.pop("cube"), values.pop("perturbation")
+    return RecordConfig(
+        **values | {"root": Path(values["root"])},
+        cube=CubeRange(**{axis: tuple(bounds) for axis, bounds in cube.items()}),
+        perturbation=Perturbation(**perturbation),
+    )
+
+
+@hydra.main(version_base="1.3", config_path=CONFIG_DIR, config_name="record")
+def main(cfg: DictConfig) -> None:
+    """Command line entry."""
+    record(from_hydra(cfg))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,101 @@
+"""What happens on the padding: noise, endpoints, velocity, and how far padding reaches into real dimensions."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import lightning as L
+import torch
+from jaxtyping import Float
+from lightning.pytorch.loggers import TensorBoardLogger
+from torch import Tensor
+
+from reflow.distill.heldout import HeldOut
+from reflow.distill.module import HELD_OUT_DRAWS, Reflow
+from reflow.flow import ActionSpace, PaddingRule
+from reflow.metrics import PaddingStatistics as Statistics
+from reflow.metrics import RepaddingDifference, Sensitivity
+
+
+class PaddingStatistics(L.Callback):
+    """Logs the founding report's padding table, for teacher and student, on held-out observations.
+
+    ``padding/<who>/<what>_<statistic>`` on padding dimensions and ``real/...`` on real ones, where who is
+    ``teacher``, ``student`` or ``training``, what is ``endpoint``, ``velocity`` (at t=1) or ``noise``. Beside
+    them ``padding/teacher/repadding_{max,mean}`` (full against re-padded endpoint) and
+    ``padding/<who>/sensitivity`` (padding noise drawn anew) and ``.../sensitivity_zeroed`` (set to zero).
+    TensorBoard also gets histograms.
+    """
+
+    def setup(self, trainer: L.Trainer, pl_module: Reflow, stage: str) -> None:
+        space = pl_module.rule.space
+        self._statistics = {
+            name: Statistics(space)
+            for name in ("training/noise", "teacher/endpoint", "student/endpoint", "teacher/velocity", "student/velocity")
+        }
+        self._repadding = RepaddingDifference(space)
+        self._sensitivity = {
+            (who, how): Sensitivity(space) for who in ("teacher", "student") for how in ("sensitivity", "sensitivity_zeroed")
+        }
+        self.histograms: dict[str, tuple[Tensor, Tensor]] = {}
+        """Per figure, values on real and on padding dimensions of the last validation batch."""
+
+    def on_validation_batch_end(
+        self, trainer: L.Trainer, pl_module: Reflow, outputs: HeldOut, batch: Any, batch_idx: int, *_: Any
+    ) -> None:
+        space, student = pl_module.rule.space, pl_module.student
+        student_steps = 1
+        at_noise = torch.ones_like(outputs.t)
+        tensors = {
+            "training/noise": pl_module.rule.noise(outputs.randn),
+            "teacher/endpoint": outputs.endpoint,
+            "student/endpoint": student.walk(outputs.student_context, outputs.randn, student_steps),
+            "teacher/velocity": pl_module.teacher.velocity(outputs.teacher_context, outputs.randn, at_noise),
+            "student/velocity": student.velocity(outputs.student_context, outputs.randn, at_noise),
+        }
+        for name, tensor in tensors.items():
+            self._statistics[name].to(tensor.device).update(tensor)
+        self._repadding.to(outputs.endpoint.device).update(outputs.endpoint)
+        self.histograms = {
+            name: (space.real(tensor).flatten().cpu(), space.padding(tensor).flatten().cpu())
+            for name, tensor in tensors.items()
+        }
+        if space.padding_dim:
+            redrawn, _ = pl_module.draw(batch, first=2 * HELD_OUT_DRAWS)
+            for how, noise in (
+                ("sensitivity", _with_padding_of(space, outputs.randn, redrawn)),
+                ("sensitivity_zeroed", PaddingRule(space, noise_dims="real").noise(outputs.randn)),
+            ):
+                for who, policy, context, steps in (
+                    ("teacher", pl_module.teacher, outputs.teacher_context, pl_module.teacher.num_steps),
+                    ("student", student, outputs.student_context, student_steps),
+                ):
+                    metric = self._sensitivity[who, how].to(noise.device)
+                    metric.update(tensors[f"{who}/endpoint"], policy.walk(context, noise, steps))
+
+    def on_validation_epoch_end(self, trainer: L.Trainer, pl_module: Reflow) -> None:
+        for name, metric in self._statistics.items():
+            for key, value in metric.compute().items():
+                part, statistic = key.split("/")
+                pl_module.log(f"{part}/{name}_{statistic}", value.float())
+            metric.reset()
+        if pl_module.rule.space.padding_dim:
+            for key, value in self._repadding.compute().items():
+                pl_module.log(f"padding/teacher/repadding_{key}", value.float())
+            for (who, how), metric in self._sensitivity.items():
+                pl_module.log(f"padding/{who}/{how}", metric.compute().float())
+        for metric in (self._repadding, *self._sensitivity.values()):
+            metric.reset()
+        for logger in trainer.loggers:
+            if isinstance(logger, TensorBoardLogger):
+                for name, parts in self.histograms.items():
+                    for part, values in zip(("real", "padding"), parts, strict=True):
+                        if values.numel():
+                            logger.experiment.add_histogram(f"{part}/{name}", values, trainer.global_step)
+
+
+
+def _with_padding_of(
+    space: ActionSpace, real_from: Float[Tensor, "*b d"], padding_from: Float[Tensor, "*b d"]
+) -> Float[Tensor, "*b d"]:
+    return torch.cat([space.real(real_from), space.padding(padding_from)], dim=-1)

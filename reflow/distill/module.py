@@ -1,0 +1,149 @@
+"""The distillation itself: a frozen teacher carries noise to actions, a student learns the straight way.
+
+The training step is the picture in the README, line by line. Everything random comes from (seed, sample,
+visit, draw), so no generator state is kept anywhere. Measuring is the callbacks' business; the validation
+step only hands them what a deployed teacher does with held-out observations.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import lightning as L
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from reflow.data import SAMPLE, VISIT
+from reflow.distill.frozen import Frozen
+from reflow.distill.heldout import HeldOut
+from reflow.distill.optim import OptimizerSettings
+from reflow.flow import (
+    Draws,
+    PaddingRule,
+    Solver,
+    TimeSampler,
+    couple,
+    straight_path,
+    velocity_loss,
+)
+from reflow.policies import FlowPolicy, shares_prefix
+
+HELD_OUT_DRAWS = 2**40
+"""Draw identities of held-out noise start here: no training noise is ever met again."""
+
+
+class NonFiniteLossError(RuntimeError):
+    """The loss is not a number any more; raised before the update that would have spread it."""
+
+
+class Reflow(L.LightningModule):
+    """Distills a teacher into a student of fewer steps.
+
+    Args:
+        teacher: frozen here; not registered as a child.
+        student: trainable where it should be (:func:`reflow.distill.student.make_student`).
+        rule: what happens to padding.
+        solver: integrates the teacher.
+        num_steps: the teacher's steps; None for its own stock number.
+        time: where on the path the student is trained.
+        draws: noises per observation and step (K).
+        seed: of noise and time.
+        optimizer: settings that differ from the policy's own preset.
+    """
+
+    def __init__(
+        self,
+        teacher: FlowPolicy,
+        student: FlowPolicy,
+        rule: PaddingRule,
+        *,
+        solver: Solver,
+        time: TimeSampler,
+        num_steps: int | None = None,
+        draws: int = 8,
+        seed: int = 0,
+        optimizer: OptimizerSettings | None = None,
+    ) -> None:
+        super().__init__()
+        if draws < 1:
+            raise ValueError(f"objective.draws is {draws}; allowed: 1 or more noises per observation")
+        self._frozen = Frozen(teacher)
+        self.student = student
+        self.rule, self.solver, self.time = rule, solver, time
+        self.num_steps = num_steps or teacher.num_steps
+        self.draws, self.random = draws, Draws(seed)
+        self.optimizer_settings = optimizer or OptimizerSettings()
+        self.register_state_dict_post_hook(_drop_frozen)
+        self.register_load_state_dict_pre_hook(_restore_frozen)
+
+    @property
+    def teacher(self) -> FlowPolicy:
+        """The frozen teacher."""
+        return self._frozen.policy
+
+    def setup(self, stage: str) -> None:
+        self._frozen.to(self.device)
+
+    def training_step(self, batch: dict[str, Any], batch_idx: int) -> dict[str, Tensor]:
+        teacher_context, student_context = self.encode(batch)
+        randn, t = self.draw(batch)
+        coupling = couple(self.teacher.field(teacher_context), randn, self.num_steps, self.solver, self.rule)
+        point = straight_path(coupling.noise, coupling.action, t)
+        v_t = self.student.velocity(student_context, point.x_t, t)
+        loss = velocity_loss(v_t, point.u_t, self.rule)
+        self._check_finite(loss, batch)
+        return {"loss": loss, "chunk_loss": velocity_loss(v_t, point.u_t, self.rule, "none").detach()}
+
+    def validation_step(self, batch: dict[str, Any], batch_idx: int) -> HeldOut:
+        teacher_context, student_context = self.encode(batch)
+        randn, t = self.draw(batch, first=HELD_OUT_DRAWS)
+        endpoint = self.teacher.walk(teacher_context, randn)
+        return HeldOut(teacher_context, student_context, randn, t, endpoint)
+
+    def encode(self, batch: dict[str, Any]) -> tuple[Any, Any]:
+        """Contexts for teacher and student: one and the same where they share the prefix."""
+        with torch.no_grad():
+            context = self.teacher.encode(batch)
+        if shares_prefix(self.teacher, self.student):
+            return context, context
+        return context, self.student.encode(batch)
+
+    def draw(self, batch: dict[str, Any], first: int = 0) -> tuple[Float[Tensor, "b k h d"], Float[Tensor, "b k"]]:
+        """Noise and time of a batch, by identity.
+
+        Args:
+            batch: with ``sample`` and ``visit``.
+            first: draw identity that the first visit starts from.
+        """
+        sample = batch[SAMPLE].cpu()
+        draw = first + batch[VISIT].cpu()[:, None] * self.draws + torch.arange(self.draws)
+        space = self.rule.space
+        noise = self.random.noise(sample, draw, (space.chunk_size, space.max_action_dim))
+        t = self.time(self.random.uniform(sample, draw))
+        return noise.to(self.device), t.to(self.device)
+
+    def configure_optimizers(self) -> Any:
+        trainable = [parameter for parameter in self.parameters() if parameter.requires_grad]
+        return self.optimizer_settings.build(self.student.config, trainable, self.trainer.max_steps)
+
+    def _check_finite(self, loss: Tensor, batch: dict[str, Any]) -> None:
+        if not torch.isfinite(loss):
+            raise NonFiniteLossError(
+                f"loss is {loss.item()} at step {self.global_step}, samples {batch[SAMPLE].tolist()} of the data "
+                "set; stopped before the update, the last checkpoint is sound. Look at those samples, or lower "
+                "optimizer.lr, or use trainer.precision=32-true"
+            )
+
+
+def _drop_frozen(module: nn.Module, state: dict[str, Any], prefix: str, metadata: Any) -> None:
+    """Checkpoints hold what is trained; the frozen rest is in the teacher's folder."""
+    for name, parameter in module.named_parameters():
+        if not parameter.requires_grad:
+            state.pop(prefix + name, None)
+
+
+def _restore_frozen(module: nn.Module, state: dict[str, Any], prefix: str, *_: Any) -> None:
+    for name, parameter in module.named_parameters():
+        if not parameter.requires_grad:
+            state.setdefault(prefix + name, parameter.data)

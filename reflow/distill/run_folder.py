@@ -1,0 +1,111 @@
+"""One folder per configuration: start, go on, or be finished, and never mix two runs.
+
+``run.json`` (written first) holds the resolved configuration and the teacher's fingerprint, ``metrics.json``
+(written last) says that the run is finished. Both are written atomically.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+RUN, METRICS, STUDENT, CHECKPOINT = "run.json", "metrics.json", "pretrained_model", "checkpoints/last.ckpt"
+_NOT_COMPARED = frozenset({"run_dir", "name"})
+
+
+class OtherRunError(ValueError):
+    """The folder holds the run of another configuration."""
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """The folder of one run.
+
+    Attributes:
+        path: the folder.
+    """
+
+    path: Path
+
+    @classmethod
+    def open(cls, path: Path, identity: Mapping[str, Any]) -> RunFolder:
+        """Opens the folder for this configuration, making it where it is missing.
+
+        Args:
+            path: the folder.
+            identity: resolved configuration and fingerprints, JSON-able.
+
+        Raises:
+            OtherRunError: another configuration's run is in there, or files that are no run.
+        """
+        folder = cls(path)
+        wanted = json.loads(json.dumps(identity))
+        if (path / RUN).is_file():
+            differences = list(_differences(json.loads((path / RUN).read_text()), wanted))
+            if differences:
+                raise OtherRunError(
+                    f"run_dir={path} holds another configuration's run:\n  " + "\n  ".join(differences) + "\n"
+                    "Give this run another folder (run_dir=... or name=...), or delete that one"
+                )
+            return folder
+        if path.is_dir() and any(path.iterdir()):
+            raise OtherRunError(
+                f"run_dir={path} is not empty and holds no run of reflow ({RUN} is missing); choose a new folder"
+            )
+        path.mkdir(parents=True, exist_ok=True)
+        write_json(path / RUN, wanted)
+        return folder
+
+    @property
+    def checkpoint(self) -> Path | None:
+        """The checkpoint to go on from, or None for a fresh start."""
+        path = self.path / CHECKPOINT
+        return path if path.is_file() else None
+
+    @property
+    def student(self) -> Path:
+        """Where the student goes."""
+        return self.path / STUDENT
+
+    def finished(self) -> dict[str, float] | None:
+        """The metrics of a finished run, or None while there is something to do."""
+        path = self.path / METRICS
+        return json.loads(path.read_text()) if path.is_file() and self.student.is_dir() else None
+
+    def finish(self, metrics: Mapping[str, float]) -> None:
+        """Writes ``metrics.json``: from now on the run is finished."""
+        write_json(self.path / METRICS, dict(sorted(metrics.items())))
+
+
+def fingerprint(folder: Path) -> str:
+    """SHA-256 over a policy folder's JSON and safetensors files, names and contents."""
+    digest = hashlib.sha256()
+    for file in sorted(file for file in folder.iterdir() if file.suffix in (".json", ".safetensors")):
+        digest.update(file.name.encode())
+        with open(file, "rb") as handle:
+            digest.update(hashlib.file_digest(handle, "sha256").digest())
+    return digest.hexdigest()
+
+
+def write_json(path: Path, content: object) -> None:
+    """Writes JSON so that the file is the old one or the new one, whenever the power goes."""
+    staged = path.with_name(f".{path.name}.partial")
+    with open(staged, "w") as handle:
+        handle.write(json.dumps(content, indent=2) + "\n")
+        handle.flush()
+        os.fsync(handle.fileno())
+    os.replace(staged, path)
+
+
+def _differences(old: Any, new: Any, where: str = "") -> Iterator[str]:
+    if isinstance(old, dict) and isinstance(new, dict):
+        for key in sorted(old.keys() | new.keys()):
+            if where or key not in _NOT_COMPARED:
+                yield from _differences(old.get(key), new.get(key), f"{where}.{key}" if where else key)
+    elif old != new:
+        yield f"{where}: {old} there, {new} now"

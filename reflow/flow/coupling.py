@@ -1,0 +1,51 @@
+"""The coupling that reflow learns from: each noise with the action the teacher carries it to.
+
+Left out: where noise comes from (`reflow.flow.random`), and storing couplings.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from reflow.flow.padding import PaddingRule
+from reflow.flow.solvers import Solver, Velocity, integrate
+
+
+@dataclass(frozen=True)
+class Coupling:
+    """Noise, and the action it was carried to (Liu et al. 2022, "Flow Straight and Fast", section 2.1).
+
+    Attributes:
+        noise: ``[*b, h, d]``, the path's end at t = 1.
+        action: Same shape, the path's end at t = 0; carries no gradient.
+    """
+
+    noise: Float[Tensor, "*b h d"]
+    action: Float[Tensor, "*b h d"]
+
+
+def couple(
+    velocity: Velocity, randn: Float[Tensor, "*b h d"], num_steps: int, solver: Solver, rule: PaddingRule
+) -> Coupling:
+    """Carry noise along the teacher's field and keep both ends, each through the padding rule.
+
+    Args:
+        velocity: The teacher's field, at native width; its time has the leading dimensions ``*b``.
+        randn: Standard normal draw at native width, ``[*b, h, d]``; not changed.
+        num_steps: The teacher's step count, at least 1.
+        solver: The teacher's solver.
+        rule: Decides what of the draw the teacher (``rule.teacher_noise``) and the student (``rule.noise``)
+            start from, and what of the endpoint is kept (``rule.target``).
+
+    Returns:
+        The student's noise, and the action to learn; no graph is recorded.
+
+    Raises:
+        ValueError: If ``randn`` is not at native width, or as `integrate`.
+    """
+    with torch.no_grad():
+        start = rule.teacher_noise(randn)
+        endpoint = integrate(velocity, start, num_steps, solver, time_dims=randn.ndim - 2).endpoint
+        return Coupling(noise=rule.noise(randn), action=rule.target(endpoint))

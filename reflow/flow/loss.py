@@ -1,0 +1,50 @@
+"""The flow-matching loss: squared velocity error, averaged over the dimensions that count.
+
+Left out: the mask of padded time steps. A teacher's endpoint is a complete chunk, so none of its steps is
+padding.
+"""
+
+from typing import Literal, get_args
+
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor
+
+from reflow.flow.padding import PaddingRule
+
+Reduction = Literal["mean", "none"]
+"""``mean``: one number. ``none``: one number per chunk."""
+
+
+def velocity_loss(
+    v_t: Float[Tensor, "*b h d"],
+    u_t: Float[Tensor, "*b h d"],
+    rule: PaddingRule,
+    reduction: Reduction = "mean",
+) -> Float[Tensor, "..."]:
+    """Mean of ``(v_t - u_t)**2`` (Lipman et al. 2023, "Flow Matching for Generative Modeling", eq. 9).
+
+    Args:
+        v_t: Predicted velocity, ``[*b, h, d]``.
+        u_t: Target velocity, same shape.
+        rule: Decides, by ``rule.loss``, which dimensions enter the mean.
+        reduction: ``mean`` over everything, or ``none`` for the mean over ``h`` and dimensions of each chunk.
+
+    Returns:
+        A scalar under ``mean``, ``[*b]`` under ``none``.
+
+    Raises:
+        ValueError: If the shapes differ or are not at native width, or the reduction is unknown.
+    """
+    if v_t.shape != u_t.shape:
+        raise ValueError(
+            f"v_t has shape {tuple(v_t.shape)}, u_t {tuple(u_t.shape)}; they must be equal: broadcasting "
+            "would average over pairs that do not belong together"
+        )
+    if reduction not in get_args(Reduction):
+        raise ValueError(
+            f"reduction is {reduction!r}; allowed: 'mean' (one number) or 'none' (one per chunk)"
+        )
+    # The call and its order of operations are LeRobot's, so that losses can be compared to the last bit.
+    error = rule.loss(F.mse_loss(u_t, v_t, reduction="none"))
+    return error.mean() if reduction == "mean" else error.mean(dim=(-2, -1))

@@ -1,0 +1,112 @@
+"""Velocity error by time and dimension: the numbers of a heat map.
+
+Left out: the picture, and the mean over everything (`VelocityLoss`).
+"""
+
+from typing import Any
+
+import torch
+from jaxtyping import Float, Float64, Int64
+from torch import Tensor
+
+from reflow.flow.padding import ActionSpace, PaddingRule
+from reflow.metrics.shapes import check_chunks
+from reflow.metrics.sums import ChunkMetric
+
+
+def _time_bin(t: Float[Tensor, "*chunks"], bins: int) -> Int64[Tensor, "*chunks"]:
+    # 0.7 in float32 is a little less than 7/10, but a solver's grid is meant to lie on the edges.
+    rounding = torch.finfo(t.dtype).eps
+    return (bins * (t.double() + rounding)).floor().long().clamp(max=bins - 1)
+
+
+def _profile_update(
+    v_t: Float[Tensor, "*chunks h d"],
+    u_t: Float[Tensor, "*chunks h d"],
+    t: Float[Tensor, "*chunks"],
+    bins: int,
+    space: ActionSpace,
+) -> tuple[Float64[Tensor, "bins d"], Int64[Tensor, " bins"]]:
+    check_chunks(v_t=v_t, u_t=u_t)
+    if t.shape != v_t.shape[:-2]:
+        raise ValueError(
+            f"t has shape {tuple(t.shape)}; allowed: {tuple(v_t.shape[:-2])}, the leading dimensions of v_t; "
+            "give one time per chunk"
+        )
+    if not ((t >= 0) & (t <= 1)).all():
+        raise ValueError(
+            f"t reaches from {t.min().item():g} to {t.max().item():g}; allowed: 0 (action) to 1 (noise); "
+            "bring it into the convention of reflow.flow.path"
+        )
+    error = PaddingRule(space, loss_dims="full").loss((v_t.double() - u_t.double()).square())
+    chunks = error.sum(dim=-2).reshape(-1, space.max_action_dim)
+    index = _time_bin(t, bins).reshape(-1)
+    total = chunks.new_zeros(bins, space.max_action_dim).index_add_(0, index, chunks)
+    return total, torch.bincount(index, minlength=bins) * v_t.shape[-2]
+
+
+def _profile_compute(
+    total: Float64[Tensor, "bins d"], count: Int64[Tensor, " bins"]
+) -> Float64[Tensor, "bins d"]:
+    return total / count[:, None]
+
+
+class VelocityErrorProfile(ChunkMetric):
+    """Mean of ``(v_t - u_t)**2`` over chunks and steps, by bin of time and by dimension, padding included.
+
+    Bin ``i`` holds times from ``i / bins`` up to but not including ``(i + 1) / bins``; the last holds 1 too.
+    A time nearer below an edge than its dtype can tell belongs to the bin above.
+
+    Args:
+        bins: Number of equal bins of time, at least 1.
+        space: Knows the native width.
+        **kwargs: For `torchmetrics.Metric`.
+
+    Raises:
+        ValueError: If ``bins`` is below 1.
+
+    Example:
+        >>> profile = VelocityErrorProfile(bins=2, space=ActionSpace(1, 2, chunk_size=4))
+        >>> u_t = torch.zeros(3, 4, 2)
+        >>> profile.update(u_t + torch.tensor([1.0, 2.0]), u_t, t=torch.tensor([0.0, 0.1, 0.2]))
+        >>> profile.compute()
+        tensor([[1., 4.],
+                [nan, nan]], dtype=torch.float64)
+    """
+
+    higher_is_better = False
+
+    total: Tensor
+    count: Tensor
+
+    def __init__(self, bins: int, space: ActionSpace, **kwargs: Any) -> None:
+        super().__init__(space, **kwargs)
+        if bins < 1:
+            raise ValueError(f"bins is {bins}; allowed: 1 or more; 10 to 20 read well as a heat map")
+        self.bins = bins
+        self._add_state("total", bins, space.max_action_dim)
+        self._add_state("count", bins, dtype=torch.int64)
+
+    def update(
+        self,
+        v_t: Float[Tensor, "*chunks h d"],
+        u_t: Float[Tensor, "*chunks h d"],
+        t: Float[Tensor, "*chunks"],
+    ) -> None:
+        """Add chunks.
+
+        Args:
+            v_t: Predicted velocity, ``[*chunks, h, d]``.
+            u_t: Target velocity ``noise - action``, same shape.
+            t: Time of each chunk in [0, 1], ``[*chunks]``.
+
+        Raises:
+            ValueError: If the shapes do not fit or are not at native width, or a time is out of range.
+        """
+        total, count = _profile_update(v_t, u_t, t, self.bins, self.space)
+        self.total += total
+        self.count += count
+
+    def compute(self) -> Float64[Tensor, "bins d"]:
+        """Return the mean squared error, ``[bins, d]``; nan in the rows of empty bins."""
+        return _profile_compute(self.total, self.count)

@@ -1,0 +1,167 @@
+"""``pretrained_model`` folders: found, checked, loaded and written so that stock LeRobot loads them.
+
+Only JSON and safetensors are read or written. LeRobot's ``from_pretrained`` merely warns about missing
+weights; here both key lists must be empty. Writing is atomic: a folder is complete or not there.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from huggingface_hub import snapshot_download
+from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+from lerobot.configs import PreTrainedConfig
+from lerobot.policies.factory import get_policy_class
+from safetensors.torch import load_model
+
+from reflow.policies.base import FlowPolicy
+from reflow.policies.registry import get_adapter
+
+CONFIG = "config.json"
+WEIGHTS = "model.safetensors"
+PREPROCESSOR = "policy_preprocessor.json"
+POSTPROCESSOR = "policy_postprocessor.json"
+VLM = "vlm"
+_VLM_WEIGHTS = ("*.safetensors", "*.bin", "*.pt", "*.msgpack", "*.h5", "*.onnx", "onnx", ".git")
+
+
+def find_folder(path: str | Path, field: str = "teacher.path") -> Path:
+    """A complete local ``pretrained_model`` folder for a path or a hub id.
+
+    Args:
+        path: a local folder, or ``owner/name`` on the Hugging Face hub (downloaded once, then cached).
+        field: the configuration key to name in errors.
+
+    Raises:
+        FileNotFoundError: no such folder, the hub does not have it, or files are missing in it.
+    """
+    folder = Path(path).expanduser()
+    if not folder.is_dir():
+        folder = _download(str(path), field)
+    missing = [name for name in (CONFIG, WEIGHTS, PREPROCESSOR, POSTPROCESSOR) if not (folder / name).is_file()]
+    if missing:
+        raise FileNotFoundError(
+            f"{field}={path} is incomplete: {', '.join(missing)} missing; it needs {CONFIG}, {WEIGHTS}, "
+            f"{PREPROCESSOR} and {POSTPROCESSOR}, as LeRobot >= 0.4 saves them in checkpoints/*/pretrained_model. "
+            "A folder of an older LeRobot: python -m lerobot.processor.migrate_policy_normalization"
+        )
+    return folder.resolve()
+
+
+def load_policy(folder: Path, device: str | torch.device = "cpu") -> FlowPolicy:
+    """The policy in ``folder`` behind its adapter, in eval mode.
+
+    Args:
+        folder: a folder that :func:`find_folder` found complete.
+        device: where its weights go.
+
+    Raises:
+        ValueError: no adapter for this policy type, or weights that do not fit the class.
+    """
+    policy_type = json.loads((folder / CONFIG).read_text()).get("type")
+    adapter = get_adapter(policy_type)
+    config = PreTrainedConfig.from_pretrained(folder)
+    config.device = str(device)
+    if hasattr(config, "vlm_model_name"):
+        config.vlm_model_name = vlm_source(folder, config.vlm_model_name)
+        config.load_vlm_weights = False  # every weight is in model.safetensors
+    policy = get_policy_class(policy_type)(config)
+    missing, unexpected = load_model(policy, folder / WEIGHTS, strict=False, device=str(device))
+    if missing or unexpected:
+        raise ValueError(
+            f"{folder / WEIGHTS} does not fit {type(policy).__name__}: "
+            f"{len(missing)} missing keys {sorted(missing)[:4]}, {len(unexpected)} unexpected keys "
+            f"{sorted(unexpected)[:4]}; was it saved by another LeRobot version or another config.json?"
+        )
+    return adapter(policy.to(device)).eval()
+
+
+def vlm_source(folder: Path, name: str) -> str:
+    """Where the policy's small VLM folder (configuration, tokenizer) is.
+
+    A bundle carries it as ``vlm/``; when the bundle was moved, the absolute path that stock LeRobot
+    needs in config.json is stale and the folder inside counts.
+    """
+    inside = folder / Path(name).name
+    return str(inside) if inside.is_dir() else name
+
+
+def save_policy(flow: FlowPolicy, source: Path, folder: Path) -> Path:
+    """Writes ``flow`` as an ordinary LeRobot policy folder, with the processors of ``source``.
+
+    A VLM that is a local folder is copied beside the weights (without its own weights), and named by
+    its absolute path, as stock LeRobot needs it. Hub ids stay hub ids.
+
+    Args:
+        flow: the policy to write; its configuration is written as it is.
+        source: the folder whose processors (and normalisation statistics) it was trained with.
+        folder: where to; an existing folder is replaced once the new one is complete.
+
+    Returns:
+        The folder.
+    """
+    folder = folder.resolve()
+    vlm = getattr(flow.config, "vlm_model_name", None)
+    vlm_is_local = vlm is not None and Path(vlm).is_dir()
+
+    def fill(staged: Path) -> None:
+        flow.policy.save_pretrained(staged)
+        config = json.loads((staged / CONFIG).read_text())
+        config["device"] = json.loads((source / CONFIG).read_text()).get("device")
+        config["pretrained_path"] = None
+        if vlm_is_local:
+            shutil.copytree(vlm, staged / VLM, ignore=shutil.ignore_patterns(*_VLM_WEIGHTS))
+            config["vlm_model_name"] = str(folder / VLM)
+        _write_json(staged / CONFIG, config)
+        for name in (PREPROCESSOR, POSTPROCESSOR):
+            processor = json.loads((source / name).read_text())
+            for step in processor["steps"]:
+                if step.get("state_file"):
+                    shutil.copy(source / step["state_file"], staged / step["state_file"])
+                if vlm_is_local and "tokenizer_name" in step.get("config", {}):
+                    step["config"]["tokenizer_name"] = str(folder / VLM)
+            _write_json(staged / name, processor)
+
+    replace_folder(folder, fill)
+    return folder
+
+
+def replace_folder(folder: Path, fill: Callable[[Path], None]) -> None:
+    """Fills a sibling of ``folder``, flushes it to disk, then puts it in place by renaming.
+
+    Killed at any moment, ``folder`` is the old one, the new one, or (between two renames) the old one
+    under ``.<name>.old``; it is never half of one.
+    """
+    staged, old = (folder.with_name(f".{folder.name}.{kind}") for kind in ("partial", "old"))
+    shutil.rmtree(staged, ignore_errors=True)
+    staged.mkdir(parents=True)
+    fill(staged)
+    for file in staged.rglob("*"):
+        if file.is_file():
+            with open(file, "rb") as handle:
+                os.fsync(handle.fileno())
+    if folder.exists():
+        shutil.rmtree(old, ignore_errors=True)
+        folder.rename(old)
+    staged.rename(folder)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def _download(repo_id: str, field: str) -> Path:
+    try:
+        return Path(snapshot_download(repo_id, allow_patterns=["*.json", "*.safetensors", "*.txt", f"{VLM}/*"]))
+    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
+        raise FileNotFoundError(
+            f"{field}={repo_id} is neither a folder here nor a policy that the Hugging Face hub gives "
+            f"({type(error).__name__}); give the path of a pretrained_model folder, e.g. "
+            f"{field}=outputs/train/my_run/checkpoints/last/pretrained_model"
+        ) from error
+
+
+def _write_json(path: Path, content: object) -> None:
+    path.write_text(json.dumps(content, indent=2) + "\n")

@@ -1,0 +1,163 @@
+"""Distills a teacher into a student: ``python -m reflow.train +fix=full32``.
+
+Hydra ends here. In the run folder this leaves ``metrics.json`` (flat), ``figures/*.png``, ``config.yaml``, and
+``pretrained_model/``, an ordinary LeRobot policy folder. The same command again goes on where it was stopped.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import warnings
+from pathlib import Path
+from typing import Any
+
+import hydra
+import lightning as L
+from hydra.core.hydra_config import HydraConfig
+from hydra.errors import InstantiationException
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf
+
+from reflow.config_path import CONFIG_DIR
+from reflow.data import LeRobotDataModule
+from reflow.demo import embedded
+from reflow.distill.checkpoints import AtomicCheckpointIO
+from reflow.distill.deliver import deliver_student
+from reflow.distill.figures import write_figures
+from reflow.distill.module import NonFiniteLossError, Reflow
+from reflow.distill.optim import OptimizerSettings
+from reflow.distill.run_folder import RunFolder, fingerprint
+from reflow.distill.student import make_student
+from reflow.distill.summary import print_summary
+from reflow.flow import PaddingRule, get_solver
+from reflow.policies import find_folder, load_policy, load_processors
+from reflow.settings import check_settings, padding_name, run_directory
+
+UNFIXED = (
+    "No fix is on: this reproduces the founding script. It cuts the teacher's endpoint to the real dimensions and "
+    "zero-fills it (problem 1), gives padding velocity no training signal (problem 2), and starts teacher and "
+    "student from noise that inference never draws (problem 3). Use +fix=full32 unless that is what you study."
+)
+USER_ERRORS = (ValueError, FileNotFoundError, NonFiniteLossError, InstantiationException)
+
+
+def train(config: DictConfig, run_dir: Path) -> dict[str, float]:
+    """Runs, resumes or recognises one distillation.
+
+    Args:
+        config: ``conf/train.yaml``, composed.
+        run_dir: the run's folder.
+
+    Returns:
+        The flat metrics that ``metrics.json`` holds.
+
+    Raises:
+        ValueError, FileNotFoundError: bad input, before any training.
+        NonFiniteLossError: training diverged; stopped before the update.
+    """
+    check_settings(config)
+    teacher_folder = find_folder(config.teacher.path or embedded.TEACHER)
+    config.run_dir = str(run_dir)
+    identity = {
+        **OmegaConf.to_container(config, resolve=True),
+        "teacher_fingerprint": fingerprint(teacher_folder),
+    }
+    run = RunFolder.open(run_dir, identity)
+    if (metrics := run.finished()) is not None:
+        print_summary(metrics, run.path, already=True)
+        return metrics
+    OmegaConf.save(config, run.path / "config.yaml", resolve=True)
+    if padding_name(config) == "unfixed":
+        warnings.warn(UNFIXED, stacklevel=2)
+
+    L.seed_everything(config.seed, workers=True, verbose=False)
+    teacher = load_policy(teacher_folder)
+    preprocess, _ = load_processors(teacher_folder, teacher, rename=dict(config.data.rename))
+    data = LeRobotDataModule(teacher.config, preprocess, seed=config.seed, **_data_arguments(config))
+    padding = config.padding
+    rule = PaddingRule(teacher.space, padding.noise, padding.target, padding.loss, padding.inert)
+    student = make_student(teacher, teacher_folder, rule, train_state_proj=config.student.train_state_proj)
+    module = Reflow(
+        teacher,
+        student,
+        rule,
+        solver=get_solver(config.solver.name),
+        num_steps=config.teacher.num_steps,
+        time=hydra.utils.instantiate(config.time),
+        draws=config.objective.draws,
+        seed=config.seed,
+        optimizer=OptimizerSettings(**OmegaConf.to_container(config.optimizer)),
+    )
+
+    callbacks = _instantiate(config.callbacks)
+    trainer = _trainer(config, list(callbacks.values()), list(_instantiate(config.logger).values()))
+    trainer.fit(module, data, ckpt_path=run.checkpoint, weights_only=False if run.checkpoint else None)
+    if trainer.interrupted:
+        raise SystemExit(f"interrupted; the same command goes on from {run.checkpoint}")
+
+    measured = [name for name in callbacks if name in ("deploy", "endpoints", "padding", "straightness")]
+    measurer = _trainer(config, [callbacks[name] for name in measured], [], limit_val_batches=1.0)
+    measurer.validate(module, data, verbose=False)
+    metrics = {key: value.item() for key, value in measurer.callback_metrics.items()}
+    metrics["train/loss"] = callbacks["deploy"].reported_loss
+    metrics["throughput/pairs_per_second"] = callbacks["throughput"].pairs_per_second
+    deliver_student(module, teacher_folder, run.student, data, num_steps=config.student.num_steps)
+    write_figures(run.path, metrics, callbacks)
+    run.finish(metrics)
+    print_summary(metrics, run.path)
+    return metrics
+
+
+def _data_arguments(config: DictConfig) -> dict[str, Any]:
+    arguments: dict[str, Any] = OmegaConf.to_container(config.data)
+    if arguments["repo_id"] is None:
+        arguments |= {"repo_id": embedded.REPO_ID, "root": embedded.DATA}
+    return arguments
+
+
+def _instantiate(section: DictConfig) -> dict[str, Any]:
+    return {name: hydra.utils.instantiate(entry) for name, entry in section.items() if entry is not None}
+
+
+def _trainer(config: DictConfig, callbacks: list[Any], loggers: list[Any], **changes: Any) -> L.Trainer:
+    fixed = {
+        "use_distributed_sampler": False,  # the order already knows rank and world size
+        "check_val_every_n_epoch": None,
+        "default_root_dir": config.run_dir,
+        "plugins": [AtomicCheckpointIO()],
+        "enable_progress_bar": "progress" in config.callbacks and config.callbacks.progress is not None,
+    }
+    if not any(isinstance(callback, L.pytorch.callbacks.ProgressBar) for callback in callbacks):
+        fixed["enable_progress_bar"] = False
+    if not any(isinstance(callback, L.pytorch.callbacks.ModelCheckpoint) for callback in callbacks):
+        fixed["enable_checkpointing"] = False
+    return hydra.utils.instantiate(config.trainer, callbacks=callbacks, logger=loggers or False, **fixed, **changes)
+
+
+def _check_devices(config: DictConfig) -> None:
+    if HydraConfig.get().mode == RunMode.MULTIRUN and config.trainer.devices not in (1, "1"):
+        raise ValueError(
+            f"trainer.devices={config.trainer.devices} under --multirun: Lightning would start the whole sweep once "
+            "per device; use trainer.devices=1, or one command per configuration"
+        )
+
+
+@hydra.main(version_base="1.3", config_path=CONFIG_DIR, config_name="train")
+def main(config: DictConfig) -> None:
+    """Command-line entry."""
+    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+    try:
+        check_settings(config)
+        _check_devices(config)
+        train(config, run_directory(config, list(HydraConfig.get().overrides.task)))
+    except USER_ERRORS as error:
+        if os.environ.get("HYDRA_FULL_ERROR") == "1":
+            raise
+        print(f"error: {error}", file=sys.stderr)
+        raise SystemExit(2) from error
+
+
+if __name__ == "__main__":
+    main()

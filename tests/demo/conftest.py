@@ -1,0 +1,18 @@
+"""One world for all tests of the demo task: building it takes a second."""
+
+import pytest
+
+from reflow.demo.demonstrator import Demonstrator
+from reflow.demo.scene import PickScene
+
+
+@pytest.fixture(scope="session")
+def scene() -> PickScene:
+    """The scene with its default cube range; every test resets it."""
+    return PickScene()
+
+
+@pytest.fixture(scope="session")
+def demonstrator(scene: PickScene) -> Demonstrator:
+    """The demonstrator of that scene."""
+    return Demonstrator(scene.physics.model.ptr)
