@@ -133,7 +133,9 @@ def _trainer(config: DictConfig, callbacks: list[Any], loggers: list[Any], **cha
         fixed["enable_progress_bar"] = False
     if not any(isinstance(callback, L.pytorch.callbacks.ModelCheckpoint) for callback in callbacks):
         fixed["enable_checkpointing"] = False
-    return hydra.utils.instantiate(config.trainer, callbacks=callbacks, logger=loggers or False, **fixed, **changes)
+    return hydra.utils.instantiate(
+        config.trainer, callbacks=callbacks, logger=loggers or False, **fixed, **changes
+    )
 
 
 def _check_devices(config: DictConfig) -> None:

@@ -7,6 +7,7 @@ identity (``sample``, ``visit``) that every batch carries.
 
 from __future__ import annotations
 
+import functools
 import math
 import os
 from collections.abc import Callable, Mapping, Sequence
@@ -81,7 +82,9 @@ class LeRobotDataModule(L.LightningDataModule):
         check_lengths(self.meta, self.train_episodes, policy.chunk_size, allow_short_episodes)
         chunk = policy.chunk_size if with_actions else None
         self.train_frames, self.held_out = (
-            Frames(LeRobotDataset(repo_id, root=root, episodes=chosen), chunk, preload)
+            Frames(
+                LeRobotDataset(repo_id, root=root, episodes=chosen, video_backend=video_backend()), chunk, preload
+            )
             for chosen in (self.train_episodes, self.held_out_episodes)
         )
 
@@ -141,6 +144,16 @@ def load_metadata(repo_id: str, root: str | Path | None) -> LeRobotDatasetMetada
     if meta.total_episodes == 0:
         raise ValueError(f"data set {repo_id} (data.root={root}) has no episode")
     return meta
+
+
+@functools.cache
+def video_backend() -> str:
+    """The decoder that works here; asked quietly, where LeRobot prints pages of traceback."""
+    try:
+        import torchcodec  # noqa: F401  (needs FFmpeg's shared libraries)
+    except (ImportError, OSError, RuntimeError):
+        return "pyav"
+    return "torchcodec"
 
 
 def _quiet_worker(_: int) -> None:

@@ -49,7 +49,8 @@ class Order:
         places = range(start, start + count)
         permutations = {number: self.epoch(number) for number in {p // self.num_rows for p in places}}
         return [
-            Visit(int(permutations[p // self.num_rows][p % self.num_rows]), p // self.num_rows) for p in places
+            Visit(int(permutations[p // self.num_rows][p % self.num_rows]), p // self.num_rows)
+            for p in places
         ]
 
 
@@ -64,7 +65,9 @@ class StepSampler(Sampler[list[Visit]]):
         world_size: number of processes; each takes its own part of every global batch.
     """
 
-    def __init__(self, order: Order, batch_size: int, first_step: int = 0, rank: int = 0, world_size: int = 1) -> None:
+    def __init__(
+        self, order: Order, batch_size: int, first_step: int = 0, rank: int = 0, world_size: int = 1
+    ) -> None:
         if batch_size < 1:
             raise ValueError(f"data.batch_size is {batch_size}; allowed: 1 or more")
         self.order, self.batch_size, self.first_step = order, batch_size, first_step

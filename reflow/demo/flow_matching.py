@@ -11,7 +11,7 @@ from typing import Any
 
 import lightning as L
 import torch
-import torch.nn.functional as F  # noqa: N812
+import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from lerobot.utils.constants import ACTION
 from torch import Tensor
@@ -21,9 +21,7 @@ from reflow.flow import BetaTime, Draws, PaddingRule, straight_path
 from reflow.policies import FlowPolicy
 
 
-def masked_mean(
-    error: Float[Tensor, "b k h a"], is_pad: Bool[Tensor, "b h"]
-) -> Float[Tensor, ""]:
+def masked_mean(error: Float[Tensor, "b k h a"], is_pad: Bool[Tensor, "b h"]) -> Float[Tensor, ""]:
     """Mean over the time steps inside the episode, as LeRobot's ``SmolVLAPolicy.forward`` takes it."""
     inside = (~is_pad)[:, None, :, None]
     return (error * inside).sum() / (inside.sum() * error.shape[1] * error.shape[-1]).clamp_min(1)
@@ -57,7 +55,12 @@ class FlowMatching(L.LightningModule):
         self.policy = policy
         self.rule = PaddingRule(policy.space, noise_dims="full", target_dims="full", loss_dims="real")
         self.draws, self.random, self.time = draws, Draws(seed), BetaTime()
-        self.lr, self.warmup_steps, self.max_steps, self.weight_decay = lr, warmup_steps, max_steps, weight_decay
+        self.lr, self.warmup_steps, self.max_steps, self.weight_decay = (
+            lr,
+            warmup_steps,
+            max_steps,
+            weight_decay,
+        )
 
     def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
         loss = self.loss(batch)

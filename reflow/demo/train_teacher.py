@@ -22,6 +22,7 @@ from omegaconf import DictConfig, OmegaConf
 from reflow.config_path import CONFIG_DIR
 from reflow.data import LeRobotDataModule, load_metadata
 from reflow.demo.flow_matching import FlowMatching
+from reflow.demo.looks import MoreLooks
 from reflow.demo.vlm import VLMSize, build_vlm_folder
 from reflow.policies import load_processors, save_policy
 from reflow.policies.build import build_smolvla, save_new_processors
@@ -59,7 +60,9 @@ def new_teacher(config: DictConfig, run_dir: Path) -> tuple[SmolVLAFlow, Path]:
     """An untrained policy for this data set, and the folder with its processors."""
     meta = load_metadata(config.data.repo_id, config.data.root)
     vlm = build_vlm_folder(
-        run_dir / "vlm", VLMSize(**OmegaConf.to_container(config.vlm)), [f"{task}\n" for task in meta.tasks.index]
+        run_dir / "vlm",
+        VLMSize(**OmegaConf.to_container(config.vlm)),
+        [f"{task}\n" for task in meta.tasks.index],
     )
     policy = build_smolvla(
         vlm,
@@ -83,6 +86,7 @@ def train(config: DictConfig) -> Path:
     data = LeRobotDataModule(
         policy.config, preprocess, seed=config.seed, with_actions=True, **OmegaConf.to_container(config.data)
     )
+    data.train_frames = MoreLooks(data.train_frames, config.policy.n_action_steps, **config.looks)
     module = FlowMatching(
         policy,
         draws=config.draws,
@@ -104,7 +108,10 @@ def train(config: DictConfig) -> Path:
             averaging,
             TeacherFolder(averaging, processors, folder, config.save_every),
             ModelCheckpoint(
-                run_dir / "checkpoints", filename="last", every_n_train_steps=config.save_every, enable_version_counter=False
+                run_dir / "checkpoints",
+                filename="last",
+                every_n_train_steps=config.save_every,
+                enable_version_counter=False,
             ),
         ],
         log_every_n_steps=20,

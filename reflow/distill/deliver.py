@@ -33,10 +33,15 @@ def deliver_student(
     student.num_steps = num_steps
     save_policy(student, source, folder)
 
-    batch = {key: value for key, value in next(iter(data.val_dataloader())).items() if key not in (SAMPLE, VISIT)}
+    batch = {
+        key: value for key, value in next(iter(data.val_dataloader())).items() if key not in (SAMPLE, VISIT)
+    }
     space = student.space
     noise = torch.randn(
-        len(batch["observation.state"]), space.chunk_size, space.max_action_dim, generator=torch.Generator().manual_seed(0)
+        len(batch["observation.state"]),
+        space.chunk_size,
+        space.max_action_dim,
+        generator=torch.Generator().manual_seed(0),
     )
     with torch.no_grad():
         ours = space.real(student.walk(student.encode(batch), noise[:, None]))[:, 0]

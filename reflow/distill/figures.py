@@ -50,15 +50,24 @@ def endpoint_error(metrics: Mapping[str, float]) -> Figure:
     figure, axes = plt.subplots(figsize=(6, 4))
     for who, color, label in (("student", STUDENT, "student"), ("teacher", TEACHER, "teacher, undistilled")):
         prefix = f"{who}/endpoint_error@"
-        points = sorted((int(key.removeprefix(prefix)), value) for key, value in metrics.items() if key.startswith(prefix))
+        points = sorted(
+            (int(key.removeprefix(prefix)), value) for key, value in metrics.items() if key.startswith(prefix)
+        )
         steps, errors = zip(*((n, 100 * error) for n, error in points if error > 0), strict=True)
         axes.plot(steps, errors, "o-", color=color, label=label)
         for n, error in zip(steps, errors, strict=True):
-            axes.annotate(f"{error:.1f}", (n, error), textcoords="offset points", xytext=(4, 6), color=color, fontsize=8)
+            axes.annotate(
+                f"{error:.1f}", (n, error), textcoords="offset points", xytext=(4, 6), color=color, fontsize=8
+            )
     if "teacher/solver_error" in metrics:
         floor = 100 * metrics["teacher/solver_error"]
         axes.axhline(floor, color="grey", linestyle="--", label=f"teacher's own solver error, {floor:.1f} %")
-    axes.set(xscale="log", yscale="log", xlabel="integration steps", ylabel="endpoint error, % of the teacher's chunk")
+    axes.set(
+        xscale="log",
+        yscale="log",
+        xlabel="integration steps",
+        ylabel="endpoint error, % of the teacher's chunk",
+    )
     axes.set_xticks([n for n, _ in points], [str(n) for n, _ in points])
     axes.minorticks_off()
     axes.grid(alpha=0.3)
@@ -70,8 +79,14 @@ def velocity_error(profile: np.ndarray) -> Figure:
     """Heat map of the mean squared velocity error, ``[time bins, d]``."""
     figure, axes = plt.subplots(figsize=(8, 4))
     shown = np.ma.masked_invalid(profile)
-    image = axes.imshow(shown, aspect="auto", origin="lower", extent=(-0.5, profile.shape[1] - 0.5, 0, 1), cmap="viridis")
-    axes.set(xlabel="action dimension (native)", ylabel="t  (0 action, 1 noise)", title="squared velocity error, as deployed")
+    image = axes.imshow(
+        shown, aspect="auto", origin="lower", extent=(-0.5, profile.shape[1] - 0.5, 0, 1), cmap="viridis"
+    )
+    axes.set(
+        xlabel="action dimension (native)",
+        ylabel="t  (0 action, 1 noise)",
+        title="squared velocity error, as deployed",
+    )
     figure.colorbar(image, ax=axes)
     return figure
 

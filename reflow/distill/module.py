@@ -109,7 +109,9 @@ class Reflow(L.LightningModule):
             return context, context
         return context, self.student.encode(batch)
 
-    def draw(self, batch: dict[str, Any], first: int = 0) -> tuple[Float[Tensor, "b k h d"], Float[Tensor, "b k"]]:
+    def draw(
+        self, batch: dict[str, Any], first: int = 0
+    ) -> tuple[Float[Tensor, "b k h d"], Float[Tensor, "b k"]]:
         """Noise and time of a batch, by identity.
 
         Args:

@@ -36,9 +36,13 @@ class OptimizerSettings:
         for field in ("lr", "eps", "warmup_steps", "decay_steps", "decay_lr"):
             value = getattr(self, field)
             if value is not None and value < (0 if field in ("warmup_steps", "decay_lr") else 1e-30):
-                raise ValueError(f"optimizer.{field} is {value}; allowed: above 0, or null for the policy's preset")
+                raise ValueError(
+                    f"optimizer.{field} is {value}; allowed: above 0, or null for the policy's preset"
+                )
 
-    def build(self, policy: PreTrainedConfig, parameters: Iterable[nn.Parameter], max_steps: int) -> dict[str, Any]:
+    def build(
+        self, policy: PreTrainedConfig, parameters: Iterable[nn.Parameter], max_steps: int
+    ) -> dict[str, Any]:
         """Lightning's optimizer dictionary for these parameters.
 
         Args:

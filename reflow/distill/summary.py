@@ -39,11 +39,16 @@ def print_summary(metrics: Mapping[str, float], folder: Path, *, already: bool =
     prefix = "student/endpoint_error@"
     for steps in sorted(int(key.removeprefix(prefix)) for key in metrics if key.startswith(prefix)):
         errors.add_row(
-            str(steps), f"{metrics[f'{prefix}{steps}']:.2%}", f"{metrics[f'teacher/endpoint_error@{steps}']:.2%}"
+            str(steps),
+            f"{metrics[f'{prefix}{steps}']:.2%}",
+            f"{metrics[f'teacher/endpoint_error@{steps}']:.2%}",
         )
     table = Table(title="finished already" if already else "finished", show_header=False)
     for label, key in _ROWS:
         if key in metrics:
             table.add_row(label, f"{metrics[key]:.4g}")
     console.print(table, errors)
-    console.print(f"run     {folder}\nstudent {folder / 'pretrained_model'}  (lerobot-eval --policy.path=...)", soft_wrap=True)
+    console.print(
+        f"run     {folder}\nstudent {folder / 'pretrained_model'}  (lerobot-eval --policy.path=...)",
+        soft_wrap=True,
+    )

@@ -43,7 +43,9 @@ def find_folder(path: str | Path, field: str = "teacher.path") -> Path:
     folder = Path(path).expanduser()
     if not folder.is_dir():
         folder = _download(str(path), field)
-    missing = [name for name in (CONFIG, WEIGHTS, PREPROCESSOR, POSTPROCESSOR) if not (folder / name).is_file()]
+    missing = [
+        name for name in (CONFIG, WEIGHTS, PREPROCESSOR, POSTPROCESSOR) if not (folder / name).is_file()
+    ]
     if missing:
         raise FileNotFoundError(
             f"{field}={path} is incomplete: {', '.join(missing)} missing; it needs {CONFIG}, {WEIGHTS}, "
@@ -154,7 +156,9 @@ def replace_folder(folder: Path, fill: Callable[[Path], None]) -> None:
 
 def _download(repo_id: str, field: str) -> Path:
     try:
-        return Path(snapshot_download(repo_id, allow_patterns=["*.json", "*.safetensors", "*.txt", f"{VLM}/*"]))
+        return Path(
+            snapshot_download(repo_id, allow_patterns=["*.json", "*.safetensors", "*.txt", f"{VLM}/*"])
+        )
     except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
         raise FileNotFoundError(
             f"{field}={repo_id} is neither a folder here nor a policy that the Hugging Face hub gives "

@@ -96,7 +96,11 @@ class SmolVLAFlow(FlowPolicy[SmolVLAContext]):
         state = policy.prepare_state(batch)
         with torch.set_grad_enabled(torch.is_grad_enabled() and self.encodes_with_gradient()):
             embeddings, pad_masks, attention_masks = model.embed_prefix(
-                images, image_masks, batch[OBS_LANGUAGE_TOKENS], batch[OBS_LANGUAGE_ATTENTION_MASK], state=state
+                images,
+                image_masks,
+                batch[OBS_LANGUAGE_TOKENS],
+                batch[OBS_LANGUAGE_ATTENTION_MASK],
+                state=state,
             )
             _, cache = model.vlm_with_expert.forward(
                 attention_mask=make_att_2d_masks(pad_masks, attention_masks),

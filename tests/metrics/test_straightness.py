@@ -30,7 +30,8 @@ def test_only_the_bent_part_is_bent() -> None:
     noise = _noise()
     action = torch.zeros_like(noise)
     velocities = noise.repeat(2, 1, 1, 1)
-    velocities[:, ..., 2] *= torch.tensor([0.0, 2.0], dtype=torch.float64)[:, None, None, None].squeeze(-1)
+    velocities[0, ..., 2] *= 0  # waits,
+    velocities[1, ..., 2] *= 2  # then runs
     straightness = Straightness(SPACE)
     straightness.update(velocities, noise, action)
     result = straightness.compute()

@@ -57,4 +57,3 @@ class EndpointErrors(L.Callback):
         values = {name: metric.compute().float() for name, metric in self._errors.items()}
         pl_module.log_dict(values)
         self._errors.reset()
-

@@ -31,11 +31,19 @@ class PaddingStatistics(L.Callback):
         space = pl_module.rule.space
         self._statistics = {
             name: Statistics(space)
-            for name in ("training/noise", "teacher/endpoint", "student/endpoint", "teacher/velocity", "student/velocity")
+            for name in (
+                "training/noise",
+                "teacher/endpoint",
+                "student/endpoint",
+                "teacher/velocity",
+                "student/velocity",
+            )
         }
         self._repadding = RepaddingDifference(space)
         self._sensitivity = {
-            (who, how): Sensitivity(space) for who in ("teacher", "student") for how in ("sensitivity", "sensitivity_zeroed")
+            (who, how): Sensitivity(space)
+            for who in ("teacher", "student")
+            for how in ("sensitivity", "sensitivity_zeroed")
         }
         self.histograms: dict[str, tuple[Tensor, Tensor]] = {}
         """Per figure, values on real and on padding dimensions of the last validation batch."""
@@ -92,7 +100,6 @@ class PaddingStatistics(L.Callback):
                     for part, values in zip(("real", "padding"), parts, strict=True):
                         if values.numel():
                             logger.experiment.add_histogram(f"{part}/{name}", values, trainer.global_step)
-
 
 
 def _with_padding_of(

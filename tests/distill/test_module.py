@@ -1,0 +1,160 @@
+"""The training step: the formula, the padding rules, the frozen teacher."""
+
+import copy
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from reflow.data import SAMPLE, VISIT
+from reflow.distill.module import NonFiniteLossError, Reflow
+from reflow.distill.student import make_student
+from reflow.flow import EULER, EndpointTime, PaddingRule, UniformTime
+from reflow.policies import load_policy
+from tests.builders import make_batch
+
+RULES = {
+    "unfixed": ("real", "real", "real", False),
+    "keep_target": ("real", "full", "real", False),
+    "full_noise": ("full", "real", "real", False),
+    "full32": ("full", "full", "full", False),
+    "valid14": ("real", "real", "real", True),
+}
+
+
+def module_and_batch(folder: Path, rule: str = "full32", **kwargs: Any) -> tuple[Reflow, dict[str, Any]]:
+    teacher = load_policy(folder)
+    padding = PaddingRule(teacher.space, *RULES[rule])
+    student = make_student(teacher, folder, padding)
+    module = Reflow(
+        teacher, student, padding, **{"solver": EULER, "time": UniformTime(), "draws": 2, "seed": 3} | kwargs
+    )
+    batch = make_batch(teacher, 3) | {SAMPLE: torch.tensor([5, 0, 9]), VISIT: torch.tensor([0, 1, 0])}
+    return module, batch
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_the_loss_is_the_formula_written_out(teacher_folder: Path, rule: str) -> None:
+    """Independent of flow/: slices and means written by hand, the teacher asked through stock sample_actions."""
+    module, batch = module_and_batch(teacher_folder, rule)
+    with torch.no_grad():
+        loss = module.training_step(batch, 0)["loss"]
+
+    noise_dims, target_dims, loss_dims, inert = RULES[rule]
+    randn, t = module.draw(batch)
+    a = module.rule.space.action_dim
+    noise = randn.clone()
+    if noise_dims == "real":
+        noise[..., a:] = 0
+    stock = module.teacher.policy
+    images, masks = stock.prepare_images(batch)
+    squares = []
+    with torch.no_grad():
+        for k in range(2):
+            start = randn[:, k] if inert else noise[:, k]
+            action = stock.model.sample_actions(
+                images, masks, batch["observation.language.tokens"], batch["observation.language.attention_mask"],
+                stock.prepare_state(batch), noise=start.clone(),
+            ).clone()  # fmt: skip
+            if target_dims == "real":
+                action[..., a:] = 0
+            # the student's own training forward returns the squared error elementwise, at native width
+            errors = module.student.policy.model.forward(
+                images, masks, batch["observation.language.tokens"], batch["observation.language.attention_mask"],
+                stock.prepare_state(batch), action, noise[:, k], t[:, k],
+            )  # fmt: skip
+            squares.append(errors if loss_dims == "full" else errors[..., :a])
+    torch.testing.assert_close(loss, torch.stack(squares).mean(), rtol=1e-5, atol=1e-7)
+
+
+def test_rules_differ_only_where_they_say(teacher_folder: Path) -> None:
+    losses = {}
+    for rule in RULES:
+        module, batch = module_and_batch(teacher_folder, rule)
+        with torch.no_grad():
+            losses[rule] = module.training_step(batch, 0)["loss"].item()
+    # the target's padding cannot be seen by a loss on real dimensions, but x_t carries it into the student
+    assert len({round(loss, 9) for loss in losses.values()}) == len(losses)
+
+
+def test_randomness_is_a_function_of_identity(teacher_folder: Path) -> None:
+    module, batch = module_and_batch(teacher_folder)
+    randn, t = module.draw(batch)
+    flipped = {key: value.flip(0) for key, value in batch.items()}
+    again, t_again = module.draw(flipped)
+    assert torch.equal(again.flip(0), randn)
+    assert torch.equal(t_again.flip(0), t)
+    other, _ = module.draw({**batch, VISIT: batch[VISIT] + 1})
+    assert not torch.isclose(other, randn).any(dim=-1).any()
+
+
+def test_the_teacher_stays_frozen_and_in_eval_mode(teacher_folder: Path) -> None:
+    module, batch = module_and_batch(teacher_folder)
+    before = {name: value.clone() for name, value in module.teacher.state_dict().items()}
+    module.train()
+    optimizer = torch.optim.AdamW([p for p in module.parameters() if p.requires_grad], lr=1e-2, weight_decay=0.1)
+    for _ in range(2):
+        optimizer.zero_grad()
+        module.training_step(batch, 0)["loss"].backward()
+        assert not any(child.training for child in module.teacher.modules())
+        optimizer.step()
+    assert module.student.training
+    assert all(torch.equal(value, before[name]) for name, value in module.teacher.state_dict().items())
+    assert all(parameter.grad is None for parameter in module.teacher.parameters())
+    assert "teacher" not in {name.split(".")[0] for name in module.state_dict()}
+    assert copy.deepcopy(module).teacher is module.teacher  # weight averaging copies the module
+
+
+def test_with_valid14_padding_noise_never_reaches_the_student(teacher_folder: Path) -> None:
+    module, batch = module_and_batch(teacher_folder, "valid14")
+    optimizer = torch.optim.AdamW(module.student.parameters(), lr=1e-2, weight_decay=0.1)
+    for _ in range(3):
+        optimizer.zero_grad()
+        module.training_step(batch, 0)["loss"].backward()
+        optimizer.step()
+    student, space = module.student.eval(), module.rule.space
+    randn, _ = module.draw(batch)
+    other = torch.cat([space.real(randn), 100 * space.padding(randn.flip(0))], dim=-1)
+    with torch.no_grad():
+        context = student.encode(batch)
+        for steps in (1, 5):
+            ends = [space.real(student.walk(context, noise, steps)) for noise in (randn, other)]
+            assert torch.equal(*ends)
+
+
+def test_a_trained_state_projection_gets_its_gradient(teacher_folder: Path) -> None:
+    teacher = load_policy(teacher_folder)
+    rule = PaddingRule(teacher.space)
+    student = make_student(teacher, teacher_folder, rule, train_state_proj=True)
+    module = Reflow(teacher, student, rule, solver=EULER, time=EndpointTime(), draws=2)
+    _, batch = module_and_batch(teacher_folder)
+    module.training_step(batch, 0)["loss"].backward()
+    gradient = student.state_projection().weight.grad
+    assert gradient is not None
+    assert gradient.abs().sum() > 0
+    assert all(parameter.grad is None for parameter in teacher.parameters())
+
+
+def test_a_non_finite_loss_stops_before_the_update(teacher_folder: Path) -> None:
+    module, batch = module_and_batch(teacher_folder)
+    with torch.no_grad():
+        module.student.action_in_proj().bias.fill_(float("nan"))
+    with pytest.raises(NonFiniteLossError, match=r"loss is nan at step 0, samples \[5, 0, 9\].*stopped before"):
+        module.training_step(batch, 0)
+
+
+def test_draws_below_one_are_refused(teacher_folder: Path) -> None:
+    with pytest.raises(ValueError, match=r"objective\.draws is 0; allowed: 1 or more"):
+        module_and_batch(teacher_folder, draws=0)
+
+
+def test_more_steps_of_the_teacher_move_the_target(teacher_folder: Path) -> None:
+    losses: list[Tensor] = []
+    for steps in (None, 4, 16):
+        module, batch = module_and_batch(teacher_folder, num_steps=steps)
+        with torch.no_grad():
+            losses.append(module.training_step(batch, 0)["loss"])
+    assert losses[0] == losses[1]  # 4 is this teacher's own number
+    assert losses[0] != losses[2]
