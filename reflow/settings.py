@@ -37,7 +37,7 @@ class DataSettings:
     prefetch_factor: int = 2
     pin_memory: bool = False
     preload: bool = False
-    rename: dict[str, str] = field(default_factory=dict)
+    rename: dict[str, str] | None = None
     val_frames: int = 128
     allow_short_episodes: bool = False
 
@@ -54,9 +54,10 @@ class PaddingSettings:
 
 @dataclass
 class ObjectiveSettings:
-    """Noises per observation and step."""
+    """Noises per observation and step, and times per noise."""
 
     draws: int = 8
+    times: int = 1
 
 
 @dataclass
@@ -130,6 +131,7 @@ def check_settings(config: DictConfig) -> None:
             raise ValueError(f"padding.{name}={value}; allowed: {' or '.join(Extents)}")
     for name, value, least in (
         ("objective.draws", config.objective.draws, 1),
+        ("objective.times", config.objective.times, 1),
         ("student.num_steps", config.student.num_steps, 1),
         ("data.batch_size", config.data.batch_size, 1),
         ("data.val_frames", config.data.val_frames, 1),

@@ -11,7 +11,7 @@ import os
 import sys
 import warnings
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import hydra
 import lightning as L
@@ -23,6 +23,7 @@ from omegaconf import DictConfig, OmegaConf
 from reflow.config_path import CONFIG_DIR
 from reflow.data import LeRobotDataModule
 from reflow.demo import embedded
+from reflow.distill.callbacks import Measurement
 from reflow.distill.checkpoints import AtomicCheckpointIO
 from reflow.distill.deliver import deliver_student
 from reflow.distill.figures import write_figures
@@ -61,20 +62,20 @@ def train(config: DictConfig, run_dir: Path) -> dict[str, float]:
     teacher_folder = find_folder(config.teacher.path or embedded.TEACHER)
     config.run_dir = str(run_dir)
     identity = {
-        **OmegaConf.to_container(config, resolve=True),
+        **_plain(config),
         "teacher_fingerprint": fingerprint(teacher_folder),
     }
-    run = RunFolder.open(run_dir, identity)
+    run = RunFolder(run_dir)
+    run.check(identity)
     if (metrics := run.finished()) is not None:
         print_summary(metrics, run.path, already=True)
         return metrics
-    OmegaConf.save(config, run.path / "config.yaml", resolve=True)
     if padding_name(config) == "unfixed":
         warnings.warn(UNFIXED, stacklevel=2)
 
     L.seed_everything(config.seed, workers=True, verbose=False)
     teacher = load_policy(teacher_folder)
-    preprocess, _ = load_processors(teacher_folder, teacher, rename=dict(config.data.rename))
+    preprocess, _ = load_processors(teacher_folder, teacher, rename=dict(config.data.rename or {}))
     data = LeRobotDataModule(teacher.config, preprocess, seed=config.seed, **_data_arguments(config))
     padding = config.padding
     rule = PaddingRule(teacher.space, padding.noise, padding.target, padding.loss, padding.inert)
@@ -87,22 +88,23 @@ def train(config: DictConfig, run_dir: Path) -> dict[str, float]:
         num_steps=config.teacher.num_steps,
         time=hydra.utils.instantiate(config.time),
         draws=config.objective.draws,
+        times=config.objective.times,
         seed=config.seed,
-        optimizer=OptimizerSettings(**OmegaConf.to_container(config.optimizer)),
+        optimizer=OptimizerSettings(**_plain(config.optimizer)),
     )
 
+    run.claim(identity)  # only now: bad input leaves no folder behind
+    OmegaConf.save(config, run.path / "config.yaml", resolve=True)
     callbacks = _instantiate(config.callbacks)
     trainer = _trainer(config, list(callbacks.values()), list(_instantiate(config.logger).values()))
     trainer.fit(module, data, ckpt_path=run.checkpoint, weights_only=False if run.checkpoint else None)
     if trainer.interrupted:
         raise SystemExit(f"interrupted; the same command goes on from {run.checkpoint}")
 
-    measured = [name for name in callbacks if name in ("deploy", "endpoints", "padding", "straightness")]
-    measurer = _trainer(config, [callbacks[name] for name in measured], [], limit_val_batches=1.0)
+    measurements = [callback for callback in callbacks.values() if isinstance(callback, Measurement)]
+    measurer = _trainer(config, measurements, [], limit_val_batches=1.0)
     measurer.validate(module, data, verbose=False)
     metrics = {key: value.item() for key, value in measurer.callback_metrics.items()}
-    metrics["train/loss"] = callbacks["deploy"].reported_loss
-    metrics["throughput/pairs_per_second"] = callbacks["throughput"].pairs_per_second
     deliver_student(module, teacher_folder, run.student, data, num_steps=config.student.num_steps)
     write_figures(run.path, metrics, callbacks)
     run.finish(metrics)
@@ -111,28 +113,33 @@ def train(config: DictConfig, run_dir: Path) -> dict[str, float]:
 
 
 def _data_arguments(config: DictConfig) -> dict[str, Any]:
-    arguments: dict[str, Any] = OmegaConf.to_container(config.data)
+    arguments = _plain(config.data)
     if arguments["repo_id"] is None:
         arguments |= {"repo_id": embedded.REPO_ID, "root": embedded.DATA}
     return arguments
 
 
 def _instantiate(section: DictConfig) -> dict[str, Any]:
-    return {name: hydra.utils.instantiate(entry) for name, entry in section.items() if entry is not None}
+    entries = {str(name): entry for name, entry in section.items() if entry is not None}
+    return {name: hydra.utils.instantiate(entry) for name, entry in entries.items()}
+
+
+def _plain(section: DictConfig) -> dict[str, Any]:
+    return cast(dict[str, Any], OmegaConf.to_container(section, resolve=True))
 
 
 def _trainer(config: DictConfig, callbacks: list[Any], loggers: list[Any], **changes: Any) -> L.Trainer:
+    def has(kind: type) -> bool:
+        return any(isinstance(callback, kind) for callback in callbacks)
+
     fixed = {
         "use_distributed_sampler": False,  # the order already knows rank and world size
         "check_val_every_n_epoch": None,
         "default_root_dir": config.run_dir,
         "plugins": [AtomicCheckpointIO()],
-        "enable_progress_bar": "progress" in config.callbacks and config.callbacks.progress is not None,
+        "enable_progress_bar": has(L.pytorch.callbacks.ProgressBar),
+        "enable_checkpointing": has(L.pytorch.callbacks.ModelCheckpoint),
     }
-    if not any(isinstance(callback, L.pytorch.callbacks.ProgressBar) for callback in callbacks):
-        fixed["enable_progress_bar"] = False
-    if not any(isinstance(callback, L.pytorch.callbacks.ModelCheckpoint) for callback in callbacks):
-        fixed["enable_checkpointing"] = False
     return hydra.utils.instantiate(
         config.trainer, callbacks=callbacks, logger=loggers or False, **fixed, **changes
     )

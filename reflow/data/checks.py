@@ -48,7 +48,8 @@ def check_fit(meta: LeRobotDatasetMetadata, policy: PreTrainedConfig, rename: Ma
     missing = [key for key in wanted if key not in have_cameras]
     if missing:
         spare = [key for key in meta.camera_keys if rename.get(key, key) not in wanted]
-        pairs = ",".join(f"{old}:{new}" for old, new in zip(spare or ["<camera>"], missing, strict=False))
+        renames = {**rename, **dict(zip(spare or ["<camera>"], missing, strict=False))}
+        pairs = ",".join(f"{old}:{new}" for old, new in renames.items())
         raise ValueError(
             f"cameras do not fit: the teacher looks at {wanted}, data set {meta.repo_id} has "
             f"{sorted(meta.camera_keys)}; missing {missing}. If only the names differ: 'data.rename={{{pairs}}}'"

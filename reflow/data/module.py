@@ -10,16 +10,18 @@ from __future__ import annotations
 import functools
 import math
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Sized
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import lightning as L
 import torch
+from huggingface_hub.errors import HFValidationError
 from lerobot.configs import PreTrainedConfig
 from lerobot.datasets.dataset_metadata import LeRobotDatasetMetadata
 from lerobot.datasets.lerobot_dataset import LeRobotDataset
-from torch.utils.data import DataLoader, Subset, default_collate
+from lerobot.datasets.utils import CompatibilityError
+from torch.utils.data import DataLoader, Dataset, Subset, default_collate
 
 from reflow.data.checks import check_fit, check_lengths, split_episodes
 from reflow.data.frames import SAMPLE, VISIT, Frames
@@ -81,19 +83,23 @@ class LeRobotDataModule(L.LightningDataModule):
         )
         check_lengths(self.meta, self.train_episodes, policy.chunk_size, allow_short_episodes)
         chunk = policy.chunk_size if with_actions else None
-        self.train_frames, self.held_out = (
+        self.frames, self.held_out = (
             Frames(
-                LeRobotDataset(repo_id, root=root, episodes=chosen, video_backend=video_backend()), chunk, preload
+                LeRobotDataset(repo_id, root=root, episodes=chosen, video_backend=video_backend()),
+                chunk,
+                preload,
             )
             for chosen in (self.train_episodes, self.held_out_episodes)
         )
+        self.train_frames: Dataset[dict[str, Any]] = self.frames
+        """What training draws from; may be replaced by another view of ``frames``."""
 
     def train_dataloader(self) -> DataLoader[Any]:
         trainer = self.trainer
         sampler = StepSampler(
-            Order(len(self.train_frames), self.seed),
+            Order(len(cast(Sized, self.train_frames)), self.seed),
             self.batch_size,
-            first_step=trainer.global_step if trainer else 0,
+            first_step=trainer.global_step * trainer.accumulate_grad_batches if trainer else 0,
             rank=trainer.global_rank if trainer else 0,
             world_size=trainer.world_size if trainer else 1,
         )
@@ -127,7 +133,7 @@ def load_metadata(repo_id: str, root: str | Path | None) -> LeRobotDatasetMetada
 
     Raises:
         FileNotFoundError: there is no such data set here or on the hub.
-        ValueError: it is empty.
+        ValueError: it is empty, or of a version that LeRobot does not read any more.
     """
     if root is not None and not (Path(root) / "meta" / "info.json").is_file():
         raise FileNotFoundError(
@@ -136,10 +142,15 @@ def load_metadata(repo_id: str, root: str | Path | None) -> LeRobotDatasetMetada
         )
     try:
         meta = LeRobotDatasetMetadata(repo_id, root=root)
-    except OSError as error:
+    except (CompatibilityError, NotImplementedError) as error:
+        raise ValueError(f"data set {repo_id} (data.root={root}): {' '.join(str(error).split())}") from error
+    except (OSError, HFValidationError) as error:
         raise FileNotFoundError(
             f"data.repo_id={repo_id} is neither in LeRobot's cache nor given by the hub ({type(error).__name__}); "
             "for a local data set name its folder with data.root=..."
+            if root is None
+            else f"data.root={root} is incomplete: files of its meta/ are missing, and the hub does not give "
+            f"data.repo_id={repo_id} ({type(error).__name__}); copy the whole folder"
         ) from error
     if meta.total_episodes == 0:
         raise ValueError(f"data set {repo_id} (data.root={root}) has no episode")

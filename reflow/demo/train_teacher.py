@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import copy
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import hydra
 import lightning as L
@@ -61,7 +61,7 @@ def new_teacher(config: DictConfig, run_dir: Path) -> tuple[SmolVLAFlow, Path]:
     meta = load_metadata(config.data.repo_id, config.data.root)
     vlm = build_vlm_folder(
         run_dir / "vlm",
-        VLMSize(**OmegaConf.to_container(config.vlm)),
+        VLMSize(**_plain(config.vlm)),
         [f"{task}\n" for task in meta.tasks.index],
     )
     policy = build_smolvla(
@@ -69,7 +69,12 @@ def new_teacher(config: DictConfig, run_dir: Path) -> tuple[SmolVLAFlow, Path]:
         state_dim=meta.features["observation.state"]["shape"][0],
         action_dim=meta.features["action"]["shape"][0],
         cameras={key: _channels_first(meta.features[key]) for key in meta.camera_keys},
-        **OmegaConf.to_container(config.policy),
+        # What it was trained with is its preset: whoever distills it starts from there.
+        optimizer_lr=config.lr,
+        scheduler_warmup_steps=config.warmup_steps,
+        scheduler_decay_steps=config.max_steps,
+        scheduler_decay_lr=0.02 * config.lr,
+        **_plain(config.policy),
     )
     processors = run_dir / "processors"
     save_new_processors(policy, meta.stats, processors)
@@ -84,9 +89,9 @@ def train(config: DictConfig) -> Path:
     policy, processors = new_teacher(config, run_dir)
     preprocess, _ = load_processors(processors, policy)
     data = LeRobotDataModule(
-        policy.config, preprocess, seed=config.seed, with_actions=True, **OmegaConf.to_container(config.data)
+        policy.config, preprocess, seed=config.seed, with_actions=True, **_plain(config.data)
     )
-    data.train_frames = MoreLooks(data.train_frames, config.policy.n_action_steps, **config.looks)
+    data.train_frames = MoreLooks(data.frames, config.policy.n_action_steps, **config.looks)
     module = FlowMatching(
         policy,
         draws=config.draws,
@@ -126,9 +131,14 @@ def train(config: DictConfig) -> Path:
     return folder
 
 
+def _plain(section: DictConfig) -> dict[str, Any]:
+    return cast(dict[str, Any], OmegaConf.to_container(section))
+
+
 def _channels_first(feature: dict[str, Any]) -> tuple[int, int, int]:
-    sizes = dict(zip(feature["names"], feature["shape"], strict=True))
-    return (sizes.get("channels", sizes.get("channel", 3)), sizes["height"], sizes["width"])
+    sizes: dict[str, int] = dict(zip(feature["names"], feature["shape"], strict=True))
+    channels = sizes["channels" if "channels" in sizes else "channel"]
+    return (channels, sizes["height"], sizes["width"])
 
 
 @hydra.main(version_base="1.3", config_path=CONFIG_DIR, config_name="train_teacher")

@@ -17,8 +17,8 @@ from transformers import (
     SmolVLMConfig,
     SmolVLMImageProcessor,
     SmolVLMProcessor,
-    SmolVLMVideoProcessor,
 )
+from transformers.models.smolvlm.video_processing_smolvlm import SmolVLMVideoProcessor
 
 _SPECIAL = {
     "fake_image_token": "<fake_token_around_image>",
@@ -90,31 +90,33 @@ def build_vlm_folder(folder: Path, size: VLMSize, corpus: Iterable[str]) -> Path
         image_seq_len=(side // size.scale) ** 2,
     ).save_pretrained(folder)
     pad = fast.pad_token_id
-    SmolVLMConfig(
-        image_token_id=fast.convert_tokens_to_ids("<image>"),
-        pad_token_id=pad,
-        scale_factor=size.scale,
-        vision_config={
-            "hidden_size": size.vision_width,
-            "intermediate_size": 4 * size.vision_width,
-            "num_hidden_layers": size.vision_layers,
-            "num_attention_heads": size.heads,
-            "image_size": size.image,
-            "patch_size": size.patch,
-        },
-        text_config={
-            "model_type": "llama",
-            "vocab_size": len(fast),
-            "hidden_size": size.text_width,
-            "intermediate_size": 3 * size.text_width,
-            "num_hidden_layers": size.text_layers,
-            "num_attention_heads": size.heads,
-            "num_key_value_heads": size.heads,
-            "head_dim": size.text_width // size.heads,
-            "max_position_embeddings": 512,
-            "rms_norm_eps": 1e-5,
+    SmolVLMConfig.from_dict(
+        {
+            "image_token_id": fast.convert_tokens_to_ids("<image>"),
             "pad_token_id": pad,
-        },
+            "scale_factor": size.scale,
+            "vision_config": {
+                "hidden_size": size.vision_width,
+                "intermediate_size": 4 * size.vision_width,
+                "num_hidden_layers": size.vision_layers,
+                "num_attention_heads": size.heads,
+                "image_size": size.image,
+                "patch_size": size.patch,
+            },
+            "text_config": {
+                "model_type": "llama",
+                "vocab_size": len(fast),
+                "hidden_size": size.text_width,
+                "intermediate_size": 3 * size.text_width,
+                "num_hidden_layers": size.text_layers,
+                "num_attention_heads": size.heads,
+                "num_key_value_heads": size.heads,
+                "head_dim": size.text_width // size.heads,
+                "max_position_embeddings": 512,
+                "rms_norm_eps": 1e-5,
+                "pad_token_id": pad,
+            },
+        }
     ).save_pretrained(folder)
     return folder
 

@@ -48,6 +48,8 @@ class Reflow(L.LightningModule):
         num_steps: the teacher's steps; None for its own stock number.
         time: where on the path the student is trained.
         draws: noises per observation and step (K).
+        times: times per noise at which the student meets its pair; a pair costs the teacher's steps, a time
+            only the student's one.
         seed: of noise and time.
         optimizer: settings that differ from the policy's own preset.
     """
@@ -62,17 +64,20 @@ class Reflow(L.LightningModule):
         time: TimeSampler,
         num_steps: int | None = None,
         draws: int = 8,
+        times: int = 1,
         seed: int = 0,
         optimizer: OptimizerSettings | None = None,
     ) -> None:
         super().__init__()
         if draws < 1:
             raise ValueError(f"objective.draws is {draws}; allowed: 1 or more noises per observation")
+        if times < 1:
+            raise ValueError(f"objective.times is {times}; allowed: 1 or more times per noise")
         self._frozen = Frozen(teacher)
         self.student = student
         self.rule, self.solver, self.time = rule, solver, time
         self.num_steps = num_steps or teacher.num_steps
-        self.draws, self.random = draws, Draws(seed)
+        self.draws, self.times, self.random = draws, times, Draws(seed)
         self.optimizer_settings = optimizer or OptimizerSettings()
         self.register_state_dict_post_hook(_drop_frozen)
         self.register_load_state_dict_pre_hook(_restore_frozen)
@@ -82,13 +87,17 @@ class Reflow(L.LightningModule):
         """The frozen teacher."""
         return self._frozen.policy
 
-    def setup(self, stage: str) -> None:
+    def on_fit_start(self) -> None:
+        self._frozen.to(self.device)
+
+    def on_validation_start(self) -> None:
         self._frozen.to(self.device)
 
     def training_step(self, batch: dict[str, Any], batch_idx: int) -> dict[str, Tensor]:
         teacher_context, student_context = self.encode(batch)
-        randn, t = self.draw(batch)
-        coupling = couple(self.teacher.field(teacher_context), randn, self.num_steps, self.solver, self.rule)
+        randn, t = self.draw(batch, times=self.times)
+        pairs = couple(self.teacher.field(teacher_context), randn, self.num_steps, self.solver, self.rule)
+        coupling = pairs.repeat(self.times)
         point = straight_path(coupling.noise, coupling.action, t)
         v_t = self.student.velocity(student_context, point.x_t, t)
         loss = velocity_loss(v_t, point.u_t, self.rule)
@@ -110,19 +119,24 @@ class Reflow(L.LightningModule):
         return context, self.student.encode(batch)
 
     def draw(
-        self, batch: dict[str, Any], first: int = 0
-    ) -> tuple[Float[Tensor, "b k h d"], Float[Tensor, "b k"]]:
-        """Noise and time of a batch, by identity.
+        self, batch: dict[str, Any], first: int = 0, times: int = 1
+    ) -> tuple[Float[Tensor, "b k h d"], Float[Tensor, "b kt"]]:
+        """Noise and times of a batch, by identity.
 
         Args:
             batch: with ``sample`` and ``visit``.
             first: draw identity that the first visit starts from.
+            times: times per noise, one from each of as many equal parts of the time sampler's distribution.
+
+        Returns:
+            Noise at native width, and ``k * times`` times in the order of :meth:`Coupling.repeat`.
         """
         sample = batch[SAMPLE].cpu()
         draw = first + batch[VISIT].cpu()[:, None] * self.draws + torch.arange(self.draws)
         space = self.rule.space
         noise = self.random.noise(sample, draw, (space.chunk_size, space.max_action_dim))
-        t = self.time(self.random.uniform(sample, draw))
+        u = self.random.uniform(sample, draw)
+        t = self.time(((u[..., None] + torch.arange(times)) / times).flatten(1))
         return noise.to(self.device), t.to(self.device)
 
     def configure_optimizers(self) -> Any:

@@ -32,34 +32,34 @@ class RunFolder:
 
     path: Path
 
-    @classmethod
-    def open(cls, path: Path, identity: Mapping[str, Any]) -> RunFolder:
-        """Opens the folder for this configuration, making it where it is missing.
+    def check(self, identity: Mapping[str, Any]) -> None:
+        """Refuses a folder that is not this configuration's.
 
         Args:
-            path: the folder.
             identity: resolved configuration and fingerprints, JSON-able.
 
         Raises:
             OtherRunError: another configuration's run is in there, or files that are no run.
         """
-        folder = cls(path)
-        wanted = json.loads(json.dumps(identity))
-        if (path / RUN).is_file():
-            differences = list(_differences(json.loads((path / RUN).read_text()), wanted))
+        if (self.path / RUN).is_file():
+            there, wanted = json.loads((self.path / RUN).read_text()), json.loads(json.dumps(identity))
+            differences = list(_differences(there, wanted))
             if differences:
                 raise OtherRunError(
-                    f"run_dir={path} holds another configuration's run:\n  " + "\n  ".join(differences) + "\n"
+                    f"run_dir={self.path} holds another configuration's run:\n  "
+                    + "\n  ".join(differences)
+                    + "\n"
                     "Give this run another folder (run_dir=... or name=...), or delete that one"
                 )
-            return folder
-        if path.is_dir() and any(path.iterdir()):
+        elif self.path.is_dir() and any(self.path.iterdir()):
             raise OtherRunError(
-                f"run_dir={path} is not empty and holds no run of reflow ({RUN} is missing); choose a new folder"
+                f"run_dir={self.path} is not empty and holds no run of reflow ({RUN} is missing); choose a new folder"
             )
-        path.mkdir(parents=True, exist_ok=True)
-        write_json(path / RUN, wanted)
-        return folder
+
+    def claim(self, identity: Mapping[str, Any]) -> None:
+        """Makes the folder this configuration's own."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        write_json(self.path / RUN, identity)
 
     @property
     def checkpoint(self) -> Path | None:

@@ -25,6 +25,20 @@ class Coupling:
     noise: Float[Tensor, "*b h d"]
     action: Float[Tensor, "*b h d"]
 
+    def repeat(self, times: int) -> "Coupling":
+        """Each pair ``times`` times in a row, to be met at as many points of its path.
+
+        Args:
+            times: 1 or more.
+
+        Returns:
+            ``[*b, h, d]`` with its last leading dimension ``times`` as long.
+        """
+        if times == 1:
+            return self
+        dim = self.noise.ndim - 3
+        return Coupling(self.noise.repeat_interleave(times, dim), self.action.repeat_interleave(times, dim))
+
 
 def couple(
     velocity: Velocity, randn: Float[Tensor, "*b h d"], num_steps: int, solver: Solver, rule: PaddingRule

@@ -84,7 +84,8 @@ class FlowPolicy[ContextT](nn.Module, ABC):
         self, context: ContextT, noise: Float[Tensor, "b k h d"], num_steps: int | None = None
     ) -> Float[Tensor, "b k h d"]:
         """Where stock inference (Euler) ends from this noise; ``num_steps`` None is the policy's own."""
-        return integrate(self.field(context), noise, num_steps or self.num_steps, time_dims=2).endpoint
+        steps = self.num_steps if num_steps is None else num_steps
+        return integrate(self.field(context), noise, steps, time_dims=2).endpoint
 
     @abstractmethod
     def prefix_parameters(self) -> Iterator[tuple[str, nn.Parameter]]:
@@ -107,7 +108,7 @@ class FlowPolicy[ContextT](nn.Module, ABC):
         """
         prefix = {id(parameter) for _, parameter in self.prefix_parameters()}
         for parameter in self.parameters():
-            parameter.requires_grad_(id(parameter) not in prefix and parameter.requires_grad)
+            parameter.requires_grad_(id(parameter) not in prefix)
         projection = self.state_projection()
         if train_state_proj and projection is None:
             raise ValueError(

@@ -17,6 +17,8 @@ from huggingface_hub import snapshot_download
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 from lerobot.configs import PreTrainedConfig
 from lerobot.policies.factory import get_policy_class
+from lerobot.policies.pretrained import PreTrainedPolicy
+from safetensors import SafetensorError
 from safetensors.torch import load_model
 
 from reflow.policies.base import FlowPolicy
@@ -64,22 +66,25 @@ def load_policy(folder: Path, device: str | torch.device = "cpu") -> FlowPolicy:
 
     Raises:
         ValueError: no adapter for this policy type, or weights that do not fit the class.
+        FileNotFoundError: its VLM folder is neither here nor on the hub.
     """
-    policy_type = json.loads((folder / CONFIG).read_text()).get("type")
+    policy_type = str(json.loads((folder / CONFIG).read_text()).get("type"))
     adapter = get_adapter(policy_type)
     config = PreTrainedConfig.from_pretrained(folder)
     config.device = str(device)
-    if hasattr(config, "vlm_model_name"):
-        config.vlm_model_name = vlm_source(folder, config.vlm_model_name)
+    vlm = getattr(config, "vlm_model_name", None)
+    if vlm is not None:
+        config.vlm_model_name = vlm_source(folder, vlm)
         config.load_vlm_weights = False  # every weight is in model.safetensors
-    policy = get_policy_class(policy_type)(config)
-    missing, unexpected = load_model(policy, folder / WEIGHTS, strict=False, device=str(device))
-    if missing or unexpected:
-        raise ValueError(
-            f"{folder / WEIGHTS} does not fit {type(policy).__name__}: "
-            f"{len(missing)} missing keys {sorted(missing)[:4]}, {len(unexpected)} unexpected keys "
-            f"{sorted(unexpected)[:4]}; was it saved by another LeRobot version or another config.json?"
-        )
+    try:
+        policy = get_policy_class(policy_type)(config)
+    except OSError as error:
+        raise FileNotFoundError(
+            f"{folder / CONFIG} names vlm_model_name={vlm}, which is neither a folder here nor given by the "
+            f"Hugging Face hub; put that VLM's configuration and tokenizer into {folder / Path(str(vlm)).name}, or "
+            "download it once while online"
+        ) from error
+    _load_weights(policy, folder / WEIGHTS, str(device))
     return adapter(policy.to(device)).eval()
 
 
@@ -108,16 +113,16 @@ def save_policy(flow: FlowPolicy, source: Path, folder: Path) -> Path:
         The folder.
     """
     folder = folder.resolve()
-    vlm = getattr(flow.config, "vlm_model_name", None)
-    vlm_is_local = vlm is not None and Path(vlm).is_dir()
+    vlm: str | None = getattr(flow.config, "vlm_model_name", None)
+    local_vlm = Path(vlm) if vlm is not None and Path(vlm).is_dir() else None
 
     def fill(staged: Path) -> None:
         flow.policy.save_pretrained(staged)
         config = json.loads((staged / CONFIG).read_text())
         config["device"] = json.loads((source / CONFIG).read_text()).get("device")
         config["pretrained_path"] = None
-        if vlm_is_local:
-            shutil.copytree(vlm, staged / VLM, ignore=shutil.ignore_patterns(*_VLM_WEIGHTS))
+        if local_vlm is not None:
+            shutil.copytree(local_vlm, staged / VLM, ignore=shutil.ignore_patterns(*_VLM_WEIGHTS))
             config["vlm_model_name"] = str(folder / VLM)
         _write_json(staged / CONFIG, config)
         for name in (PREPROCESSOR, POSTPROCESSOR):
@@ -125,7 +130,7 @@ def save_policy(flow: FlowPolicy, source: Path, folder: Path) -> Path:
             for step in processor["steps"]:
                 if step.get("state_file"):
                     shutil.copy(source / step["state_file"], staged / step["state_file"])
-                if vlm_is_local and "tokenizer_name" in step.get("config", {}):
+                if local_vlm is not None and "tokenizer_name" in step.get("config", {}):
                     step["config"]["tokenizer_name"] = str(folder / VLM)
             _write_json(staged / name, processor)
 
@@ -152,6 +157,20 @@ def replace_folder(folder: Path, fill: Callable[[Path], None]) -> None:
         folder.rename(old)
     staged.rename(folder)
     shutil.rmtree(old, ignore_errors=True)
+
+
+def _load_weights(policy: PreTrainedPolicy, file: Path, device: str) -> None:
+    what = f"{file} does not fit {type(policy).__name__}"
+    mend = "was it saved by another LeRobot version or another config.json, or not copied to its end?"
+    try:
+        missing, unexpected = load_model(policy, file, strict=False, device=device)
+    except (RuntimeError, SafetensorError) as error:  # other shapes, or half a file
+        raise ValueError(f"{what}: {' '.join(str(error).split())[:300]}; {mend}") from error
+    if missing or unexpected:
+        raise ValueError(
+            f"{what}: {len(missing)} missing keys {sorted(missing)[:4]}, {len(unexpected)} unexpected keys "
+            f"{sorted(unexpected)[:4]}; {mend}"
+        )
 
 
 def _download(repo_id: str, field: str) -> Path:

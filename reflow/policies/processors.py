@@ -13,13 +13,13 @@ from typing import Any
 
 from lerobot.configs import NormalizationMode
 from lerobot.policies.factory import make_pre_post_processors
-from lerobot.processor import NormalizerProcessorStep, PolicyProcessorPipeline, UnnormalizerProcessorStep
+from lerobot.processor import DataProcessorPipeline, NormalizerProcessorStep, UnnormalizerProcessorStep
 from lerobot.utils.constants import ACTION, OBS_STATE
 
 from reflow.policies.base import FlowPolicy
 from reflow.policies.folder import POSTPROCESSOR, PREPROCESSOR, vlm_source
 
-Pipeline = PolicyProcessorPipeline[Any, Any]
+type Pipeline = DataProcessorPipeline[Any, Any]
 
 _NEEDED = {
     NormalizationMode.IDENTITY: (),
@@ -68,7 +68,7 @@ def load_processors(
 
 
 def _check_statistics(folder: Path, pipeline: Pipeline, kind: type, keys: tuple[str, ...]) -> None:
-    steps = [step for step in pipeline.steps if isinstance(step, kind)]
+    steps: list[Any] = [step for step in pipeline.steps if isinstance(step, kind)]
     if not steps:
         raise ValueError(
             f"{folder}: the processors have no {kind.__name__}; save the teacher again with LeRobot >= 0.4"

@@ -121,7 +121,8 @@ class SmolVLAFlow(FlowPolicy[SmolVLAContext]):
             x_t=x_t.flatten(0, 1),
             timestep=t.flatten(0, 1),
         )
-        return v_t.unflatten(0, x_t.shape[:2])
+        # Under autocast the last layer answers in 16 bits; the state that it moves stays what it is.
+        return v_t.to(x_t.dtype).unflatten(0, x_t.shape[:2])
 
     def prefix_parameters(self) -> Iterator[tuple[str, nn.Parameter]]:
         for name, parameter in self.named_parameters():

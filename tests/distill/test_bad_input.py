@@ -63,7 +63,10 @@ def test_missing_statistics(run: Run, copy: Path) -> None:
             r"the teacher looks at \['observation.images.top'\].*has \['observation.images.wrist'\].*"
             r"data\.rename=\{observation.images.wrist:observation.images.top\}",
         ),
-        ({"frames": 5}, r"chunk length does not fit: .*chunk_size=8.*has 5 frames.*data\.allow_short_episodes=true"),
+        (
+            {"frames": 5},
+            r"chunk length does not fit: .*chunk_size=8.*has 5 frames.*data\.allow_short_episodes=true",
+        ),
     ],
 )
 def test_data_that_do_not_fit_the_teacher(run: Run, tmp_path: Path, robot: dict, message: str) -> None:
@@ -94,7 +97,14 @@ def test_missing_data(run: Run, tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_the_command_prints_one_line_and_no_traceback(tmp_path: Path) -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "reflow.train", "teacher.path=nowhere", "data.repo_id=x/y", f"run_dir={tmp_path}/r"],
+        [
+            sys.executable,
+            "-m",
+            "reflow.train",
+            "teacher.path=nowhere",
+            "data.repo_id=x/y",
+            f"run_dir={tmp_path}/r",
+        ],
         capture_output=True,
         text=True,
     )

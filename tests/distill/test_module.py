@@ -94,7 +94,9 @@ def test_the_teacher_stays_frozen_and_in_eval_mode(teacher_folder: Path) -> None
     module, batch = module_and_batch(teacher_folder)
     before = {name: value.clone() for name, value in module.teacher.state_dict().items()}
     module.train()
-    optimizer = torch.optim.AdamW([p for p in module.parameters() if p.requires_grad], lr=1e-2, weight_decay=0.1)
+    optimizer = torch.optim.AdamW(
+        [p for p in module.parameters() if p.requires_grad], lr=1e-2, weight_decay=0.1
+    )
     for _ in range(2):
         optimizer.zero_grad()
         module.training_step(batch, 0)["loss"].backward()
@@ -141,7 +143,9 @@ def test_a_non_finite_loss_stops_before_the_update(teacher_folder: Path) -> None
     module, batch = module_and_batch(teacher_folder)
     with torch.no_grad():
         module.student.action_in_proj().bias.fill_(float("nan"))
-    with pytest.raises(NonFiniteLossError, match=r"loss is nan at step 0, samples \[5, 0, 9\].*stopped before"):
+    with pytest.raises(
+        NonFiniteLossError, match=r"loss is nan at step 0, samples \[5, 0, 9\].*stopped before"
+    ):
         module.training_step(batch, 0)
 
 
@@ -158,3 +162,23 @@ def test_more_steps_of_the_teacher_move_the_target(teacher_folder: Path) -> None
             losses.append(module.training_step(batch, 0)["loss"])
     assert losses[0] == losses[1]  # 4 is this teacher's own number
     assert losses[0] != losses[2]
+
+
+def test_several_times_per_pair_are_the_mean_over_a_stratified_draw(teacher_folder: Path) -> None:
+    module, batch = module_and_batch(teacher_folder, times=3)
+    randn, t = module.draw(batch, times=3)
+    assert t.shape == (3, 6)
+    thirds = (t.view(3, 2, 3) * 3).ceil()  # uniform time: one from each third
+    assert torch.equal(thirds, torch.tensor([1.0, 2.0, 3.0]).expand(3, 2, 3))
+    with torch.no_grad():
+        loss = module.training_step(batch, 0)["loss"]
+        context, _ = module.encode(batch)
+        action = module.teacher.walk(context, randn)
+        by_hand = []
+        for k in range(2):
+            for j in range(3):
+                time = t[:, 3 * k + j][:, None]
+                x_t = time[..., None, None] * randn[:, [k]] + (1 - time[..., None, None]) * action[:, [k]]
+                v_t = module.student.velocity(context, x_t, time)
+                by_hand.append((v_t - (randn - action)[:, [k]]).square().mean())
+    torch.testing.assert_close(loss, torch.stack(by_hand).mean(), rtol=1e-5, atol=1e-7)

@@ -12,9 +12,7 @@ CAMERAS = ("observation.images.front", "observation.images.wrist")
 
 
 @pytest.mark.parametrize("max_action_dim", [32, 7])
-def test_another_robot(
-    run: Callable[..., dict[str, float]], tmp_path: Path, max_action_dim: int
-) -> None:
+def test_another_robot(run: Callable[..., dict[str, float]], tmp_path: Path, max_action_dim: int) -> None:
     robot = {"action_dim": 7, "state_dim": 9, "cameras": CAMERAS}
     teacher = make_teacher_folder(
         tmp_path / "teacher", chunk_size=11, max_action_dim=max_action_dim, num_steps=3, **robot

@@ -108,14 +108,18 @@ def test_checkpoints_hold_what_is_trained_and_nothing_of_the_teacher(run: Run, t
 
 def test_another_configuration_is_refused_and_named(run: Run) -> None:
     run("+fix=full32")
-    with pytest.raises(ValueError, match=r"(?s)holds another configuration's run.*padding.loss: full there, real now"):
+    with pytest.raises(
+        ValueError, match=r"(?s)holds another configuration's run.*padding.loss: full there, real now"
+    ):
         run("+fix=keep_target")
 
 
 def test_another_teacher_under_the_same_path_is_refused(run: Run, tmp_path: Path) -> None:
     run()
     record = tmp_path / "run" / "run.json"
-    record.write_text(record.read_text().replace(json.loads(record.read_text())["teacher_fingerprint"], "0" * 64))
+    record.write_text(
+        record.read_text().replace(json.loads(record.read_text())["teacher_fingerprint"], "0" * 64)
+    )
     with pytest.raises(ValueError, match="teacher_fingerprint: 0000"):
         run()
 
@@ -129,7 +133,9 @@ def test_a_folder_with_other_things_is_left_alone(run: Run, tmp_path: Path) -> N
 
 
 @pytest.mark.slow
-def test_killed_in_the_middle_the_command_goes_on(teacher_folder: Path, dataset: Path, tmp_path: Path) -> None:
+def test_killed_in_the_middle_the_command_goes_on(
+    teacher_folder: Path, dataset: Path, tmp_path: Path
+) -> None:
     command = [
         sys.executable, "-m", "reflow.train", "+fix=full32", f"teacher.path={teacher_folder}",
         f"data.repo_id={repo_id(dataset)}", f"data.root={dataset}", f"run_dir={tmp_path / 'run'}",

@@ -1,5 +1,6 @@
 """Callbacks that measure, show and guard a distillation; Hydra puts them together (``conf/callbacks``)."""
 
+from reflow.distill.callbacks.base import Measurement
 from reflow.distill.callbacks.deploy import DeployGap
 from reflow.distill.callbacks.endpoints import EndpointErrors
 from reflow.distill.callbacks.padding import PaddingStatistics
@@ -9,6 +10,7 @@ from reflow.distill.callbacks.straightness import StraightnessOfFlow
 __all__ = [
     "DeployGap",
     "EndpointErrors",
+    "Measurement",
     "PaddingStatistics",
     "ProgressBar",
     "StraightnessOfFlow",

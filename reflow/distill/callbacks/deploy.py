@@ -13,13 +13,14 @@ import lightning as L
 import torch
 from torch import Tensor
 
+from reflow.distill.callbacks.base import Measurement
 from reflow.distill.heldout import HeldOut
 from reflow.distill.module import Reflow
 from reflow.flow import straight_path
 from reflow.metrics import RelativeVelocityError, VelocityErrorProfile, VelocityLoss
 
 
-class DeployGap(L.Callback):
+class DeployGap(Measurement):
     """Logs ``train/loss``, ``deploy/loss``, ``deploy/gap`` and ``velocity/relative_error``.
 
     Args:
@@ -65,14 +66,11 @@ class DeployGap(L.Callback):
         if self.losses:
             reported = torch.stack(list(self.losses)).mean().to(deploy.device)
             pl_module.log("deploy/gap", deploy / reported, prog_bar=True)
+            if not trainer.training:
+                pl_module.log("train/loss", reported)
         self.profile = self._profile.compute().cpu()
         for metric in (self._relative, self._loss, self._profile):
             metric.reset()
-
-    @property
-    def reported_loss(self) -> float:
-        """Mean training loss over the window; nan before the first step."""
-        return torch.stack(list(self.losses)).mean().item() if self.losses else float("nan")
 
     def state_dict(self) -> dict[str, Any]:
         return {"losses": [loss.item() for loss in self.losses]}

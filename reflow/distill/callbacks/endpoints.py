@@ -8,12 +8,13 @@ from typing import Any
 import lightning as L
 from torchmetrics import MetricCollection
 
+from reflow.distill.callbacks.base import Measurement
 from reflow.distill.heldout import HeldOut
 from reflow.distill.module import Reflow
 from reflow.metrics import EndpointError
 
 
-class EndpointErrors(L.Callback):
+class EndpointErrors(Measurement):
     """Logs ``student/endpoint_error@n``; in the final measurement also the floors.
 
     The floors are ``teacher/endpoint_error@n`` (the teacher at n steps, without distillation) and

@@ -10,6 +10,7 @@ from jaxtyping import Float
 from lightning.pytorch.loggers import TensorBoardLogger
 from torch import Tensor
 
+from reflow.distill.callbacks.base import Measurement
 from reflow.distill.heldout import HeldOut
 from reflow.distill.module import HELD_OUT_DRAWS, Reflow
 from reflow.flow import ActionSpace, PaddingRule
@@ -17,7 +18,7 @@ from reflow.metrics import PaddingStatistics as Statistics
 from reflow.metrics import RepaddingDifference, Sensitivity
 
 
-class PaddingStatistics(L.Callback):
+class PaddingStatistics(Measurement):
     """Logs the founding report's padding table, for teacher and student, on held-out observations.
 
     ``padding/<who>/<what>_<statistic>`` on padding dimensions and ``real/...`` on real ones, where who is
@@ -61,16 +62,16 @@ class PaddingStatistics(L.Callback):
             "teacher/velocity": pl_module.teacher.velocity(outputs.teacher_context, outputs.randn, at_noise),
             "student/velocity": student.velocity(outputs.student_context, outputs.randn, at_noise),
         }
-        for name, tensor in tensors.items():
-            self._statistics[name].to(tensor.device).update(tensor)
+        for who_what, tensor in tensors.items():
+            self._statistics[who_what].to(tensor.device).update(tensor)
         self._repadding.to(outputs.endpoint.device).update(outputs.endpoint)
         self.histograms = {
-            name: (space.real(tensor).flatten().cpu(), space.padding(tensor).flatten().cpu())
-            for name, tensor in tensors.items()
+            name: (space.real(values).flatten().cpu(), space.padding(values).flatten().cpu())
+            for name, values in tensors.items()
         }
         if space.padding_dim:
-            redrawn, _ = pl_module.draw(batch, first=2 * HELD_OUT_DRAWS)
-            for how, noise in (
+            redrawn = pl_module.draw(batch, first=2 * HELD_OUT_DRAWS)[0]
+            for how, other in (
                 ("sensitivity", _with_padding_of(space, outputs.randn, redrawn)),
                 ("sensitivity_zeroed", PaddingRule(space, noise_dims="real").noise(outputs.randn)),
             ):
@@ -78,22 +79,22 @@ class PaddingStatistics(L.Callback):
                     ("teacher", pl_module.teacher, outputs.teacher_context, pl_module.teacher.num_steps),
                     ("student", student, outputs.student_context, student_steps),
                 ):
-                    metric = self._sensitivity[who, how].to(noise.device)
-                    metric.update(tensors[f"{who}/endpoint"], policy.walk(context, noise, steps))
+                    metric = self._sensitivity[who, how].to(other.device)
+                    metric.update(tensors[f"{who}/endpoint"], policy.walk(context, other, steps))
 
     def on_validation_epoch_end(self, trainer: L.Trainer, pl_module: Reflow) -> None:
-        for name, metric in self._statistics.items():
-            for key, value in metric.compute().items():
+        for name, statistics in self._statistics.items():
+            for key, value in statistics.compute().items():
                 part, statistic = key.split("/")
                 pl_module.log(f"{part}/{name}_{statistic}", value.float())
-            metric.reset()
+            statistics.reset()
         if pl_module.rule.space.padding_dim:
             for key, value in self._repadding.compute().items():
                 pl_module.log(f"padding/teacher/repadding_{key}", value.float())
-            for (who, how), metric in self._sensitivity.items():
-                pl_module.log(f"padding/{who}/{how}", metric.compute().float())
-        for metric in (self._repadding, *self._sensitivity.values()):
-            metric.reset()
+            for (who, how), sensitivity in self._sensitivity.items():
+                pl_module.log(f"padding/{who}/{how}", sensitivity.compute().float())
+                sensitivity.reset()
+        self._repadding.reset()
         for logger in trainer.loggers:
             if isinstance(logger, TensorBoardLogger):
                 for name, parts in self.histograms.items():

@@ -9,10 +9,11 @@ import lightning as L
 from lightning.pytorch.callbacks import RichProgressBar
 
 from reflow.data import SAMPLE
+from reflow.distill.callbacks.base import Measurement
 from reflow.distill.module import Reflow
 
 
-class Throughput(L.Callback):
+class Throughput(Measurement):
     """Logs ``throughput/pairs_per_second``: (noise, action) pairs made and learned from per second.
 
     Data loading is included, validation is not. The first steps, in which caches warm up, do not count.
@@ -26,11 +27,6 @@ class Throughput(L.Callback):
         self.pairs, self.seconds, self._seen = 0, 0.0, 0
         self._since: float | None = None
 
-    @property
-    def pairs_per_second(self) -> float:
-        """Mean over this process's training steps so far; nan before there is one."""
-        return self.pairs / self.seconds if self.seconds else float("nan")
-
     def on_train_batch_end(
         self, trainer: L.Trainer, pl_module: Reflow, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
@@ -39,11 +35,21 @@ class Throughput(L.Callback):
         if self._since is not None and self._seen > self.skip:
             self.pairs += len(batch[SAMPLE]) * pl_module.draws * trainer.world_size
             self.seconds += now - self._since
-            pl_module.log("throughput/pairs_per_second", self.pairs_per_second, prog_bar=True)
+            pl_module.log("throughput/pairs_per_second", self.pairs / self.seconds, prog_bar=True)
         self._since = now
 
     def on_validation_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         self._since = None
+
+    def on_validation_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        if self.seconds and not trainer.training:
+            pl_module.log("throughput/pairs_per_second", self.pairs / self.seconds)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"pairs": self.pairs, "seconds": self.seconds}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.pairs, self.seconds = state_dict["pairs"], state_dict["seconds"]
 
 
 class ProgressBar(RichProgressBar):

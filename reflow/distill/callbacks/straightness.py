@@ -6,13 +6,14 @@ from typing import Any
 
 import lightning as L
 
+from reflow.distill.callbacks.base import Measurement
 from reflow.distill.heldout import HeldOut
 from reflow.distill.module import Reflow
 from reflow.flow import trajectory
 from reflow.metrics import Straightness
 
 
-class StraightnessOfFlow(L.Callback):
+class StraightnessOfFlow(Measurement):
     """Logs ``straightness/{all,real,padding}`` of the student.
 
     Args:

@@ -1,0 +1,43 @@
+"""A small run of the teacher's training: from a data set to a policy folder that stock LeRobot loads."""
+
+import json
+from pathlib import Path
+
+import torch
+from hydra import compose, initialize_config_dir
+from lerobot.policies.smolvla.modeling_smolvla import SmolVLAPolicy
+from safetensors.torch import load_file
+
+from reflow.config_path import CONFIG_DIR
+from reflow.demo.train_teacher import train
+from tests.builders import make_dataset, repo_id
+
+
+def test_a_teacher_is_trained_saved_and_resumed(tmp_path: Path) -> None:
+    data = make_dataset(tmp_path / "set", episodes=3, frames=12)
+
+    def config(max_steps: int, run_dir: str):
+        with initialize_config_dir(CONFIG_DIR, version_base="1.3"):
+            return compose(
+                "train_teacher",
+                [
+                    f"data.root={data}", f"data.repo_id={repo_id(data)}", "data.batch_size=4",
+                    f"run_dir={tmp_path / run_dir}", f"max_steps={max_steps}", "save_every=2", "warmup_steps=1",
+                    "draws=2", "policy.chunk_size=6", "policy.n_action_steps=6", "policy.num_vlm_layers=2",
+                    "policy.resize_imgs_with_padding=[32,32]", "vlm.image=32", "vlm.patch=8", "vlm.text_width=32",
+                    "vlm.vision_width=32", "vlm.vision_layers=1", "vlm.text_layers=2", "vlm.heads=2",
+                ],
+            )  # fmt: skip
+
+    folder = train(config(4, "run"))
+    policy = SmolVLAPolicy.from_pretrained(folder)
+    assert policy.config.chunk_size == 6
+    assert policy.config.optimizer_lr == 1e-3
+    weights = load_file(folder / "model.safetensors")
+    assert all(torch.isfinite(value).all() for value in weights.values())
+    assert json.loads((folder / "policy_preprocessor.json").read_text())["steps"]
+
+    before = folder.stat().st_ino
+    train(config(4, "run"))  # nothing left to do: the same weights are written again
+    assert folder.stat().st_ino != before
+    assert all(torch.equal(value, weights[name]) for name, value in load_file(folder / "model.safetensors").items())

@@ -1,0 +1,144 @@
+"""What the callbacks log, against the definitions written out by hand on the same held-out frames."""
+
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import pytest
+import torch
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from torch import Tensor
+
+from reflow.data import LeRobotDataModule
+from reflow.distill.callbacks import (
+    DeployGap,
+    EndpointErrors,
+    PaddingStatistics,
+    StraightnessOfFlow,
+    Throughput,
+)
+from reflow.distill.module import HELD_OUT_DRAWS, Reflow
+from reflow.distill.student import make_student
+from reflow.flow import EULER, PaddingRule, UniformTime
+from reflow.policies import load_policy, load_processors
+from tests.builders import repo_id
+
+
+@pytest.fixture(scope="module")
+def setting(teacher_folder: Path, dataset: Path) -> tuple[Reflow, LeRobotDataModule]:
+    teacher = load_policy(teacher_folder)
+    rule = PaddingRule(teacher.space, "real", "full", "full")
+    student = make_student(teacher, teacher_folder, rule)
+    with torch.no_grad():  # a student that differs from its teacher
+        student.action_in_proj().weight.mul_(1.1)
+    module = Reflow(teacher, student, rule, solver=EULER, time=UniformTime(), draws=2, seed=1)
+    preprocess, _ = load_processors(teacher_folder, teacher)
+    data = LeRobotDataModule(
+        teacher.config, preprocess, repo_id=repo_id(dataset), root=dataset, batch_size=5, num_workers=0, val_frames=12
+    )
+    return module, data
+
+
+@pytest.fixture(scope="module")
+def measured(setting: tuple[Reflow, LeRobotDataModule], tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    module, data = setting
+    deploy = DeployGap(window=3)
+    deploy.losses.extend(torch.tensor([9.0, 1.0, 2.0, 3.0]))  # the window keeps the last three
+    trainer = L.Trainer(
+        accelerator="cpu",
+        callbacks=[
+            deploy, EndpointErrors((1, 4), reference_steps=20), PaddingStatistics(), StraightnessOfFlow(5), Throughput(),
+        ],
+        logger=L.pytorch.loggers.TensorBoardLogger(tmp_path_factory.mktemp("log"), name="", version=""),
+        enable_progress_bar=False, enable_checkpointing=False,
+    )  # fmt: skip
+    trainer.validate(module, data, verbose=False)
+    figures = {name: value.item() for name, value in trainer.callback_metrics.items()}
+    return {"figures": figures, "profile": deploy.profile, "log": trainer.logger.log_dir}
+
+
+@pytest.fixture(scope="module")
+def by_hand(setting: tuple[Reflow, LeRobotDataModule]) -> dict[str, Tensor]:
+    """Every held-out chunk, one (observation, noise) at a time through stock calls."""
+    module, data = setting
+    rows: dict[str, list[Tensor]] = {}
+    a = 14
+    with torch.no_grad():
+        for batch in data.val_dataloader():
+            randn, t = module.draw(batch, first=HELD_OUT_DRAWS)
+            redrawn, _ = module.draw(batch, first=2 * HELD_OUT_DRAWS)
+            mixed, zeroed = randn.clone(), randn.clone()
+            mixed[..., a:], zeroed[..., a:] = redrawn[..., a:], 0
+            teacher, student = module.teacher, module.student
+            context = teacher.encode(batch)
+            found = {"end": teacher.walk(context, randn, 4), "student@1": student.walk(context, randn, 1)}
+            found |= {"teacher@1": teacher.walk(context, randn, 1), "teacher@20": teacher.walk(context, randn, 20)}
+            found |= {"mixed": teacher.walk(context, mixed, 4), "zeroed": teacher.walk(context, zeroed, 4)}
+            time = t[..., None, None]
+            found["v"] = student.velocity(context, time * randn + (1 - time) * found["end"], t)
+            found["u"] = randn - found["end"]
+            for name, value in found.items():
+                rows.setdefault(name, []).append(value.flatten(0, 1).double())
+    return {name: torch.cat(parts) for name, parts in rows.items()}
+
+
+def relative(value: Tensor, reference: Tensor) -> float:
+    difference = (value - reference)[..., :14].flatten(1).norm(dim=1)
+    return (difference / reference[..., :14].flatten(1).norm(dim=1)).mean().item()
+
+
+def test_deploy_figures(measured: dict[str, Any], by_hand: dict[str, Tensor]) -> None:
+    figures, v, u = measured["figures"], by_hand["v"], by_hand["u"]
+    loss = (v - u)[..., :14].square().mean().item()
+    assert figures["deploy/loss"] == pytest.approx(loss, rel=1e-5)
+    assert figures["train/loss"] == pytest.approx(2.0)
+    assert figures["deploy/gap"] == pytest.approx(loss / 2.0, rel=1e-5)
+    assert figures["velocity/relative_error"] == pytest.approx(relative(v, u), rel=1e-5)
+    assert measured["profile"].shape == (10, 32)
+
+
+def test_endpoint_errors_and_floors(measured: dict[str, Any], by_hand: dict[str, Tensor]) -> None:
+    figures, end = measured["figures"], by_hand["end"]
+    assert figures["student/endpoint_error@1"] == pytest.approx(relative(by_hand["student@1"], end), rel=1e-5)
+    assert figures["teacher/endpoint_error@1"] == pytest.approx(relative(by_hand["teacher@1"], end), rel=1e-5)
+    assert figures["teacher/endpoint_error@4"] == 0.0
+    first = slice(None, None, 2)  # one noise per observation for the reference
+    expected = relative(end[first], by_hand["teacher@20"][first])
+    assert figures["teacher/solver_error"] == pytest.approx(expected, rel=1e-5)
+
+
+def test_padding_statistics(measured: dict[str, Any], by_hand: dict[str, Tensor]) -> None:
+    figures, end = measured["figures"], by_hand["end"]
+    padding, real = end[..., 14:], end[..., :14]
+    for part, values in (("padding", padding), ("real", real)):
+        for statistic, expected in (
+            ("mean", values.mean()), ("std", values.std(correction=0)),
+            ("abs_mean", values.abs().mean()), ("abs_max", values.abs().max()),
+        ):  # fmt: skip
+            assert figures[f"{part}/teacher/endpoint_{statistic}"] == pytest.approx(expected.item(), rel=1e-4)
+    assert figures["padding/teacher/repadding_max"] == pytest.approx(padding.abs().max().item(), rel=1e-5)
+    assert figures["padding/teacher/repadding_mean"] == pytest.approx(
+        padding.abs().sum().item() / end.numel(), rel=1e-4
+    )
+    assert figures["padding/teacher/sensitivity"] == pytest.approx(relative(by_hand["mixed"], end), rel=1e-5)
+    assert figures["padding/teacher/sensitivity_zeroed"] == pytest.approx(relative(by_hand["zeroed"], end), rel=1e-5)
+    assert figures["padding/training/noise_abs_max"] == 0.0  # this rule's noise is real only
+    assert figures["padding/student/sensitivity"] > 0
+
+
+def test_histograms_reach_tensorboard(measured: dict[str, Any]) -> None:
+    events = EventAccumulator(measured["log"]).Reload()
+    assert {"padding/teacher/endpoint", "real/student/velocity"} <= set(events.Tags()["histograms"])
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: DeployGap(window=0), "window is 0; allowed: 1 or more"),
+        (lambda: EndpointErrors(nfe=()), r"nfe is \[\]; allowed: one or more"),
+        (lambda: EndpointErrors(nfe=(0, 1)), r"nfe is \[0, 1\]; allowed"),
+    ],
+)
+def test_impossible_settings_are_refused(make: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        make()
