@@ -43,7 +43,10 @@ def make_statistics(action_dim: int, state_dim: int, seed: int = 0) -> dict[str,
     """Normalisation statistics that leave nothing as it was."""
     generator = torch.Generator().manual_seed(seed)
     return {
-        key: {"mean": torch.randn(width, generator=generator), "std": 0.5 + torch.rand(width, generator=generator)}
+        key: {
+            "mean": torch.randn(width, generator=generator),
+            "std": 0.5 + torch.rand(width, generator=generator),
+        }
         for key, width in (("observation.state", state_dim), ("action", action_dim))
     }
 
@@ -126,7 +129,8 @@ def make_batch(flow: FlowPolicy, size: int = 2, seed: int = 0, with_actions: boo
     words = 12
     attention = torch.arange(words) < words - (3 + seed % 3) * (torch.arange(size)[:, None] % 2)
     batch: Batch = {
-        "observation.state": 0.3 * torch.randn(size, config.robot_state_feature.shape[0], generator=generator),
+        "observation.state": 0.3
+        * torch.randn(size, config.robot_state_feature.shape[0], generator=generator),
         "observation.language.tokens": torch.randint(5, 200, (size, words), generator=generator),
         "observation.language.attention_mask": attention,
     }

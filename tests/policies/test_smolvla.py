@@ -4,7 +4,6 @@ Exactness is asked where the prefix has 16 tokens or more, as every real one has
 this machine takes another path for prefix and suffix together than for the suffix alone, and they differ by 1e-6.
 """
 
-import gc
 import weakref
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -201,7 +200,6 @@ def test_the_graph_of_a_call_dies_with_its_result(build, draws):
         v_t = flow.velocity(context, x_t, t)
     assert len(alive) > 20
     del v_t
-    gc.collect()
     assert len(alive) == 0
 
 
@@ -249,9 +247,7 @@ def test_draws_on_one_prefix_equal_separate_calls(build, geometry):
             one = slice(k, k + 1)
             alone = flow.velocity(context, noise[:, one], t[:, one])
             torch.testing.assert_close(v_t[:, one], alone, rtol=0, atol=2e-6)
-            torch.testing.assert_close(
-                endpoint[:, one], flow.walk(context, noise[:, one]), rtol=0, atol=2e-6
-            )
+            torch.testing.assert_close(endpoint[:, one], flow.walk(context, noise[:, one]), rtol=0, atol=2e-6)
     assert (v_t[:, 0] - v_t[:, 1]).abs().max() > 0.1
 
 
@@ -302,6 +298,8 @@ def test_the_state_projection_learns_when_asked(build):
         assert flow.encode(batch).layers[-1][0].requires_grad is asked
         gradients = take_gradients(flow, flow.velocity(flow.encode(batch), x_t, t).square().sum())
         assert ("policy.model.state_proj.weight" in gradients) is asked
-    assert gradients["policy.model.state_proj.weight"][:, : batch["observation.state"].shape[1]].abs().max() > 0
+    assert (
+        gradients["policy.model.state_proj.weight"][:, : batch["observation.state"].shape[1]].abs().max() > 0
+    )
     with torch.no_grad():
         assert not flow.encode(batch).layers[-1][0].requires_grad
