@@ -18,15 +18,18 @@ class TrainedWeightsEMA(WeightAveraging):
     """Lightning's weight averaging, exact and without a copy for frozen parameters.
 
     Args:
-        decay: of the average per step, 0 to 1; the average remembers about ``1 / (1 - decay)`` steps.
+        decay: of the average per step, 0 to 1; the average remembers about ``1 / (1 - decay)`` steps. Early on
+            it is ``(1 + n) / (10 + n)`` after n steps where that is less, so that a short run is not averaged
+            with its beginning.
     """
 
     def __init__(self, decay: float = 0.999) -> None:
         if not 0.0 <= decay < 1.0:
             raise ValueError(f"decay is {decay}; allowed: from 0 up to, but not including, 1")
 
-        def average(mean: Tensor, value: Tensor, _: Tensor) -> Tensor:
-            return torch.lerp(mean, value, 1.0 - decay)
+        def average(mean: Tensor, value: Tensor, n: Tensor | int) -> Tensor:
+            warm = min(decay, (1 + int(n)) / (10 + int(n)))
+            return torch.lerp(mean, value, 1.0 - warm)
 
         super().__init__(avg_fn=average)
 

@@ -7,6 +7,7 @@ step only hands them what a deployed teacher does with held-out observations.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import lightning as L
@@ -76,6 +77,7 @@ class Reflow(L.LightningModule):
         self._frozen = Frozen(teacher)
         self.student = student
         self.rule, self.solver, self.time = rule, solver, time
+        self.real_rule = replace(rule, loss_dims="real")
         self.num_steps = num_steps or teacher.num_steps
         self.draws, self.times, self.random = draws, times, Draws(seed)
         self.optimizer_settings = optimizer or OptimizerSettings()
@@ -102,7 +104,8 @@ class Reflow(L.LightningModule):
         v_t = self.student.velocity(student_context, point.x_t, t)
         loss = velocity_loss(v_t, point.u_t, self.rule)
         self._check_finite(loss, batch)
-        return {"loss": loss, "chunk_loss": velocity_loss(v_t, point.u_t, self.rule, "none").detach()}
+        real = velocity_loss(v_t.detach(), point.u_t, self.real_rule)
+        return {"loss": loss, "loss_real": real}
 
     def validation_step(self, batch: dict[str, Any], batch_idx: int) -> HeldOut:
         teacher_context, student_context = self.encode(batch)

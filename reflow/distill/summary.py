@@ -10,8 +10,10 @@ from rich.table import Table
 
 _ROWS = (
     ("loss that training reports", "train/loss"),
-    ("loss that deployment sees", "deploy/loss"),
-    ("deploy gap", "deploy/gap"),
+    ("... on real dimensions", "train/loss_real"),
+    ("loss that deployment sees, real dimensions", "deploy/loss"),
+    ("deploy gap, real against real", "deploy/gap"),
+    ("deploy gap, against the reported loss", "deploy/gap_reported"),
     ("relative velocity error", "velocity/relative_error"),
     ("teacher: solver error, its steps against 100", "teacher/solver_error"),
     ("teacher: padding endpoint, mean abs", "padding/teacher/endpoint_abs_mean"),

@@ -111,7 +111,7 @@ def test_another_policy_type_is_refused(tmp_path):
 
 @pytest.mark.parametrize("policy_type", ["pi0", "diffusion", "", None])
 def test_the_registry_knows_what_it_knows(policy_type):
-    assert ADAPTERS == {"smolvla": get_adapter("smolvla")}
+    assert {"smolvla": get_adapter("smolvla")} == ADAPTERS
     with pytest.raises(
         ValueError, match=rf"policy type {policy_type!r} has no adapter.*Point teacher.path to"
     ):
@@ -305,7 +305,7 @@ def test_a_crash_while_saving_leaves_the_old_policy(copy, monkeypatch):
     flow = load_policy(copy)
     before = chunk(flow.policy)
     with torch.no_grad():
-        flow.action_out_proj = flow.policy.model.action_out_proj.bias.add_(1.0)
+        flow.policy.model.action_out_proj.bias.add_(1.0)
     monkeypatch.setattr(shutil, "copytree", lambda *_, **__: (_ for _ in ()).throw(OSError("disk full")))
     with pytest.raises(OSError, match="disk full"):
         save_policy(flow, copy, copy)

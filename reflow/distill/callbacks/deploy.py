@@ -2,6 +2,10 @@
 
 Training averages over its own padding rule; deployment draws full-width noise, takes the teacher's endpoint
 as it is and feels the real dimensions only, on observations held out.
+
+The gap compares like with like: real dimensions on both sides. A rule that lets padding into the loss reports
+a mean over easier (or harder) dimensions too, and a healthy run would show a gap that is none; that quotient is
+logged beside it as ``deploy/gap_reported``. Where the loss is on real dimensions the two are one number.
 """
 
 from __future__ import annotations
@@ -19,9 +23,11 @@ from reflow.distill.module import Reflow
 from reflow.flow import straight_path
 from reflow.metrics import RelativeVelocityError, VelocityErrorProfile, VelocityLoss
 
+_TRAINING = {"train/loss": "loss", "train/loss_real": "loss_real"}
+
 
 class DeployGap(Measurement):
-    """Logs ``train/loss``, ``deploy/loss``, ``deploy/gap`` and ``velocity/relative_error``.
+    """Logs ``train/loss``, ``train/loss_real``, ``deploy/{loss,gap,gap_reported}``, ``velocity/relative_error``.
 
     Args:
         window: training steps whose mean is the reported training loss.
@@ -31,7 +37,7 @@ class DeployGap(Measurement):
     def __init__(self, window: int = 200, time_bins: int = 10) -> None:
         if window < 1:
             raise ValueError(f"window is {window}; allowed: 1 or more training steps")
-        self.losses: deque[Tensor] = deque(maxlen=window)
+        self.losses: dict[str, deque[Tensor]] = {name: deque(maxlen=window) for name in _TRAINING}
         self.time_bins = time_bins
         self.profile: Tensor | None = None
         """Mean squared velocity error ``[time_bins, d]`` of the last validation."""
@@ -47,8 +53,9 @@ class DeployGap(Measurement):
     def on_train_batch_end(
         self, trainer: L.Trainer, pl_module: Reflow, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        self.losses.append(outputs["loss"].detach())
-        pl_module.log("train/loss", outputs["loss"], prog_bar=True)
+        for name, key in _TRAINING.items():
+            self.losses[name].append(outputs[key].detach())
+            pl_module.log(name, outputs[key], prog_bar=True)
 
     def on_validation_batch_end(
         self, trainer: L.Trainer, pl_module: Reflow, outputs: HeldOut, batch: Any, batch_idx: int, *_: Any
@@ -63,17 +70,22 @@ class DeployGap(Measurement):
         deploy = self._loss.compute().float()
         pl_module.log("velocity/relative_error", self._relative.compute().float())
         pl_module.log("deploy/loss", deploy)
-        if self.losses:
-            reported = torch.stack(list(self.losses)).mean().to(deploy.device)
-            pl_module.log("deploy/gap", deploy / reported, prog_bar=True)
+        if self.losses["train/loss"]:
+            trained = {
+                name: torch.stack(list(window)).mean().to(deploy.device)
+                for name, window in self.losses.items()
+            }
+            pl_module.log("deploy/gap", deploy / trained["train/loss_real"], prog_bar=True)
+            pl_module.log("deploy/gap_reported", deploy / trained["train/loss"])
             if not trainer.training:
-                pl_module.log("train/loss", reported)
+                pl_module.log_dict(trained)
         self.profile = self._profile.compute().cpu()
         for metric in (self._relative, self._loss, self._profile):
             metric.reset()
 
     def state_dict(self) -> dict[str, Any]:
-        return {"losses": [loss.item() for loss in self.losses]}
+        return {name: [loss.item() for loss in window] for name, window in self.losses.items()}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self.losses.extend(torch.tensor(loss) for loss in state_dict["losses"])
+        for name, window in self.losses.items():
+            window.extend(torch.tensor(loss) for loss in state_dict[name])
