@@ -40,6 +40,8 @@ class DataSettings:
     rename: dict[str, str] | None = None
     val_frames: int = 128
     allow_short_episodes: bool = False
+    look_within: int = 0
+    look_times: int = 1
 
 
 @dataclass
@@ -58,6 +60,7 @@ class ObjectiveSettings:
 
     draws: int = 8
     times: int = 1
+    val_draws: int = 4
 
 
 @dataclass
@@ -132,6 +135,7 @@ def check_settings(config: DictConfig) -> None:
     for name, value, least in (
         ("objective.draws", config.objective.draws, 1),
         ("objective.times", config.objective.times, 1),
+        ("objective.val_draws", config.objective.val_draws, 1),
         ("student.num_steps", config.student.num_steps, 1),
         ("data.batch_size", config.data.batch_size, 1),
         ("data.val_frames", config.data.val_frames, 1),

@@ -89,6 +89,7 @@ def train(config: DictConfig, run_dir: Path) -> dict[str, float]:
         time=hydra.utils.instantiate(config.time),
         draws=config.objective.draws,
         times=config.objective.times,
+        val_draws=config.objective.val_draws,
         seed=config.seed,
         optimizer=OptimizerSettings(**_plain(config.optimizer)),
     )

@@ -2,6 +2,7 @@
 
 from reflow.data.checks import check_fit, split_episodes
 from reflow.data.frames import SAMPLE, VISIT, Frames
+from reflow.data.looks import Looks
 from reflow.data.module import LeRobotDataModule, load_metadata
 from reflow.data.order import Order, StepSampler, Visit
 
@@ -10,6 +11,7 @@ __all__ = [
     "VISIT",
     "Frames",
     "LeRobotDataModule",
+    "Looks",
     "Order",
     "StepSampler",
     "Visit",

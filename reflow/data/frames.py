@@ -35,6 +35,7 @@ class Frames(Dataset[dict[str, Any]]):
         self.dataset = dataset
         self.cameras: list[str] = list(dataset.meta.camera_keys)
         table = dataset.hf_dataset.data
+        self.frame_index = table.column("frame_index").to_numpy()
         self.samples = torch.from_numpy(table.column("index").to_numpy().copy())
         self.actions: Tensor | None = None
         if chunk_size is not None:

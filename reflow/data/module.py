@@ -10,9 +10,9 @@ from __future__ import annotations
 import functools
 import math
 import os
-from collections.abc import Callable, Mapping, Sequence, Sized
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import lightning as L
 import torch
@@ -21,10 +21,11 @@ from lerobot.configs import PreTrainedConfig
 from lerobot.datasets.dataset_metadata import LeRobotDatasetMetadata
 from lerobot.datasets.lerobot_dataset import LeRobotDataset
 from lerobot.datasets.utils import CompatibilityError
-from torch.utils.data import DataLoader, Dataset, Subset, default_collate
+from torch.utils.data import DataLoader, Subset, default_collate
 
 from reflow.data.checks import check_fit, check_lengths, split_episodes
 from reflow.data.frames import SAMPLE, VISIT, Frames
+from reflow.data.looks import Looks
 from reflow.data.order import Order, StepSampler
 
 Preprocessor = Callable[[dict[str, Any]], dict[str, Any]]
@@ -50,6 +51,7 @@ class LeRobotDataModule(L.LightningDataModule):
         val_frames: at most so many held-out frames, evenly spread.
         with_actions: also give ``action`` and ``action_is_pad``, to train a teacher.
         allow_short_episodes: accept episodes shorter than the policy's chunk.
+        look_within, look_times: frames this close to a deployed look come up so many times (:class:`Looks`).
     """
 
     def __init__(
@@ -71,6 +73,8 @@ class LeRobotDataModule(L.LightningDataModule):
         val_frames: int = 256,
         with_actions: bool = False,
         allow_short_episodes: bool = False,
+        look_within: int = 0,
+        look_times: int = 1,
     ) -> None:
         super().__init__()
         self.preprocess = preprocess
@@ -83,21 +87,24 @@ class LeRobotDataModule(L.LightningDataModule):
         )
         check_lengths(self.meta, self.train_episodes, policy.chunk_size, allow_short_episodes)
         chunk = policy.chunk_size if with_actions else None
-        self.frames, self.held_out = (
-            Frames(
-                LeRobotDataset(repo_id, root=root, episodes=chosen, video_backend=video_backend()),
-                chunk,
-                preload,
+        self.train_frames, self.held_out = (
+            Looks(
+                Frames(
+                    LeRobotDataset(repo_id, root=root, episodes=chosen, video_backend=video_backend()),
+                    chunk,
+                    preload,
+                ),
+                policy.n_action_steps,
+                look_within,
+                look_times,
             )
             for chosen in (self.train_episodes, self.held_out_episodes)
         )
-        self.train_frames: Dataset[dict[str, Any]] = self.frames
-        """What training draws from; may be replaced by another view of ``frames``."""
 
     def train_dataloader(self) -> DataLoader[Any]:
         trainer = self.trainer
         sampler = StepSampler(
-            Order(len(cast(Sized, self.train_frames)), self.seed),
+            Order(len(self.train_frames), self.seed),
             self.batch_size,
             first_step=trainer.global_step * trainer.accumulate_grad_batches if trainer else 0,
             rank=trainer.global_rank if trainer else 0,

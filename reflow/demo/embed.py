@@ -2,7 +2,7 @@
 
     python -m reflow.demo.embed teacher=outputs/teacher/pretrained_model data=outputs/pick_demos
 
-The slice is cut by LeRobot's own dataset tools. The teacher's VLM folder is named relative to the bundle, so
+The teacher's VLM folder is named relative to the bundle, so
 that it may lie anywhere; reflow's loader resolves it.
 """
 
@@ -10,16 +10,21 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import hydra
-from lerobot.datasets.dataset_tools import split_dataset
+import numpy as np
+import pyarrow.parquet as parquet
+import torch
 from lerobot.datasets.lerobot_dataset import LeRobotDataset
 from omegaconf import DictConfig
 
 from reflow.config_path import CONFIG_DIR
 from reflow.demo import embedded
+from reflow.demo.dataset import ACTION_KEY, DEMONSTRATIONS_FILE, IMAGE_KEY, STATE_KEY, write_dataset
+from reflow.demo.rollout import Demonstration
 from reflow.policies import find_folder, replace_folder
 from reflow.policies.folder import CONFIG, PREPROCESSOR, VLM
 
@@ -41,20 +46,57 @@ def embed_teacher(source: Path, target: Path) -> None:
     replace_folder(target, fill)
 
 
-def embed_slice(source: Path, target: Path, episodes: int) -> None:
-    """Copies the first ``episodes`` episodes as a LeRobotDataset of its own."""
-    dataset = LeRobotDataset(embedded.REPO_ID, root=source)
-    with TemporaryDirectory() as folder:
-        split_dataset(dataset, {"slice": list(range(episodes))}, output_dir=folder)
+def embed_slice(source: Path, target: Path, *, every: int, start_frames: int) -> None:
+    """Copies a slice: every so many episodes whole, of the others the start, where the way on is chosen.
 
-        def fill(staged: Path) -> None:
-            shutil.copytree(Path(folder) / "slice", staged, dirs_exist_ok=True)
-            attempts = json.loads((source / "meta" / "demonstrations.json").read_text())
-            (staged / "meta" / "demonstrations.json").write_text(
-                json.dumps(attempts[:episodes], indent=1) + "\n"
+    Whole episodes show everything once; the starts show the one frame at which both arms may go, from many
+    more positions of the cube.
+
+    Args:
+        source: recorded demonstrations.
+        target: folder of the slice; replaced where it exists.
+        every: one in so many episodes is kept whole.
+        start_frames: frames kept of each of the others, 1 or more.
+    """
+    if every < 1 or start_frames < 1:
+        raise ValueError(f"every={every}, start_frames={start_frames}; allowed: 1 or more of each")
+    dataset = LeRobotDataset(embedded.REPO_ID, root=source, video_backend="pyav")
+    summaries = json.loads((source / DEMONSTRATIONS_FILE).read_text())
+
+    def kept(number: int, steps: int) -> int:
+        return steps if number % every == 0 else min(start_frames, steps)
+
+    def parts() -> Iterator[Demonstration]:
+        first = 0
+        for number, summary in enumerate(summaries):
+            items = [dataset[first + row] for row in range(kept(number, summary["steps"]))]
+            first += summary["steps"]
+            frames = torch.stack([item[IMAGE_KEY] for item in items]).permute(0, 2, 3, 1)
+            yield Demonstration(
+                seed=summary["seed"],
+                arm=summary["arm"],
+                cube_pose=np.array(summary["cube_pose"]),
+                perturbed=summary["perturbed"],
+                frames=(frames * 255.0).round().to(torch.uint8).numpy(),
+                states=torch.stack([item[STATE_KEY] for item in items]).numpy(),
+                actions=torch.stack([item[ACTION_KEY] for item in items]).numpy(),
+                rewards=np.zeros(len(items), dtype=int),  # not in the data set; its summary is copied below
             )
 
-        replace_folder(target, fill)
+    with TemporaryDirectory() as folder:
+        whole = write_dataset(Path(folder) / target.name, parts())
+        kept_summaries = [
+            summary | {"steps": kept(i, summary["steps"])} for i, summary in enumerate(summaries)
+        ]
+        (whole / DEMONSTRATIONS_FILE).write_text(json.dumps(kept_summaries) + "\n")
+        _compact(whole)
+        replace_folder(target, lambda staged: shutil.copytree(whole, staged, dirs_exist_ok=True))
+
+
+def _compact(root: Path) -> None:
+    """Writes each parquet file as one row group without statistics: those of 300 groups hold 600 PNGs."""
+    for file in root.rglob("*.parquet"):
+        parquet.write_table(parquet.read_table(file), file, compression="snappy", write_statistics=False)
 
 
 @hydra.main(version_base="1.3", config_path=CONFIG_DIR, config_name="embed")
@@ -62,7 +104,12 @@ def main(config: DictConfig) -> None:
     """Command-line entry."""
     assets = Path(config.target) if config.target is not None else embedded.TEACHER.parent
     embed_teacher(find_folder(config.teacher, "teacher"), assets / embedded.TEACHER.name)
-    embed_slice(Path(config.data), assets / embedded.DATA.name, config.episodes)
+    embed_slice(
+        Path(config.data),
+        assets / embedded.DATA.name,
+        every=config.whole_every,
+        start_frames=config.start_frames,
+    )
     size = sum(file.stat().st_size for file in assets.rglob("*") if file.is_file())
     print(f"{assets}: {size / 1e6:.1f} MB")
 

@@ -22,7 +22,6 @@ from omegaconf import DictConfig, OmegaConf
 from reflow.config_path import CONFIG_DIR
 from reflow.data import LeRobotDataModule, load_metadata
 from reflow.demo.flow_matching import FlowMatching
-from reflow.demo.looks import MoreLooks
 from reflow.demo.vlm import VLMSize, build_vlm_folder
 from reflow.policies import load_processors, save_policy
 from reflow.policies.build import build_smolvla, save_new_processors
@@ -91,7 +90,6 @@ def train(config: DictConfig) -> Path:
     data = LeRobotDataModule(
         policy.config, preprocess, seed=config.seed, with_actions=True, **_plain(config.data)
     )
-    data.train_frames = MoreLooks(data.frames, config.policy.n_action_steps, **config.looks)
     module = FlowMatching(
         policy,
         draws=config.draws,

@@ -49,6 +49,7 @@ class Reflow(L.LightningModule):
         num_steps: the teacher's steps; None for its own stock number.
         time: where on the path the student is trained.
         draws: noises per observation and step (K).
+        val_draws: noises per held-out observation.
         times: times per noise at which the student meets its pair; a pair costs the teacher's steps, a time
             only the student's one.
         seed: of noise and time.
@@ -66,20 +67,20 @@ class Reflow(L.LightningModule):
         num_steps: int | None = None,
         draws: int = 8,
         times: int = 1,
+        val_draws: int = 4,
         seed: int = 0,
         optimizer: OptimizerSettings | None = None,
     ) -> None:
         super().__init__()
-        if draws < 1:
-            raise ValueError(f"objective.draws is {draws}; allowed: 1 or more noises per observation")
-        if times < 1:
-            raise ValueError(f"objective.times is {times}; allowed: 1 or more times per noise")
+        for name, value in (("draws", draws), ("times", times), ("val_draws", val_draws)):
+            if value < 1:
+                raise ValueError(f"objective.{name} is {value}; allowed: 1 or more")
         self._frozen = Frozen(teacher)
         self.student = student
         self.rule, self.solver, self.time = rule, solver, time
         self.real_rule = replace(rule, loss_dims="real")
         self.num_steps = num_steps or teacher.num_steps
-        self.draws, self.times, self.random = draws, times, Draws(seed)
+        self.draws, self.times, self.val_draws, self.random = draws, times, val_draws, Draws(seed)
         self.optimizer_settings = optimizer or OptimizerSettings()
         self.register_state_dict_post_hook(_drop_frozen)
         self.register_load_state_dict_pre_hook(_restore_frozen)
@@ -97,7 +98,7 @@ class Reflow(L.LightningModule):
 
     def training_step(self, batch: dict[str, Any], batch_idx: int) -> dict[str, Tensor]:
         teacher_context, student_context = self.encode(batch)
-        randn, t = self.draw(batch, times=self.times)
+        randn, t = self.draw(batch, self.draws, self.times)
         pairs = couple(self.teacher.field(teacher_context), randn, self.num_steps, self.solver, self.rule)
         coupling = pairs.repeat(self.times)
         point = straight_path(coupling.noise, coupling.action, t)
@@ -109,7 +110,7 @@ class Reflow(L.LightningModule):
 
     def validation_step(self, batch: dict[str, Any], batch_idx: int) -> HeldOut:
         teacher_context, student_context = self.encode(batch)
-        randn, t = self.draw(batch, first=HELD_OUT_DRAWS)
+        randn, t = self.draw(batch, self.val_draws, first=HELD_OUT_DRAWS)
         endpoint = self.teacher.walk(teacher_context, randn)
         return HeldOut(teacher_context, student_context, randn, t, endpoint)
 
@@ -122,20 +123,21 @@ class Reflow(L.LightningModule):
         return context, self.student.encode(batch)
 
     def draw(
-        self, batch: dict[str, Any], first: int = 0, times: int = 1
+        self, batch: dict[str, Any], draws: int, times: int = 1, first: int = 0
     ) -> tuple[Float[Tensor, "b k h d"], Float[Tensor, "b kt"]]:
         """Noise and times of a batch, by identity.
 
         Args:
             batch: with ``sample`` and ``visit``.
-            first: draw identity that the first visit starts from.
+            draws: noises per observation.
             times: times per noise, one from each of as many equal parts of the time sampler's distribution.
+            first: draw identity that the first visit starts from.
 
         Returns:
             Noise at native width, and ``k * times`` times in the order of :meth:`Coupling.repeat`.
         """
         sample = batch[SAMPLE].cpu()
-        draw = first + batch[VISIT].cpu()[:, None] * self.draws + torch.arange(self.draws)
+        draw = first + batch[VISIT].cpu()[:, None] * draws + torch.arange(draws)
         space = self.rule.space
         noise = self.random.noise(sample, draw, (space.chunk_size, space.max_action_dim))
         u = self.random.uniform(sample, draw)

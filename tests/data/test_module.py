@@ -4,6 +4,7 @@ import json
 import shutil
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable
 from itertools import islice
 from pathlib import Path
@@ -109,6 +110,19 @@ def test_training_and_held_out_frames_are_disjoint_and_complete(build):
 def test_held_out_frames_are_spread_evenly_and_at_most_so_many(build, val_frames, expected):
     found = identities(build(val_frames=val_frames).val_dataloader())
     assert found == [(FRAMES - LENGTHS[3] + row, 0) for row in expected]
+
+
+def test_frames_near_a_look_come_more_often(build):
+    """The policy plays all 8 steps of a chunk: it looks at frames 0 and 8 of an episode."""
+    data = build(look_within=0, look_times=3, batch_size=1)
+    starts = [sum(LENGTHS[:episode]) for episode in range(5)]
+    often = {row for row in range(FRAMES) if (row - max(s for s in starts if s <= row)) % 8 == 0}
+    epoch = take(data.train_dataloader(), starts[3] + 2 * len(often & set(range(starts[3]))))
+    assert Counter(sample for sample, _ in identities(epoch)) == {
+        row: 3 if row in often else 1 for row in range(starts[3])
+    }
+    held_out = [(row, visit) for row in range(starts[3], FRAMES) for visit in range(3 if row in often else 1)]
+    assert identities(data.val_dataloader()) == held_out
 
 
 def test_workers_change_nothing(build):

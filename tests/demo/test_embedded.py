@@ -6,13 +6,16 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from lerobot.datasets.lerobot_dataset import LeRobotDataset
 
 from reflow.demo import embedded
+from reflow.demo.dataset import write_dataset
 from reflow.demo.embed import embed_slice, embed_teacher
 from reflow.demo.measure import measure
+from reflow.demo.rollout import Demonstration
 from reflow.policies import find_folder, load_policy, load_processors, save_policy
 
 NO_NETWORK = """
@@ -52,13 +55,51 @@ def test_embedding_names_the_vlm_relative_to_the_bundle(tmp_path: Path) -> None:
     assert all(torch.equal(a, b) for a, b in zip(ours.parameters(), theirs.parameters(), strict=True))
 
 
-def test_a_slice_is_a_data_set_of_its_own(tmp_path: Path) -> None:
-    embed_slice(embedded.DATA, tmp_path / "pick", episodes=3)
-    part = LeRobotDataset("reflow/part", root=tmp_path / "pick", video_backend="pyav")
-    whole = LeRobotDataset(embedded.REPO_ID, root=embedded.DATA, video_backend="pyav")
-    assert part.meta.total_episodes == 3
-    assert torch.equal(part[7]["observation.images.top"], whole[7]["observation.images.top"])
-    assert len(json.loads((tmp_path / "pick" / "meta" / "demonstrations.json").read_text())) == 3
+def test_a_slice_keeps_some_episodes_whole_and_the_start_of_the_others(tmp_path: Path) -> None:
+    embed_slice(
+        make_demonstrations(tmp_path / "source", episodes=4, steps=6),
+        tmp_path / "pick",
+        every=3,
+        start_frames=2,
+    )
+    source, part = (
+        LeRobotDataset("reflow/part", root=tmp_path / name, video_backend="pyav")
+        for name in ("source", "pick")
+    )
+    assert [int(part.meta.episodes[i]["length"]) for i in range(4)] == [6, 2, 2, 6]
+    kept = [*range(6), 6, 7, 12, 13, *range(18, 24)]
+    for row, origin in enumerate(kept):
+        for key in ("observation.images.top", "observation.state", "action"):
+            assert torch.equal(part[row][key], source[origin][key])
+    summaries = json.loads((tmp_path / "pick" / "meta" / "demonstrations.json").read_text())
+    assert [summary["steps"] for summary in summaries] == [6, 2, 2, 6]
+    assert all(summary["success"] for summary in summaries)
+
+
+def make_demonstrations(root: Path, episodes: int, steps: int) -> Path:
+    """A data set as the recorder writes it, of made-up numbers."""
+    rng = np.random.default_rng(0)
+    return write_dataset(
+        root,
+        (
+            Demonstration(
+                seed=number,
+                arm="left",
+                cube_pose=np.zeros(7),
+                perturbed=False,
+                frames=rng.integers(0, 256, (steps, 72, 96, 3), dtype=np.uint8),
+                states=rng.normal(size=(steps, 14)).astype(np.float32),
+                actions=rng.normal(size=(steps, 14)).astype(np.float32),
+                rewards=np.full(steps, 4),
+            )
+            for number in range(episodes)
+        ),
+    )
+
+
+def test_an_impossible_slice_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="every=0, start_frames=2; allowed: 1 or more of each"):
+        embed_slice(tmp_path, tmp_path / "pick", every=0, start_frames=2)
 
 
 @pytest.mark.slow

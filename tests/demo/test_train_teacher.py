@@ -40,4 +40,6 @@ def test_a_teacher_is_trained_saved_and_resumed(tmp_path: Path) -> None:
     before = folder.stat().st_ino
     train(config(4, "run"))  # nothing left to do: the same weights are written again
     assert folder.stat().st_ino != before
-    assert all(torch.equal(value, weights[name]) for name, value in load_file(folder / "model.safetensors").items())
+    assert all(
+        torch.equal(value, weights[name]) for name, value in load_file(folder / "model.safetensors").items()
+    )

@@ -43,7 +43,7 @@ def test_the_loss_is_the_formula_written_out(teacher_folder: Path, rule: str) ->
         loss = module.training_step(batch, 0)["loss"]
 
     noise_dims, target_dims, loss_dims, inert = RULES[rule]
-    randn, t = module.draw(batch)
+    randn, t = module.draw(batch, 2)
     a = module.rule.space.action_dim
     noise = randn.clone()
     if noise_dims == "real":
@@ -81,12 +81,12 @@ def test_rules_differ_only_where_they_say(teacher_folder: Path) -> None:
 
 def test_randomness_is_a_function_of_identity(teacher_folder: Path) -> None:
     module, batch = module_and_batch(teacher_folder)
-    randn, t = module.draw(batch)
+    randn, t = module.draw(batch, 2)
     flipped = {key: value.flip(0) for key, value in batch.items()}
-    again, t_again = module.draw(flipped)
+    again, t_again = module.draw(flipped, 2)
     assert torch.equal(again.flip(0), randn)
     assert torch.equal(t_again.flip(0), t)
-    other, _ = module.draw({**batch, VISIT: batch[VISIT] + 1})
+    other, _ = module.draw({**batch, VISIT: batch[VISIT] + 1}, 2)
     assert not torch.isclose(other, randn).any(dim=-1).any()
 
 
@@ -117,7 +117,7 @@ def test_with_valid14_padding_noise_never_reaches_the_student(teacher_folder: Pa
         module.training_step(batch, 0)["loss"].backward()
         optimizer.step()
     student, space = module.student.eval(), module.rule.space
-    randn, _ = module.draw(batch)
+    randn, _ = module.draw(batch, 2)
     other = torch.cat([space.real(randn), 100 * space.padding(randn.flip(0))], dim=-1)
     with torch.no_grad():
         context = student.encode(batch)
@@ -166,7 +166,7 @@ def test_more_steps_of_the_teacher_move_the_target(teacher_folder: Path) -> None
 
 def test_several_times_per_pair_are_the_mean_over_a_stratified_draw(teacher_folder: Path) -> None:
     module, batch = module_and_batch(teacher_folder, times=3)
-    randn, t = module.draw(batch, times=3)
+    randn, t = module.draw(batch, 2, times=3)
     assert t.shape == (3, 6)
     thirds = (t.view(3, 2, 3) * 3).ceil()  # uniform time: one from each third
     assert torch.equal(thirds, torch.tensor([1.0, 2.0, 3.0]).expand(3, 2, 3))

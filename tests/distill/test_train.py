@@ -41,7 +41,9 @@ def test_a_run_leaves_metrics_figures_and_a_student(run: Run, teacher_folder: Pa
     assert json.loads((folder / "metrics.json").read_text()) == metrics
     assert metrics["teacher/endpoint_error@4"] == 0.0  # the teacher's own number of steps
     assert metrics["teacher/endpoint_error@1"] > 0.01
-    assert metrics["deploy/gap"] == pytest.approx(metrics["deploy/loss"] / metrics["train/loss_real"], rel=1e-5)
+    assert metrics["deploy/gap"] == pytest.approx(
+        metrics["deploy/loss"] / metrics["train/loss_real"], rel=1e-5
+    )
     assert {path.name for path in (folder / "figures").iterdir()} == {
         "endpoint_error.png",
         "velocity_error.png",

@@ -30,8 +30,9 @@ class StraightnessOfFlow(Measurement):
         self, trainer: L.Trainer, pl_module: Reflow, outputs: HeldOut, batch: Any, batch_idx: int, *_: Any
     ) -> None:
         student, context = pl_module.student, outputs.student_context
-        path = trajectory(student.field(context), outputs.randn, self.num_steps, time_dims=2)
-        self._straightness.to(outputs.randn.device).update(path.velocities, outputs.randn, path.endpoint)
+        start = outputs.randn[:, :1]  # one noise per observation is enough
+        path = trajectory(student.field(context), start, self.num_steps, time_dims=2)
+        self._straightness.to(start.device).update(path.velocities, start, path.endpoint)
 
     def on_validation_epoch_end(self, trainer: L.Trainer, pl_module: Reflow) -> None:
         pl_module.log_dict(

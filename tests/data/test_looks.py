@@ -8,8 +8,7 @@ import pytest
 import torch
 from lerobot.datasets.lerobot_dataset import LeRobotDataset
 
-from reflow.data import SAMPLE, VISIT, Frames, Order, StepSampler, Visit
-from reflow.demo.looks import MoreLooks
+from reflow.data import SAMPLE, VISIT, Frames, Looks, Order, StepSampler, Visit
 from tests.builders import make_dataset, repo_id
 
 LENGTHS = (13, 9)
@@ -24,7 +23,7 @@ def frames(tmp_path_factory: pytest.TempPathFactory) -> Frames:
     return Frames(LeRobotDataset(repo_id(root), root=root), 4, preload=True)
 
 
-def epochs(frames: MoreLooks, count: int) -> list[tuple[int, int]]:
+def epochs(frames: Looks, count: int) -> list[tuple[int, int]]:
     """(sample, visit) of everything that training meets in so many epochs."""
     batches = StepSampler(Order(len(frames), 0), batch_size=1)
     items = (frames[visit] for batch in islice(batches, count * len(frames)) for visit in batch)
@@ -32,13 +31,13 @@ def epochs(frames: MoreLooks, count: int) -> list[tuple[int, int]]:
 
 
 def test_near_frames_come_several_times_an_epoch_and_the_others_once(frames):
-    met = Counter(sample for sample, _ in epochs(MoreLooks(frames, EVERY, WITHIN, TIMES), 1))
+    met = Counter(sample for sample, _ in epochs(Looks(frames, EVERY, WITHIN, TIMES), 1))
     assert met == {row: TIMES if row in NEAR else 1 for row in range(sum(LENGTHS))}
 
 
 def test_no_identity_comes_twice(frames):
     """Else some noise would be trained on again and again while others are never met."""
-    looks = MoreLooks(frames, EVERY, WITHIN, TIMES)
+    looks = Looks(frames, EVERY, WITHIN, TIMES)
     met = epochs(looks, 4)
     assert len(set(met)) == len(met) == 4 * len(looks)
     for draws in (1, 4):  # as the training counts its draws
@@ -47,7 +46,7 @@ def test_no_identity_comes_twice(frames):
 
 
 def test_once_changes_nothing(frames):
-    looks = MoreLooks(frames, EVERY, WITHIN, 1)
+    looks = Looks(frames, EVERY, WITHIN, 1)
     assert len(looks) == len(frames)
     visits = Order(len(frames), 1).visits(0, 2 * len(frames))
     assert [looks[visit][SAMPLE] for visit in visits] == [frames[visit][SAMPLE] for visit in visits]
@@ -55,7 +54,7 @@ def test_once_changes_nothing(frames):
 
 
 def test_a_look_is_the_frame_itself(frames):
-    looks = MoreLooks(frames, EVERY, WITHIN, TIMES)
+    looks = Looks(frames, EVERY, WITHIN, TIMES)
     for row in range(len(looks)):
         item = looks[Visit(row, 2)]
         stored = frames[Visit(int(item[SAMPLE]), int(item[VISIT]))]
@@ -66,7 +65,19 @@ def test_a_look_is_the_frame_itself(frames):
             )
 
 
-@pytest.mark.parametrize("times", [0, -2])
-def test_refuses_to_look_less_than_once(frames, times):
-    with pytest.raises(ValueError, match=rf"looks.times is {times}; allowed: 1 or more"):
-        MoreLooks(frames, EVERY, WITHIN, times)
+@pytest.mark.parametrize(("within", "times"), [(1, 0), (1, -2), (-1, 3)])
+def test_refuses_what_would_lose_frames(frames, within, times):
+    with pytest.raises(
+        ValueError,
+        match=rf"data.look_times is {times}, data.look_within {within}; allowed: times 1 or more, within 0 or more",
+    ):
+        Looks(frames, EVERY, within, times)
+
+
+def test_a_plain_row_is_the_first_time_round(frames):
+    """As the held-out loader asks; each coming of a frame still has a visit of its own."""
+    looks = Looks(frames, EVERY, WITHIN, TIMES)
+    met = [(int(looks[row][SAMPLE]), int(looks[row][VISIT])) for row in range(len(looks))]
+    assert met == [
+        (row, visit) for row in range(sum(LENGTHS)) for visit in range(TIMES if row in NEAR else 1)
+    ]

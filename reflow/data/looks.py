@@ -1,8 +1,8 @@
 """More of the frames at which a deployed policy looks.
 
 A policy that plays ``n_action_steps`` of each chunk looks at frames 0, n, 2n, ...; in an episode those are a
-few in a hundred, and at the first of them the choice between the ways on is made. Training meets them, and
-their neighbours, more often.
+few in a hundred, and at the first of them the choice between the ways on is made. Training, and measuring,
+may meet them and their neighbours more often than the rest.
 """
 
 from __future__ import annotations
@@ -12,32 +12,34 @@ from typing import Any
 import numpy as np
 from torch.utils.data import Dataset
 
-from reflow.data import Frames, Visit
+from reflow.data.frames import Frames
+from reflow.data.order import Visit
 
 
-class MoreLooks(Dataset[dict[str, Any]]):
-    """Frames in which those near a look come up several times an epoch.
+class Looks(Dataset[dict[str, Any]]):
+    """Frames in which those near a look come up several times an epoch, each time as another visit.
 
     Args:
-        frames: the training frames.
+        frames: the frames of some episodes.
         every: control steps between two looks (``n_action_steps``).
         within: frames this close to a look count as one.
         times: how often each of those comes up in an epoch; 1 changes nothing.
     """
 
     def __init__(self, frames: Frames, every: int, within: int, times: int) -> None:
-        if times < 1:
-            raise ValueError(f"looks.times is {times}; allowed: 1 or more")
+        if times < 1 or within < 0:
+            raise ValueError(
+                f"data.look_times is {times}, data.look_within {within}; allowed: times 1 or more, within 0 or more"
+            )
         self.frames, self.times = frames, times
-        phase = np.array(frames.dataset.hf_dataset.data.column("frame_index").to_numpy()) % every
+        phase = frames.frame_index % every
         near = np.minimum(phase, every - phase) <= within
         self.rows = np.repeat(np.arange(len(frames)), np.where(near, times, 1))
-        first = np.searchsorted(self.rows, self.rows)
-        self.occurrence = np.arange(len(self.rows)) - first
+        self.occurrence = np.arange(len(self.rows)) - np.searchsorted(self.rows, self.rows)
 
     def __len__(self) -> int:
         return len(self.rows)
 
-    def __getitem__(self, key: Visit) -> dict[str, Any]:
-        row, visit = key
+    def __getitem__(self, key: Visit | int) -> dict[str, Any]:
+        row, visit = key if isinstance(key, tuple) else (key, 0)
         return self.frames[Visit(int(self.rows[row]), visit * self.times + int(self.occurrence[row]))]
