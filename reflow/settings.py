@@ -133,10 +133,10 @@ def check_settings(config: DictConfig) -> None:
         if value not in Extents:
             raise ValueError(f"padding.{name}={value}; allowed: {' or '.join(Extents)}")
     for name, value, least in (
+        ("student.num_steps", config.student.num_steps, 1),
         ("objective.draws", config.objective.draws, 1),
         ("objective.times", config.objective.times, 1),
         ("objective.val_draws", config.objective.val_draws, 1),
-        ("student.num_steps", config.student.num_steps, 1),
         ("data.batch_size", config.data.batch_size, 1),
         ("data.val_frames", config.data.val_frames, 1),
         ("seed", config.seed, 0),

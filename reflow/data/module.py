@@ -1,7 +1,7 @@
 """A LightningDataModule over any LeRobotDataset, through the policy's own saved preprocessor.
 
 Training batches come in the order of :mod:`reflow.data.order`, endlessly, from the trainer's global step on;
-held-out frames come in the data set's order. Left out: noise and time, which the training step draws by the
+held-out frames in a fixed random one. Left out: noise and time, which the training step draws by the
 identity (``sample``, ``visit``) that every batch carries.
 """
 
@@ -113,8 +113,9 @@ class LeRobotDataModule(L.LightningDataModule):
         return self._loader(self.train_frames, batch_sampler=sampler)
 
     def val_dataloader(self) -> DataLoader[Any]:
-        stride = max(1, math.ceil(len(self.held_out) / self.val_frames))
-        rows = Subset(self.held_out, range(0, len(self.held_out), stride))
+        spread = range(0, len(self.held_out), max(1, math.ceil(len(self.held_out) / self.val_frames)))
+        # In a fixed random order, so that the first few batches already speak for all of them.
+        rows = Subset(self.held_out, [spread[place] for place in Order(len(spread), seed=0).epoch(0)])
         return self._loader(rows, batch_size=self.batch_size)
 
     def _loader(self, frames: Any, **kwargs: Any) -> DataLoader[Any]:

@@ -90,7 +90,11 @@ def embed_slice(source: Path, target: Path, *, every: int, start_frames: int) ->
         ]
         (whole / DEMONSTRATIONS_FILE).write_text(json.dumps(kept_summaries) + "\n")
         _compact(whole)
-        replace_folder(target, lambda staged: shutil.copytree(whole, staged, dirs_exist_ok=True))
+
+        def fill(staged: Path) -> None:
+            shutil.copytree(whole, staged, dirs_exist_ok=True)
+
+        replace_folder(target, fill)
 
 
 def _compact(root: Path) -> None:
