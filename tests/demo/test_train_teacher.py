@@ -3,17 +3,19 @@
 import json
 from pathlib import Path
 
+import pytest
 import torch
 from hydra import compose, initialize_config_dir
 from lerobot.policies.smolvla.modeling_smolvla import SmolVLAPolicy
 from safetensors.torch import load_file
 
 from reflow.config_path import CONFIG_DIR
+from reflow.demo.flow_matching import FlowMatching
 from reflow.demo.train_teacher import train
 from tests.builders import make_dataset, repo_id
 
 
-def test_a_teacher_is_trained_saved_and_resumed(tmp_path: Path) -> None:
+def test_a_teacher_is_trained_saved_and_resumed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     data = make_dataset(tmp_path / "set", episodes=3, frames=12)
 
     def config(max_steps: int, run_dir: str):
@@ -37,9 +39,22 @@ def test_a_teacher_is_trained_saved_and_resumed(tmp_path: Path) -> None:
     assert all(torch.isfinite(value).all() for value in weights.values())
     assert json.loads((folder / "policy_preprocessor.json").read_text())["steps"]
 
-    before = folder.stat().st_ino
-    train(config(4, "run"))  # nothing left to do: the same weights are written again
-    assert folder.stat().st_ino != before
+    train(config(4, "run"))  # nothing left to do
     assert all(
         torch.equal(value, weights[name]) for name, value in load_file(folder / "model.safetensors").items()
     )
+
+    step, calls = FlowMatching.training_step, []
+
+    def crash_at_step_4(self: FlowMatching, batch: dict, batch_idx: int) -> torch.Tensor:
+        calls.append(self.global_step)
+        if len(calls) == 4:
+            raise KeyError("pulled the plug")
+        return step(self, batch, batch_idx)
+
+    monkeypatch.setattr(FlowMatching, "training_step", crash_at_step_4)
+    with pytest.raises(KeyError, match="pulled the plug"):
+        train(config(4, "stopped"))
+    resumed = load_file(train(config(4, "stopped")) / "model.safetensors")
+    assert calls == [0, 1, 2, 3, 2, 3]
+    assert all(torch.equal(value, weights[name]) for name, value in resumed.items())
