@@ -39,7 +39,8 @@ from reflow.settings import check_settings, padding_name, run_directory
 UNFIXED = (
     "No fix is on: this reproduces the founding script. It cuts the teacher's endpoint to the real dimensions and "
     "zero-fills it (problem 1), gives padding velocity no training signal (problem 2), and starts teacher and "
-    "student from noise that inference never draws (problem 3). Use +fix=full32 unless that is what you study."
+    "student from noise that inference never draws (problem 3). Use +fix=full32 unless that is what you study, "
+    "and time=uniform if it is: at t=1 alone problem 1 cannot be seen."
 )
 USER_ERRORS = (ValueError, FileNotFoundError, NonFiniteLossError, InstantiationException)
 

@@ -70,6 +70,7 @@ def endpoint_error(metrics: Mapping[str, float]) -> Figure:
     )
     axes.set_xticks([n for n, _ in points], [str(n) for n, _ in points])
     axes.minorticks_off()
+    axes.margins(x=0.1, y=0.15)
     axes.grid(alpha=0.3)
     axes.legend()
     return figure
