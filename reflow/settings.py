@@ -159,7 +159,7 @@ def run_directory(config: DictConfig, overrides: list[str]) -> Path:
 
     Returns:
         ``run_dir`` where given; else ``outputs/<name>`` for the recommended padding rule (all full), and
-        ``outputs/<name>-<rule>,<other overrides>`` for anything else.
+        ``outputs/<name>-<rule>-<other overrides>`` for anything else.
     """
     if config.run_dir is not None:
         return Path(config.run_dir).resolve()
@@ -167,7 +167,8 @@ def run_directory(config: DictConfig, overrides: list[str]) -> Path:
     silent = ("fix=", "name=", "run_dir=", "hydra")
     rest = [override.lstrip("+") for override in overrides]
     parts += sorted(override for override in rest if not override.startswith(silent))
-    slug = "".join(c if c.isalnum() or c in "=._-," else "_" for c in ",".join(parts))
+    # No "," and no "=": the path is itself an argument of later commands.
+    slug = "".join(c if c.isalnum() or c in "._-" else "_" for c in "-".join(parts))
     return Path("outputs", f"{config.name}-{slug}" if slug else config.name).resolve()
 
 

@@ -86,7 +86,12 @@ class SmolVLAFlow(FlowPolicy[SmolVLAContext]):
 
     @num_steps.setter
     def num_steps(self, value: int) -> None:
-        self.policy.config.num_steps = value
+        config = self.policy.config
+        config.num_steps = value
+        if config.rtc_config is not None:
+            # Real-time chunking saturates its guidance at t=1: with the default weight of 10 a one-step policy
+            # lands at ten times the wanted correction. The weight that fits is the number of steps.
+            config.rtc_config.max_guidance_weight = float(value)
 
     def encode(self, batch: Batch) -> SmolVLAContext:
         policy, model = self.policy, self.policy.model

@@ -140,8 +140,8 @@ def test_the_folder_is_a_function_of_the_configuration() -> None:
 
     assert name("+fix=full32") == "demo"
     assert name() == "demo-unfixed"
-    assert name("+fix=valid14", "seed=2") == "demo-valid14,seed=2"
-    assert name("seed=2", "+fix=valid14") == "demo-valid14,seed=2"
+    assert name("+fix=valid14", "seed=2") == "demo-valid14-seed_2"
+    assert name("seed=2", "+fix=valid14") == "demo-valid14-seed_2"
     assert name("+fix=[keep_target,full_noise]") == "demo-full_noise_keep_target"
     assert run_directory(composed("run_dir=a/b"), ["run_dir=a/b"]).parts[-2:] == ("a", "b")
     assert len({name("+fix=full32", f"seed={seed}") for seed in range(3)}) == 3

@@ -134,6 +134,13 @@ def test_a_folder_with_other_things_is_left_alone(run: Run, tmp_path: Path) -> N
     assert [path.name for path in (tmp_path / "run").iterdir()] == ["thesis.tex"]
 
 
+def test_half_precision_comes_from_the_trainer(run: Run, tmp_path: Path) -> None:
+    metrics = run("+fix=full32", "trainer.precision=bf16-mixed")
+    assert metrics["train/loss"] > 0
+    weights = load_file(tmp_path / "run" / "pretrained_model" / "model.safetensors")
+    assert {value.dtype for value in weights.values()} == {torch.float32}
+
+
 @pytest.mark.slow
 def test_killed_in_the_middle_the_command_goes_on(
     teacher_folder: Path, dataset: Path, tmp_path: Path
