@@ -132,6 +132,10 @@ def check_settings(config: DictConfig) -> None:
         value = config.padding[name]
         if value not in Extents:
             raise ValueError(f"padding.{name}={value}; allowed: {' or '.join(Extents)}")
+    if config.teacher.num_steps is not None and config.teacher.num_steps < 1:
+        raise ValueError(
+            f"teacher.num_steps={config.teacher.num_steps}; allowed: 1 or more, or null for its own"
+        )
     for name, value, least in (
         ("student.num_steps", config.student.num_steps, 1),
         ("objective.draws", config.objective.draws, 1),

@@ -37,7 +37,8 @@ class TrainedWeightsEMA(WeightAveraging):
         super().setup(trainer, pl_module, stage)
         if self._average_model is None:
             return
-        for name, parameter in pl_module.named_parameters():
+        # With every name of a tied parameter: Lightning pairs the two modules' parameters by their order.
+        for name, parameter in pl_module.named_parameters(remove_duplicate=False):
             if not parameter.requires_grad:
                 owner, _, leaf = name.rpartition(".")
                 setattr(self._average_model.module.get_submodule(owner), leaf, parameter)

@@ -15,7 +15,21 @@ from pathlib import Path
 from typing import Any
 
 RUN, METRICS, STUDENT, CHECKPOINT = "run.json", "metrics.json", "pretrained_model", "checkpoints/last.ckpt"
-_NOT_COMPARED = frozenset({"run_dir", "name"})
+# What changes no figure: where things lie (the teacher's fingerprint is compared), how data are read, what is shown.
+_NOT_COMPARED = frozenset(
+    {
+        "run_dir",
+        "name",
+        "logger",
+        "teacher.path",
+        "data.num_workers",
+        "data.prefetch_factor",
+        "data.pin_memory",
+        "data.preload",
+        "callbacks.progress",
+        "callbacks.checkpoint",
+    }
+)
 
 
 class OtherRunError(ValueError):
@@ -105,7 +119,8 @@ def write_json(path: Path, content: object) -> None:
 def _differences(old: Any, new: Any, where: str = "") -> Iterator[str]:
     if isinstance(old, dict) and isinstance(new, dict):
         for key in sorted(old.keys() | new.keys()):
-            if where or key not in _NOT_COMPARED:
-                yield from _differences(old.get(key), new.get(key), f"{where}.{key}" if where else key)
+            path = f"{where}.{key}" if where else key
+            if path not in _NOT_COMPARED:
+                yield from _differences(old.get(key), new.get(key), path)
     elif old != new:
         yield f"{where}: {old} there, {new} now"

@@ -121,6 +121,7 @@ def test_an_unknown_fix_lists_the_known_ones() -> None:
         ("data.val_frames=0", r"data\.val_frames=0"),
         ("data.batch_size=0", r"data\.batch_size=0"),
         ("seed=-1", r"seed=-1; allowed: 0 or more"),
+        ("teacher.num_steps=0", r"teacher\.num_steps=0; allowed: 1 or more, or null"),
         ("teacher.path=somewhere", r"data\.repo_id is null.*data\.root=DIR"),
     ],
 )

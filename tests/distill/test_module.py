@@ -4,11 +4,13 @@ import copy
 from pathlib import Path
 from typing import Any
 
+import lightning as L
 import pytest
 import torch
 from torch import Tensor
 
 from reflow.data import SAMPLE, VISIT
+from reflow.distill.averaging import TrainedWeightsEMA
 from reflow.distill.module import NonFiniteLossError, Reflow
 from reflow.distill.student import make_student
 from reflow.flow import EULER, EndpointTime, PaddingRule, UniformTime
@@ -182,3 +184,17 @@ def test_several_times_per_pair_are_the_mean_over_a_stratified_draw(teacher_fold
                 v_t = module.student.velocity(context, x_t, time)
                 by_hand.append((v_t - (randn - action)[:, [k]]).square().mean())
     torch.testing.assert_close(loss, torch.stack(by_hand).mean(), rtol=1e-5, atol=1e-7)
+
+
+def test_averaging_shares_what_is_frozen_and_keeps_ties(teacher_folder: Path) -> None:
+    module, _ = module_and_batch(teacher_folder)
+    vlm = module.student.policy.model.vlm_with_expert.vlm
+    vlm.lm_head.weight = vlm.get_input_embeddings().weight  # tied, as in SmolVLM
+    averaging = TrainedWeightsEMA(decay=0.9)
+    averaging.setup(L.Trainer(logger=False, enable_checkpointing=False, accelerator="cpu"), module, "fit")
+    average = averaging._average_model.module
+    pairs = list(zip(module.parameters(), average.parameters(), strict=True))
+    assert all((a is b) == (not a.requires_grad) for a, b in pairs)
+    assert any(a is b for a, b in pairs)
+    with pytest.raises(ValueError, match=r"decay is 1\.0; allowed"):
+        TrainedWeightsEMA(decay=1.0)

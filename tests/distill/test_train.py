@@ -116,6 +116,15 @@ def test_another_configuration_is_refused_and_named(run: Run) -> None:
         run("+fix=keep_target")
 
 
+def test_how_data_are_read_and_where_the_folder_lies_make_no_other_run(run: Run, tmp_path: Path) -> None:
+    first = run("+fix=full32")
+    (tmp_path / "run").rename(tmp_path / "moved")
+    assert (
+        run("+fix=full32", f"run_dir={tmp_path / 'moved'}", "data.num_workers=1", "data.preload=false")
+        == first
+    )
+
+
 def test_another_teacher_under_the_same_path_is_refused(run: Run, tmp_path: Path) -> None:
     run()
     record = tmp_path / "run" / "run.json"
