@@ -1,4 +1,4 @@
-"""What holds for every test: no network, no GPU, two threads, an off-screen renderer."""
+"""What holds for every test: no network, no GPU, one thread, an off-screen renderer."""
 
 import os
 
@@ -12,7 +12,7 @@ import jaxtyping
 import pytest
 import torch
 
-torch.set_num_threads(2)
+torch.set_num_threads(1)  # tiny tensors: on busy cores two threads would wait longer than they work
 
 
 @pytest.fixture

@@ -1,10 +1,8 @@
 """One data set on disk, and one small policy that looks at it; both are only read."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import torch
 
 from reflow.data import load_metadata
 from reflow.policies import FlowPolicy, load_policy, load_processors
@@ -13,15 +11,6 @@ from tests.builders import make_dataset, make_teacher_folder, repo_id
 
 LENGTHS = (12, 9, 15, 10)
 """Frames of the episodes of ``demos``."""
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """Keep tiny tensors on one thread: on busy cores two would wait for each other longer than they work."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,5 @@
 """The teacher's training is LeRobot's own: the same loss for the same noise and time, and every noise met once."""
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +12,6 @@ from reflow.demo.flow_matching import FlowMatching, masked_mean
 from reflow.flow import BetaTime, Draws
 from reflow.policies import FlowPolicy
 from tests.builders import make_batch, make_policy, make_vlm_folder
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")
