@@ -80,7 +80,7 @@ def train(config: DictConfig, run_dir: Path) -> dict[str, float]:
     data = LeRobotDataModule(teacher.config, preprocess, seed=config.seed, **_data_arguments(config))
     padding = config.padding
     rule = PaddingRule(teacher.space, padding.noise, padding.target, padding.loss, padding.inert)
-    student = make_student(teacher, teacher_folder, rule, train_state_proj=config.student.train_state_proj)
+    student = make_student(teacher, teacher_folder, rule, **_plain(config.student))
     module = Reflow(
         teacher,
         student,
@@ -107,7 +107,7 @@ def train(config: DictConfig, run_dir: Path) -> dict[str, float]:
     measurer = _trainer(config, measurements, [], limit_val_batches=1.0)
     measurer.validate(module, data, verbose=False)
     metrics = {key: value.item() for key, value in measurer.callback_metrics.items()}
-    deliver_student(module, teacher_folder, run.student, data, num_steps=config.student.num_steps)
+    deliver_student(module, teacher_folder, run.student, data)
     write_figures(run.path, metrics, callbacks)
     run.finish(metrics)
     print_summary(metrics, run.path)

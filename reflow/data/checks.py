@@ -44,6 +44,12 @@ def check_fit(meta: LeRobotDatasetMetadata, policy: PreTrainedConfig, rename: Ma
             f"its cameras: {sorted(meta.camera_keys)}"
         )
     have_cameras = [rename.get(key, key) for key in meta.camera_keys]
+    twice = sorted({key for key in have_cameras if have_cameras.count(key) > 1})
+    if twice:
+        raise ValueError(
+            f"data.rename gives {twice} to more than one camera of data set {meta.repo_id}, "
+            f"{sorted(meta.camera_keys)}; one would silently hide the other: rename the other camera too"
+        )
     wanted = [key for key in policy.image_features if ".empty_camera_" not in key]
     missing = [key for key in wanted if key not in have_cameras]
     if missing:

@@ -11,9 +11,7 @@ from reflow.distill.module import Reflow
 from reflow.policies import load_policy, save_policy
 
 
-def deliver_student(
-    module: Reflow, source: Path, folder: Path, data: LeRobotDataModule, *, num_steps: int
-) -> Path:
+def deliver_student(module: Reflow, source: Path, folder: Path, data: LeRobotDataModule) -> Path:
     """Saves the student and compares what is loaded back with what was trained.
 
     Args:
@@ -21,7 +19,6 @@ def deliver_student(
         source: the teacher's folder, whose processors the student keeps.
         folder: where to.
         data: gives a held-out batch for the comparison.
-        num_steps: integration steps that stock inference will take.
 
     Returns:
         The folder.
@@ -30,7 +27,6 @@ def deliver_student(
         RuntimeError: the loaded student does not give the same chunk, to the last bit.
     """
     student = module.student.eval().cpu()
-    student.num_steps = num_steps
     save_policy(student, source, folder)
 
     batch = {

@@ -9,7 +9,12 @@ from reflow.policies import FlowPolicy, load_policy, share_frozen
 
 
 def make_student(
-    teacher: FlowPolicy, folder: Path, rule: PaddingRule, *, train_state_proj: bool = False
+    teacher: FlowPolicy,
+    folder: Path,
+    rule: PaddingRule,
+    *,
+    num_steps: int = 1,
+    train_state_proj: bool = False,
 ) -> FlowPolicy:
     """A student initialised from the teacher's folder.
 
@@ -17,6 +22,7 @@ def make_student(
         teacher: the loaded teacher; everything frozen and identical is shared with it in memory.
         folder: the folder the teacher was loaded from.
         rule: an inert padding silences the student's padding input columns.
+        num_steps: integration steps it is meant for, and is saved with.
         train_state_proj: also train the state projection; the student then encodes for itself.
 
     Returns:
@@ -24,6 +30,7 @@ def make_student(
     """
     device = next(teacher.parameters()).device
     student = load_policy(folder, device)
+    student.num_steps = num_steps
     student.prepare_for_distillation(train_state_proj=train_state_proj)
     if rule.inert:
         student.silence_padding()

@@ -87,6 +87,12 @@ def test_an_unknown_name_in_rename_is_refused(meta):
         check_fit(meta, looking(), {FRONT: TOP})
 
 
+def test_two_cameras_of_one_name_are_refused(two_cameras):
+    first, second = two_cameras.camera_keys
+    with pytest.raises(ValueError, match=rf"data.rename gives \['{second}'\] to more than one camera"):
+        check_fit(two_cameras, looking((second,)), {first: second})
+
+
 @pytest.mark.parametrize(
     ("wanted", "rename", "missing"),
     [

@@ -142,6 +142,10 @@ def test_padding_statistics(measured: dict[str, Any], by_hand: dict[str, Tensor]
     )
     assert figures["padding/training/noise_abs_max"] == 0.0  # this rule's noise is real only
     assert figures["padding/student/sensitivity"] > 0
+    student = by_hand["student@1"][..., 14:]  # at the steps it is meant for
+    assert figures["padding/student/endpoint_abs_mean"] == pytest.approx(
+        student.abs().mean().item(), rel=1e-4
+    )
 
 
 def test_histograms_reach_tensorboard(measured: dict[str, Any]) -> None:

@@ -28,6 +28,11 @@ def test_another_robot(run: Callable[..., dict[str, float]], tmp_path: Path, max
     assert (student.config.chunk_size, student.config.num_steps) == (11, 1)
 
 
+def test_a_student_of_several_steps(run: Callable[..., dict[str, float]], tmp_path: Path) -> None:
+    run("+fix=full32", "student.num_steps=3")
+    assert SmolVLAPolicy.from_pretrained(tmp_path / "run" / "pretrained_model").config.num_steps == 3
+
+
 def test_renamed_cameras(run: Callable[..., dict[str, float]], tmp_path: Path) -> None:
     data = make_dataset(tmp_path / "renamed", cameras=("observation.images.overhead",))
     run(

@@ -53,12 +53,11 @@ class PaddingStatistics(Measurement):
         self, trainer: L.Trainer, pl_module: Reflow, outputs: HeldOut, batch: Any, batch_idx: int, *_: Any
     ) -> None:
         space, student = pl_module.rule.space, pl_module.student
-        student_steps = 1
         at_noise = torch.ones_like(outputs.t)
         tensors = {
             "training/noise": pl_module.rule.noise(outputs.randn),
             "teacher/endpoint": outputs.endpoint,
-            "student/endpoint": student.walk(outputs.student_context, outputs.randn, student_steps),
+            "student/endpoint": student.walk(outputs.student_context, outputs.randn),
             "teacher/velocity": pl_module.teacher.velocity(outputs.teacher_context, outputs.randn, at_noise),
             "student/velocity": student.velocity(outputs.student_context, outputs.randn, at_noise),
         }
@@ -77,12 +76,12 @@ class PaddingStatistics(Measurement):
                 ("sensitivity", _with_padding_of(space, start, redrawn)),
                 ("sensitivity_zeroed", PaddingRule(space, noise_dims="real").noise(start)),
             ):
-                for who, policy, context, steps in (
-                    ("teacher", pl_module.teacher, outputs.teacher_context, pl_module.teacher.num_steps),
-                    ("student", student, outputs.student_context, student_steps),
+                for who, policy, context in (
+                    ("teacher", pl_module.teacher, outputs.teacher_context),
+                    ("student", student, outputs.student_context),
                 ):
                     metric = self._sensitivity[who, how].to(other.device)
-                    metric.update(ends[who], policy.walk(context, other, steps))
+                    metric.update(ends[who], policy.walk(context, other))
 
     def on_validation_epoch_end(self, trainer: L.Trainer, pl_module: Reflow) -> None:
         for name, statistics in self._statistics.items():

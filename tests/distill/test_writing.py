@@ -1,0 +1,66 @@
+"""What is written is whole, measured, and proven to be what was trained."""
+
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from reflow.data import SAMPLE
+from reflow.distill import deliver
+from reflow.distill.callbacks import Throughput, progress
+from reflow.distill.checkpoints import AtomicCheckpointIO
+from reflow.policies import load_policy
+
+
+def test_a_failed_checkpoint_leaves_the_last_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, writer = tmp_path / "checkpoints" / "last.ckpt", AtomicCheckpointIO()
+    writer.save_checkpoint({"step": 1}, path)
+
+    def fill_the_disk(_: object, handle: object) -> None:
+        handle.write(b"half")
+        raise OSError("no space left")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(torch, "save", fill_the_disk)
+        with pytest.raises(OSError, match="no space left"):
+            writer.save_checkpoint({"step": 2}, path)
+    assert torch.load(path) == {"step": 1}
+    writer.save_checkpoint({"step": 3}, path)
+    assert torch.load(path) == {"step": 3}
+    assert [file.name for file in path.parent.iterdir()] == ["last.ckpt"]
+
+
+def test_pairs_per_second_leave_out_warm_up_and_validation(monkeypatch: pytest.MonkeyPatch) -> None:
+    throughput, logged = Throughput(skip=2), {}
+    trainer = SimpleNamespace(world_size=2, training=False)
+    module = SimpleNamespace(draws=4, log=lambda name, value, **_: logged.update({name: value}))
+
+    def step(at: float) -> None:
+        monkeypatch.setattr(progress.time, "perf_counter", lambda: at)
+        throughput.on_train_batch_end(trainer, module, None, {SAMPLE: torch.zeros(3)}, 0)
+
+    for at in (0.0, 100.0, 102.0):  # the first two warm up; the third takes 2 s
+        step(at)
+    throughput.on_validation_start(trainer, module)
+    for at in (500.0, 501.0):  # the first has validation before it; the second takes 1 s
+        step(at)
+    throughput.on_validation_epoch_end(trainer, module)
+    assert logged["throughput/pairs_per_second"] == pytest.approx(2 * (3 * 4 * 2) / 3.0)
+
+    resumed = Throughput()
+    resumed.load_state_dict(throughput.state_dict())
+    assert (resumed.pairs, resumed.seconds) == (48, 3.0)
+
+
+def test_a_student_that_comes_back_different_is_not_delivered(
+    run: Callable[..., dict[str, float]],
+    teacher_folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(deliver, "load_policy", lambda _: load_policy(teacher_folder))
+    with pytest.raises(RuntimeError, match="the student's chunk differs by up to"):
+        run("+fix=full32")
+    assert not (tmp_path / "run" / "metrics.json").exists()  # such a run is not finished
