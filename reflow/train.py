@@ -60,7 +60,7 @@ def train(config: DictConfig, run_dir: Path) -> dict[str, float]:
         NonFiniteLossError: training diverged; stopped before the update.
     """
     check_settings(config)
-    teacher_folder = find_folder(config.teacher.path or embedded.TEACHER)
+    teacher_folder = find_folder(embedded.policy_path(config.teacher.path))
     config.run_dir = str(run_dir)
     identity = {
         **_plain(config),

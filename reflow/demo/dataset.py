@@ -10,13 +10,14 @@ import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any, Protocol
 
 import datasets
+import numpy as np
 from lerobot.datasets.lerobot_dataset import LeRobotDataset
 
 from reflow.demo.frames import RECORD_HEIGHT, RECORD_WIDTH
 from reflow.demo.kinematics import ARM_JOINTS
-from reflow.demo.rollout import Demonstration
 from reflow.demo.scene import FPS, STATE_DIM
 
 TASK = "pick up the cube"
@@ -32,6 +33,29 @@ FEATURES = {
     STATE_KEY: {"dtype": "float32", "shape": (STATE_DIM,), "names": JOINT_NAMES},
     ACTION_KEY: {"dtype": "float32", "shape": (STATE_DIM,), "names": JOINT_NAMES},
 }
+
+
+class Episode(Protocol):
+    """What can be written: T observations, each with the action that followed it."""
+
+    @property
+    def seed(self) -> int:
+        """Of the episode."""
+
+    @property
+    def frames(self) -> np.ndarray | None:
+        """(T, 72, 96, 3) uint8, or None where nothing was rendered."""
+
+    @property
+    def states(self) -> np.ndarray:
+        """(T, 14) float32 joint angles in rad, normalized grippers."""
+
+    @property
+    def actions(self) -> np.ndarray:
+        """(T, 14) float32."""
+
+    def summary(self) -> dict[str, Any]:
+        """One JSON entry."""
 
 
 def check_new_root(root: Path) -> None:
@@ -58,23 +82,23 @@ def _appears_complete(root: Path) -> Iterator[Path]:
         shutil.rmtree(partial, ignore_errors=True)
 
 
-def _add(dataset: LeRobotDataset, demonstration: Demonstration) -> dict:
+def _add(dataset: LeRobotDataset, episode: Episode) -> dict[str, Any]:
     """Appends one episode; returns its summary."""
-    if demonstration.frames is None:
-        raise ValueError(f"demonstration of seed {demonstration.seed} has no frames; render it.")
-    rows = zip(demonstration.frames, demonstration.states, demonstration.actions, strict=True)
+    if episode.frames is None:
+        raise ValueError(f"the episode of seed {episode.seed} has no frames; render it.")
+    rows = zip(episode.frames, episode.states, episode.actions, strict=True)
     for frame, state, action in rows:
         dataset.add_frame({IMAGE_KEY: frame, STATE_KEY: state, ACTION_KEY: action, "task": TASK})
     dataset.save_episode()
-    return demonstration.summary()
+    return episode.summary()
 
 
-def write_dataset(root: Path, demonstrations: Iterable[Demonstration]) -> Path:
-    """Writes every demonstration it is given, one episode each.
+def write_dataset(root: Path, episodes: Iterable[Episode]) -> Path:
+    """Writes every episode it is given.
 
     Args:
         root: Folder to create.
-        demonstrations: Episodes with frames; consumed one by one.
+        episodes: With frames; consumed one by one.
 
     Returns:
         `root`. Beside LeRobot's own files it holds `meta/demonstrations.json`, one entry an episode.
@@ -93,11 +117,11 @@ def write_dataset(root: Path, demonstrations: Iterable[Demonstration]) -> Path:
             use_videos=False,
         )
         try:
-            summaries = [_add(dataset, demonstration) for demonstration in demonstrations]
+            summaries = [_add(dataset, episode) for episode in episodes]
         finally:
             dataset.finalize()  # an open dataset writes its folder anew when it is collected
         if not summaries:
-            raise ValueError("there is no demonstration to write; ask for one episode or more.")
+            raise ValueError("there is no episode to write; ask for one episode or more.")
         shutil.rmtree(folder / "images", ignore_errors=True)  # LeRobot's scratch; the PNGs are in parquet
         (folder / DEMONSTRATIONS_FILE).write_text(json.dumps(summaries, indent=1) + "\n")
     return root

@@ -1,15 +1,39 @@
-"""Where the embedded default lies: a small trained teacher and a slice of its demonstrations."""
+"""Where the embedded default lies: small trained policies and a slice of demonstrations."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-_ASSETS = Path(__file__).parent / "assets"
+ASSETS = Path(__file__).parent / "assets"
 
-TEACHER = _ASSETS / "teacher"
+TEACHER = ASSETS / "teacher"
 """A ``pretrained_model`` folder; its card, README.md, says how it was made and what it can do."""
 
-DATA = _ASSETS / "pick"
+DATA = ASSETS / "pick"
 """A LeRobotDataset v3."""
 
 REPO_ID = "reflow/pick"
+
+PREFIX = "embedded/"
+"""``embedded/NAME`` in a configuration is the policy NAME that comes with the package."""
+
+
+def policy_path(path: str | None, default: Path = TEACHER) -> str | Path:
+    """What a configured path means where policies that come with the package may be named.
+
+    Args:
+        path: a folder, a hub id, ``embedded/NAME``, or None.
+        default: for None.
+
+    Raises:
+        FileNotFoundError: there is no such embedded policy.
+    """
+    if path is None:
+        return default
+    if not path.startswith(PREFIX):
+        return path
+    folder = ASSETS / path.removeprefix(PREFIX)
+    if not (folder / "config.json").is_file():
+        there = sorted(f"{PREFIX}{config.parent.name}" for config in ASSETS.glob("*/config.json"))
+        raise FileNotFoundError(f"{path} does not come with the package; there are: {', '.join(there)}")
+    return folder

@@ -1,7 +1,8 @@
 """Ordinary flow matching, as LeRobot 0.6.1 trains SmolVLA: how the demo's teacher came to be.
 
-Noise has native width, the loss averages the real dimensions, padded time steps are masked, time follows
-Beta(1.5, 1). One thing is ours: several noises per observation share its encoded prefix.
+Noise has native width, the loss averages the real dimensions (LeRobot since 0.5.1) or all native ones (until
+0.5.0), padded time steps are masked, time follows Beta(1.5, 1). One thing is ours: several noises per
+observation share its encoded prefix.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from lerobot.utils.constants import ACTION
 from torch import Tensor
 
 from reflow.data import SAMPLE, VISIT
-from reflow.flow import BetaTime, Draws, PaddingRule, straight_path
+from reflow.flow import BetaTime, Draws, Extent, PaddingRule, straight_path
 from reflow.policies import FlowPolicy
 
 
@@ -33,6 +34,7 @@ class FlowMatching(L.LightningModule):
     Args:
         policy: an adapter whose whole policy is trainable.
         draws: noises per observation and step.
+        loss_dims: ``real``, or ``full`` to supervise padding (its actions are zero) as well.
         seed: of noise and time.
         lr: peak learning rate; cosine decay to 2 % of it at ``max_steps``.
         warmup_steps: linear warm-up.
@@ -45,6 +47,7 @@ class FlowMatching(L.LightningModule):
         policy: FlowPolicy,
         *,
         draws: int,
+        loss_dims: Extent,
         seed: int,
         lr: float,
         warmup_steps: int,
@@ -53,7 +56,7 @@ class FlowMatching(L.LightningModule):
     ) -> None:
         super().__init__()
         self.policy = policy
-        self.rule = PaddingRule(policy.space, noise_dims="full", target_dims="full", loss_dims="real")
+        self.rule = PaddingRule(policy.space, noise_dims="full", target_dims="full", loss_dims=loss_dims)
         self.draws, self.random, self.time = draws, Draws(seed), BetaTime()
         self.lr, self.warmup_steps, self.max_steps, self.weight_decay = (
             lr,

@@ -23,7 +23,7 @@ from reflow.config_path import CONFIG_DIR
 from reflow.data import LeRobotDataModule, load_metadata
 from reflow.demo.flow_matching import FlowMatching
 from reflow.demo.vlm import VLMSize, build_vlm_folder
-from reflow.policies import load_processors, save_policy
+from reflow.policies import FlowPolicy, find_folder, load_policy, load_processors, save_policy
 from reflow.policies.build import build_smolvla, save_new_processors
 from reflow.policies.smolvla import SmolVLAFlow
 
@@ -53,6 +53,14 @@ class TeacherFolder(L.Callback):
     def _write(self, module: Any) -> None:
         policy = copy.deepcopy(module.policy).eval()
         save_policy(policy, self.source, self.folder)
+
+
+def open_teacher(config: DictConfig) -> tuple[FlowPolicy, Path]:
+    """A trained policy to go on from, all of it trainable, and the folder with its processors."""
+    folder = find_folder(config.start, "start")
+    policy = load_policy(folder)
+    policy.requires_grad_(True)
+    return policy, folder
 
 
 def new_teacher(config: DictConfig, run_dir: Path) -> tuple[SmolVLAFlow, Path]:
@@ -85,7 +93,7 @@ def train(config: DictConfig) -> Path:
     """Trains a teacher; returns its policy folder."""
     L.seed_everything(config.seed, workers=True, verbose=False)
     run_dir = Path(config.run_dir).resolve()
-    policy, processors = new_teacher(config, run_dir)
+    policy, processors = new_teacher(config, run_dir) if config.start is None else open_teacher(config)
     preprocess, _ = load_processors(processors, policy)
     data = LeRobotDataModule(
         policy.config, preprocess, seed=config.seed, with_actions=True, **_plain(config.data)
@@ -93,6 +101,7 @@ def train(config: DictConfig) -> Path:
     module = FlowMatching(
         policy,
         draws=config.draws,
+        loss_dims=config.loss_dims,
         seed=config.seed,
         lr=config.lr,
         warmup_steps=config.warmup_steps,

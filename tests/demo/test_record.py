@@ -105,7 +105,7 @@ def test_a_failure_half_way_leaves_nothing_behind(tmp_path):
 @pytest.mark.parametrize(
     ("demonstrations", "message"),
     [
-        ([], "no demonstration to write"),
+        ([], "no episode to write"),
         ([made_up(7).__class__(**vars(made_up(7)) | {"frames": None})], "seed 7"),
     ],
     ids=["none", "without frames"],
