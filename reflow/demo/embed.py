@@ -1,9 +1,9 @@
-"""Puts a teacher and a slice of its demonstrations where the embedded default is looked for.
+"""Puts a policy, and a slice of demonstrations, among those that come with the package.
 
-    python -m reflow.demo.embed teacher=outputs/teacher/pretrained_model data=outputs/pick_demos
+    python -m reflow.demo.embed policy=outputs/teacher/pretrained_model data=outputs/pick_demos
+    python -m reflow.demo.embed policy=outputs/demo_best/pretrained_model name=student
 
-The teacher's VLM folder is named relative to the bundle, so
-that it may lie anywhere; reflow's loader resolves it.
+The policy's VLM folder is named relative to the bundle, so that it may lie anywhere; reflow's loader resolves it.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from reflow.policies import find_folder, replace_folder
 from reflow.policies.folder import CONFIG, PREPROCESSOR, VLM
 
 
-def embed_teacher(source: Path, target: Path) -> None:
+def embed_policy(source: Path, target: Path) -> None:
     """Copies a policy folder, its VLM named relative to it."""
 
     def fill(staged: Path) -> None:
@@ -106,14 +106,15 @@ def _compact(root: Path) -> None:
 @hydra.main(version_base="1.3", config_path=CONFIG_DIR, config_name="embed")
 def main(config: DictConfig) -> None:
     """Command-line entry."""
-    assets = Path(config.target) if config.target is not None else embedded.TEACHER.parent
-    embed_teacher(find_folder(config.teacher, "teacher"), assets / embedded.TEACHER.name)
-    embed_slice(
-        Path(config.data),
-        assets / embedded.DATA.name,
-        every=config.whole_every,
-        start_frames=config.start_frames,
-    )
+    assets = Path(config.target) if config.target is not None else embedded.ASSETS
+    embed_policy(find_folder(config.policy, "policy"), assets / config.name)
+    if config.data is not None:
+        embed_slice(
+            Path(config.data),
+            assets / embedded.DATA.name,
+            every=config.whole_every,
+            start_frames=config.start_frames,
+        )
     size = sum(file.stat().st_size for file in assets.rglob("*") if file.is_file())
     print(f"{assets}: {size / 1e6:.1f} MB")
 

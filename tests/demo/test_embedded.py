@@ -13,7 +13,7 @@ from lerobot.datasets.lerobot_dataset import LeRobotDataset
 
 from reflow.demo import embedded
 from reflow.demo.dataset import write_dataset
-from reflow.demo.embed import embed_slice, embed_teacher
+from reflow.demo.embed import embed_slice, embed_policy
 from reflow.demo.measure import measure
 from reflow.demo.rollout import Demonstration
 from reflow.policies import find_folder, load_policy, load_processors, save_policy
@@ -49,7 +49,7 @@ def test_demonstrations_succeed_by_the_environments_reward_and_either_arm_picks(
 
 
 def test_embedding_names_the_vlm_relative_to_the_bundle(tmp_path: Path) -> None:
-    embed_teacher(embedded.TEACHER, tmp_path / "teacher")
+    embed_policy(embedded.TEACHER, tmp_path / "teacher")
     assert json.loads((tmp_path / "teacher" / "config.json").read_text())["vlm_model_name"] == "vlm"
     ours, theirs = (load_policy(folder) for folder in (tmp_path / "teacher", embedded.TEACHER))
     assert all(torch.equal(a, b) for a, b in zip(ours.parameters(), theirs.parameters(), strict=True))
