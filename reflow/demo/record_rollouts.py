@@ -136,9 +136,7 @@ class Player:
         self.flow.num_steps = steps
         image = torch.from_numpy(seen.image).permute(2, 0, 1)[None].float() / 255.0
         state = torch.from_numpy(seen.state)[None].float()
-        batch = self.preprocess(
-            {"observation.images.top": image, "observation.state": state, "task": [TASK]}
-        )
+        batch = self.preprocess({"observation.images.top": image, "observation.state": state, "task": [TASK]})
         space = self.flow.space
         noise = self.draws.noise(
             torch.tensor([seed]), torch.tensor([[look]]), (space.chunk_size, space.max_action_dim)

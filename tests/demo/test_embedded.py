@@ -13,7 +13,7 @@ from lerobot.datasets.lerobot_dataset import LeRobotDataset
 
 from reflow.demo import embedded
 from reflow.demo.dataset import write_dataset
-from reflow.demo.embed import embed_slice, embed_policy
+from reflow.demo.embed import embed_policy, embed_slice
 from reflow.demo.measure import measure
 from reflow.demo.rollout import Demonstration
 from reflow.policies import find_folder, load_policy, load_processors, save_policy
@@ -35,8 +35,46 @@ def test_it_is_complete_and_at_most_20_mb() -> None:
     assert data.meta.features["action"]["shape"] == (14,)
     assert len(data) == data.meta.total_frames > 1000
     assert data[0]["observation.images.top"].shape == (3, 72, 96)
-    size = sum(file.stat().st_size for file in embedded.TEACHER.parent.rglob("*") if file.is_file())
-    assert size <= 20e6
+    assert size_of(embedded.TEACHER) + size_of(embedded.DATA) <= 20e6
+
+
+def size_of(folder: Path) -> int:
+    return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+
+
+@pytest.mark.parametrize("name", sorted(file.parent.name for file in embedded.ASSETS.glob("*/config.json")))
+def test_every_embedded_policy_is_found_by_its_name_and_small(name: str) -> None:
+    folder = find_folder(embedded.policy_path(f"embedded/{name}"))
+    assert folder == embedded.ASSETS / name
+    load_processors(folder, load_policy(folder))
+    assert size_of(folder) <= 10e6
+
+
+def test_paths_that_are_not_embedded_stay_what_they_are() -> None:
+    assert embedded.policy_path(None) == embedded.TEACHER
+    assert embedded.policy_path(None, embedded.DATA) == embedded.DATA
+    assert embedded.policy_path("me/my_policy") == "me/my_policy"
+    with pytest.raises(
+        FileNotFoundError, match="embedded/nobody does not come with the package; there are: .*embedded/teacher,"
+    ):
+        embedded.policy_path("embedded/nobody")
+
+
+@pytest.mark.parametrize(("name", "supervised"), [("teacher", False), ("teacher_supervised", True)])
+def test_the_two_teachers_are_of_the_two_regimes(name: str, supervised: bool) -> None:
+    flow = load_policy(embedded.ASSETS / name)
+    preprocess, _ = load_processors(embedded.ASSETS / name, flow)
+    batch = preprocess(
+        {
+            "observation.images.top": torch.full((1, 3, 72, 96), 0.5),
+            "observation.state": torch.zeros(1, 14),
+            "task": ["pick up the cube"],
+        }
+    )
+    noise = torch.randn(1, 4, 50, 32, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        padding = flow.space.padding(flow.walk(flow.encode(batch), noise)).abs().mean()
+    assert padding < 0.05 if supervised else padding > 0.3
 
 
 def test_demonstrations_succeed_by_the_environments_reward_and_either_arm_picks() -> None:

@@ -25,7 +25,8 @@ def flow(vlm_folder: Path) -> FlowPolicy:
 
 
 def training(flow: FlowPolicy, **changes: Any) -> FlowMatching:
-    values = {"draws": 1, "seed": 3, "lr": 1e-3, "warmup_steps": 4, "max_steps": 20, "weight_decay": 0.0}
+    values = {"draws": 1, "loss_dims": "real", "seed": 3, "lr": 1e-3}
+    values |= {"warmup_steps": 4, "max_steps": 20, "weight_decay": 0.0}
     return FlowMatching(flow, **(values | changes))
 
 
@@ -131,3 +132,17 @@ def test_it_learns(flow):
         configured["lr_scheduler"]["scheduler"].step()
         losses.append(loss.item())
     assert losses[-1] < 0.7 * losses[0]
+
+
+def test_a_full_loss_adds_the_padding_whose_action_is_zero(flow):
+    """As LeRobot averaged until 0.5.0: over all native dimensions, those of padding towards zero."""
+    batch = batch_of(flow, [7, 8], [0, 1])
+    real, full = (training(flow, loss_dims=dims).loss(batch) for dims in ("real", "full"))
+    noise, t = noise_and_time(training(flow), batch[SAMPLE], batch[VISIT][:, None])
+    space = flow.space
+    action = torch.nn.functional.pad(batch["action"], (0, space.padding_dim))[:, None]
+    x_t = t[..., None, None] * noise + (1 - t[..., None, None]) * action
+    v_t = flow.velocity(flow.encode(batch), x_t, t)
+    padding = masked_mean((space.padding(v_t) - space.padding(noise)).square(), batch["action_is_pad"])
+    a, p = space.action_dim, space.padding_dim
+    torch.testing.assert_close(full, (a * real + p * padding) / (a + p))

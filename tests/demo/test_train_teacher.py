@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 from reflow.config_path import CONFIG_DIR
 from reflow.demo.flow_matching import FlowMatching
 from reflow.demo.train_teacher import train
-from tests.builders import make_dataset, repo_id
+from tests.builders import make_dataset, make_teacher_folder, repo_id
 
 
 def test_a_teacher_is_trained_saved_and_resumed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -58,3 +58,22 @@ def test_a_teacher_is_trained_saved_and_resumed(tmp_path: Path, monkeypatch: pyt
     resumed = load_file(train(config(4, "stopped")) / "model.safetensors")
     assert calls == [0, 1, 2, 3, 2, 3]
     assert all(torch.equal(value, weights[name]) for name, value in resumed.items())
+
+
+def test_a_teacher_goes_on_from_another(tmp_path: Path) -> None:
+    data = make_dataset(tmp_path / "set", episodes=3, frames=12)
+    start = make_teacher_folder(tmp_path / "start" / "pretrained_model")
+    with initialize_config_dir(CONFIG_DIR, version_base="1.3"):
+        config = compose(
+            "train_teacher",
+            [
+                f"data.root={data}", f"data.repo_id={repo_id(data)}", "data.batch_size=4", f"start={start}",
+                f"run_dir={tmp_path / 'run'}", "max_steps=2", "warmup_steps=1", "draws=2", "loss_dims=full",
+            ],
+        )  # fmt: skip
+    before, after = (load_file(folder / "model.safetensors") for folder in (start, train(config)))
+    assert before.keys() == after.keys()
+    moved = {name for name, value in after.items() if not torch.equal(value, before[name])}
+    assert any("vision_model" in name for name in moved), "the whole policy is trained"
+    processor = "policy_postprocessor.json"
+    assert (start / processor).read_text() == (tmp_path / "run" / "pretrained_model" / processor).read_text()

@@ -1,0 +1,102 @@
+"""What a playing policy saw is recorded as it saw it, and depends on the configuration alone."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from reflow.demo import embedded
+from reflow.demo.dataset import ACTION_KEY, IMAGE_KEY, STATE_KEY, write_dataset
+from reflow.demo.frames import shrink_frame
+from reflow.demo.record_rollouts import Player, Rollout, RolloutConfig, rollouts
+from tests.demo.test_record import read
+
+CONFIG = RolloutConfig(
+    root=Path("unused"),
+    policy=embedded.TEACHER,
+    episodes=2,
+    seed=1000,
+    steps=(1, 2),
+    looks=2,
+    between=1,
+    processes=1,
+)
+
+
+@pytest.fixture(scope="module")
+def player() -> Player:
+    return Player(CONFIG)
+
+
+@pytest.fixture(scope="module")
+def rollout(player: Player) -> Rollout:
+    return player.play(1000)
+
+
+def test_each_chunk_gives_its_look_and_what_lies_between(rollout: Rollout) -> None:
+    assert len(rollout.at) == 4
+    assert (rollout.at[0], rollout.at[2]) == (0, 50)
+    assert 0 < rollout.at[1] < 50 < rollout.at[3] < 100
+    assert rollout.frames.shape == (4, 72, 96, 3)
+    assert rollout.states.dtype == rollout.actions.dtype == np.float32
+
+
+def test_the_first_look_is_the_scene_of_the_seed_and_the_policys_own_answer(
+    player: Player, rollout: Rollout
+) -> None:
+    player.scene.reset(1000)
+    seen = player.scene.observe()
+    assert np.array_equal(rollout.frames[0], shrink_frame(seen.image))
+    assert np.array_equal(rollout.states[0], seen.state.astype(np.float32))
+    steps = int(np.random.default_rng(1000).choice(CONFIG.steps))
+    assert np.array_equal(rollout.actions[0], player.chunk(seen, 1000, 0, steps)[0].astype(np.float32))
+
+
+def test_the_number_of_steps_changes_what_is_played(player: Player) -> None:
+    player.scene.reset(1000)
+    seen = player.scene.observe()
+    assert not np.allclose(player.chunk(seen, 1000, 0, 1), player.chunk(seen, 1000, 0, 10), atol=1e-2)
+
+
+def test_an_episode_depends_on_its_seed_alone(player: Player, rollout: Rollout) -> None:
+    other = player.play(1001)
+    again = player.play(1000)
+    assert not np.array_equal(other.states, again.states)
+    for name in ("frames", "states", "actions", "at"):
+        assert np.array_equal(getattr(again, name), getattr(rollout, name))
+
+
+def test_it_is_written_as_a_data_set(rollout: Rollout, tmp_path: Path) -> None:
+    dataset = read(write_dataset(tmp_path / "rollouts", [rollout]))
+    assert (dataset.num_episodes, dataset.num_frames) == (1, 4)
+    item = dataset[2]
+    assert torch.equal(item[STATE_KEY], torch.from_numpy(rollout.states[2]))
+    assert torch.equal(item[ACTION_KEY], torch.from_numpy(rollout.actions[2]))
+    assert np.array_equal((item[IMAGE_KEY].permute(1, 2, 0) * 255).round().numpy(), rollout.frames[2])
+
+
+@pytest.mark.slow
+def test_worker_processes_play_the_same_episodes(rollout: Rollout) -> None:
+    played = list(rollouts(replace(CONFIG, processes=2)))
+    assert [one.seed for one in played] == [1000, 1001]
+    assert np.array_equal(played[0].frames, rollout.frames)
+    assert np.array_equal(played[0].actions, rollout.actions)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"episodes": 0}, "episodes=0; allowed: 1 or more"),
+        ({"seed": -1}, "seed=-1; allowed: 0 or more"),
+        ({"looks": 0}, "looks=0; allowed: 1 or more"),
+        ({"between": -1}, "between=-1; allowed: 0 or more"),
+        ({"processes": 0}, "processes=0; allowed: 1 or more"),
+        ({"steps": ()}, r"steps=\[\]; allowed: one or more numbers, each 1 or more"),
+        ({"steps": (10, 0)}, r"steps=\[10, 0\]"),
+    ],
+)
+def test_what_cannot_be_recorded_is_said(changes: dict, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        replace(CONFIG, **changes)
