@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 from collections.abc import Iterator, Mapping
@@ -14,8 +13,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from reflow.policies.folder import fingerprint as fingerprint  # part of a run's identity
+
 RUN, METRICS, STUDENT, CHECKPOINT = "run.json", "metrics.json", "pretrained_model", "checkpoints/last.ckpt"
-# What changes no figure: where things lie (the teacher's fingerprint is compared), how data are read, what is shown.
+# What changes no student: where things lie (the teacher's fingerprint is compared), how data are read, what is shown,
+# what is played afterwards.
 _NOT_COMPARED = frozenset(
     {
         "run_dir",
@@ -27,6 +29,8 @@ _NOT_COMPARED = frozenset(
         "data.pin_memory",
         "data.preload",
         "callbacks.progress",
+        "callbacks.flow",
+        "simulator",
         "callbacks.checkpoint",
     }
 )
@@ -94,16 +98,6 @@ class RunFolder:
     def finish(self, metrics: Mapping[str, float]) -> None:
         """Writes ``metrics.json``: from now on the run is finished."""
         write_json(self.path / METRICS, dict(sorted(metrics.items())))
-
-
-def fingerprint(folder: Path) -> str:
-    """SHA-256 over a policy folder's JSON and safetensors files, names and contents."""
-    digest = hashlib.sha256()
-    for file in sorted(file for file in folder.iterdir() if file.suffix in (".json", ".safetensors")):
-        digest.update(file.name.encode())
-        with open(file, "rb") as handle:
-            digest.update(hashlib.file_digest(handle, "sha256").digest())
-    return digest.hexdigest()
 
 
 def write_json(path: Path, content: object) -> None:

@@ -5,11 +5,10 @@ Left out: the trajectory. The caller integrates and keeps the velocities.
 
 from typing import Any
 
-import torch
 from jaxtyping import Float, Float64
 from torch import Tensor
 
-from reflow.flow.padding import ActionSpace
+from reflow.flow.padding import ActionSpace, PaddingRule
 from reflow.metrics.shapes import check_chunks
 from reflow.metrics.sums import ChunkMetric
 
@@ -19,8 +18,8 @@ def _straightness_update(
     noise: Float[Tensor, "*chunks h d"],
     action: Float[Tensor, "*chunks h d"],
     space: ActionSpace,
-) -> tuple[Float64[Tensor, "2"], Float64[Tensor, "2"]]:
-    """Sums of squares, on real and on padding dimensions, of deviation (averaged over time) and of line."""
+) -> tuple[Float64[Tensor, " d"], Float64[Tensor, " d"]]:
+    """Sums of squares, for every native dimension, of deviation (averaged over time) and of line."""
     check_chunks(noise=noise, action=action)
     if velocities.ndim == 0 or velocities.shape[0] == 0 or velocities.shape[1:] != noise.shape:
         allowed = ", ".join(map(str, ("n", *noise.shape)))
@@ -30,36 +29,24 @@ def _straightness_update(
         )
     line = noise.double() - action.double()
     deviation = line - velocities.double()
-    parts = (space.real, space.padding)
-    deviations = torch.stack([part(deviation).square().sum() for part in parts]) / velocities.shape[0]
-    return deviations, torch.stack([part(line).square().sum() for part in parts])
+    return _sum_of_squares(deviation, space) / velocities.shape[0], _sum_of_squares(line, space)
+
+
+def _sum_of_squares(x: Float64[Tensor, "*chunks h d"], space: ActionSpace) -> Float64[Tensor, " d"]:
+    return PaddingRule(space, loss_dims="full").loss(x.square()).flatten(0, -2).sum(0)
 
 
 def _straightness_compute(
-    deviation: Float64[Tensor, "2"], line: Float64[Tensor, "2"], space: ActionSpace
+    deviation: Float64[Tensor, " d"], line: Float64[Tensor, " d"], space: ActionSpace
 ) -> dict[str, Float64[Tensor, ""]]:
-    result = {"all": deviation.sum() / line.sum(), "real": deviation[0] / line[0]}
-    return result | {"padding": deviation[1] / line[1]} if space.padding_dim else result
+    parts = {"all": lambda x: x, "real": space.real}
+    if space.padding_dim:
+        parts["padding"] = space.padding
+    return {name: part(deviation).sum() / part(line).sum() for name, part in parts.items()}
 
 
-class Straightness(ChunkMetric):
-    """Time average of ``E||(noise - action) - v_t||^2`` along a trajectory, over ``E||noise - action||^2``.
-
-    The measure S of Liu et al. 2022, "Flow Straight and Fast", made free of scale. It is 0 where one step is
-    as good as many. ``action`` is the end of that same trajectory: for a student, its own endpoint, not the
-    teacher's.
-
-    Args:
-        space: Knows which dimensions are real.
-        **kwargs: For `torchmetrics.Metric`.
-
-    Example:
-        >>> straightness = Straightness(ActionSpace(action_dim=1, max_action_dim=1, chunk_size=1))
-        >>> velocities = torch.tensor([0.0, 2.0]).reshape(2, 1, 1, 1)  # waits, then runs: it moves by 1
-        >>> straightness.update(velocities, noise=torch.ones(1, 1, 1), action=torch.zeros(1, 1, 1))
-        >>> straightness.compute()["all"]
-        tensor(1., dtype=torch.float64)
-    """
+class _StraightnessSums(ChunkMetric):
+    """The sums that both metrics below keep, one for every native dimension."""
 
     higher_is_better = False
 
@@ -68,8 +55,8 @@ class Straightness(ChunkMetric):
 
     def __init__(self, space: ActionSpace, **kwargs: Any) -> None:
         super().__init__(space, **kwargs)
-        self._add_state("deviation", 2)
-        self._add_state("line", 2)
+        self._add_state("deviation", space.max_action_dim)
+        self._add_state("line", space.max_action_dim)
 
     def update(
         self,
@@ -91,6 +78,48 @@ class Straightness(ChunkMetric):
         self.deviation += deviation
         self.line += line
 
+
+class Straightness(_StraightnessSums):
+    """Time average of ``E||(noise - action) - v_t||^2`` along a trajectory, over ``E||noise - action||^2``.
+
+    The measure S of Liu et al. 2022, "Flow Straight and Fast", made free of scale. It is 0 where one step is
+    as good as many. ``action`` is the end of that same trajectory: for a student, its own endpoint, not the
+    teacher's.
+
+    Args:
+        space: Knows which dimensions are real.
+        **kwargs: For `torchmetrics.Metric`.
+
+    Example:
+        >>> import torch
+        >>> straightness = Straightness(ActionSpace(action_dim=1, max_action_dim=1, chunk_size=1))
+        >>> velocities = torch.tensor([0.0, 2.0]).reshape(2, 1, 1, 1)  # waits, then runs: it moves by 1
+        >>> straightness.update(velocities, noise=torch.ones(1, 1, 1), action=torch.zeros(1, 1, 1))
+        >>> straightness.compute()["all"]
+        tensor(1., dtype=torch.float64)
+    """
+
     def compute(self) -> dict[str, Float64[Tensor, ""]]:
         """Return ``all``, ``real`` and, if the space has padding, ``padding``; nan before the first chunk."""
         return _straightness_compute(self.deviation, self.line, self.space)
+
+
+class StraightnessByDimension(_StraightnessSums):
+    """Straightness of every native dimension by itself; see `Straightness`.
+
+    Args:
+        space: Knows the native width.
+        **kwargs: For `torchmetrics.Metric`.
+
+    Example:
+        >>> import torch
+        >>> straightness = StraightnessByDimension(ActionSpace(action_dim=1, max_action_dim=2, chunk_size=1))
+        >>> velocities = torch.tensor([[0.0, 1.0], [2.0, 1.0]]).reshape(2, 1, 1, 2)  # one waits, one flows
+        >>> straightness.update(velocities, noise=torch.ones(1, 1, 2), action=torch.zeros(1, 1, 2))
+        >>> straightness.compute()
+        tensor([1., 0.], dtype=torch.float64)
+    """
+
+    def compute(self) -> Float64[Tensor, " d"]:
+        """Return one figure per native dimension, ``[d]``; nan where a dimension did not move at all."""
+        return self.deviation / self.line

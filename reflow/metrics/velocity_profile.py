@@ -1,4 +1,4 @@
-"""Velocity error by time and dimension: the numbers of a heat map.
+"""Velocity error by time and dimension, and by time and chunk step: the numbers of heat maps.
 
 Left out: the picture, and the mean over everything (`VelocityLoss`).
 """
@@ -26,8 +26,13 @@ def _profile_update(
     t: Float[Tensor, "*chunks"],
     bins: int,
     space: ActionSpace,
-) -> tuple[Float64[Tensor, "bins d"], Int64[Tensor, " bins"]]:
+) -> tuple[Float64[Tensor, "bins d"], Float64[Tensor, "bins h"], Int64[Tensor, " bins"]]:
     check_chunks(v_t=v_t, u_t=u_t)
+    if v_t.shape[-2] != space.chunk_size:
+        raise ValueError(
+            f"v_t has shape {tuple(v_t.shape)}; allowed: {space.chunk_size} steps (chunk_size) next to last; "
+            "give whole chunks"
+        )
     if t.shape != v_t.shape[:-2]:
         raise ValueError(
             f"t has shape {tuple(t.shape)}; allowed: {tuple(v_t.shape[:-2])}, the leading dimensions of v_t; "
@@ -39,27 +44,33 @@ def _profile_update(
             "bring it into the convention of reflow.flow.path"
         )
     error = PaddingRule(space, loss_dims="full").loss((v_t.double() - u_t.double()).square())
-    chunks = error.sum(dim=-2).reshape(-1, space.max_action_dim)
     index = _time_bin(t, bins).reshape(-1)
-    total = chunks.new_zeros(bins, space.max_action_dim).index_add_(0, index, chunks)
-    return total, torch.bincount(index, minlength=bins) * v_t.shape[-2]
+
+    def by_bin(chunks: Float64[Tensor, "*chunks n"]) -> Float64[Tensor, "bins n"]:
+        rows = chunks.reshape(-1, chunks.shape[-1])
+        return rows.new_zeros(bins, rows.shape[1]).index_add_(0, index, rows)
+
+    by_dimension, by_step = by_bin(error.sum(dim=-2)), by_bin(space.real(error).sum(dim=-1))
+    return by_dimension, by_step, torch.bincount(index, minlength=bins)
 
 
 def _profile_compute(
-    total: Float64[Tensor, "bins d"], count: Int64[Tensor, " bins"]
-) -> Float64[Tensor, "bins d"]:
-    return total / count[:, None]
+    total: Float64[Tensor, "bins n"], count: Int64[Tensor, " bins"], each: int
+) -> Float64[Tensor, "bins n"]:
+    return total / (each * count)[:, None]
 
 
 class VelocityErrorProfile(ChunkMetric):
     """Mean of ``(v_t - u_t)**2`` over chunks and steps, by bin of time and by dimension, padding included.
+
+    `by_step` has the same errors by bin of time and by chunk step, over chunks and real dimensions.
 
     Bin ``i`` holds times from ``i / bins`` up to but not including ``(i + 1) / bins``; the last holds 1 too.
     A time nearer below an edge than its dtype can tell belongs to the bin above.
 
     Args:
         bins: Number of equal bins of time, at least 1.
-        space: Knows the native width.
+        space: Knows the native width, the real one and the length of a chunk.
         **kwargs: For `torchmetrics.Metric`.
 
     Raises:
@@ -72,11 +83,14 @@ class VelocityErrorProfile(ChunkMetric):
         >>> profile.compute()
         tensor([[1., 4.],
                 [nan, nan]], dtype=torch.float64)
+        >>> profile.by_step()[0]
+        tensor([1., 1., 1., 1.], dtype=torch.float64)
     """
 
     higher_is_better = False
 
     total: Tensor
+    step_total: Tensor
     count: Tensor
 
     def __init__(self, bins: int, space: ActionSpace, **kwargs: Any) -> None:
@@ -85,6 +99,7 @@ class VelocityErrorProfile(ChunkMetric):
             raise ValueError(f"bins is {bins}; allowed: 1 or more; 10 to 20 read well as a heat map")
         self.bins = bins
         self._add_state("total", bins, space.max_action_dim)
+        self._add_state("step_total", bins, space.chunk_size)
         self._add_state("count", bins, dtype=torch.int64)
 
     def update(
@@ -103,10 +118,18 @@ class VelocityErrorProfile(ChunkMetric):
         Raises:
             ValueError: If the shapes do not fit or are not at native width, or a time is out of range.
         """
-        total, count = _profile_update(v_t, u_t, t, self.bins, self.space)
+        total, step_total, count = _profile_update(v_t, u_t, t, self.bins, self.space)
         self.total += total
+        self.step_total += step_total
         self.count += count
 
     def compute(self) -> Float64[Tensor, "bins d"]:
         """Return the mean squared error, ``[bins, d]``; nan in the rows of empty bins."""
-        return _profile_compute(self.total, self.count)
+        return _profile_compute(self.total, self.count, self.space.chunk_size)
+
+    def by_step(self) -> Float64[Tensor, "bins h"]:
+        """Return the mean squared error on real dimensions, ``[bins, h]``; nan in the rows of empty bins.
+
+        Of what this process has seen; `compute` is what gathers processes.
+        """
+        return _profile_compute(self.step_total, self.count, self.space.action_dim)

@@ -1,21 +1,27 @@
 """Adapters onto LeRobot's flow policies; the only place that imports ``lerobot.policies``."""
 
 from reflow.policies.base import Batch, FlowPolicy
-from reflow.policies.folder import find_folder, load_policy, replace_folder, save_policy
+from reflow.policies.belongs import check_belongs
+from reflow.policies.folder import find_folder, fingerprint, load_policy, replace_folder, save_policy
 from reflow.policies.processors import load_processors
 from reflow.policies.registry import ADAPTERS, get_adapter
 from reflow.policies.sharing import share_frozen, shares_prefix
+from reflow.policies.statistics import SavedStatistics, saved_statistics
 
 __all__ = [
     "ADAPTERS",
     "Batch",
     "FlowPolicy",
+    "SavedStatistics",
+    "check_belongs",
     "find_folder",
+    "fingerprint",
     "get_adapter",
     "load_policy",
     "load_processors",
     "replace_folder",
     "save_policy",
+    "saved_statistics",
     "share_frozen",
     "shares_prefix",
 ]

@@ -88,6 +88,30 @@ class FlowPolicy[ContextT](nn.Module, ABC):
         return integrate(self.field(context), noise, steps, time_dims=2).endpoint
 
     @abstractmethod
+    def stock_velocity(
+        self, batch: Batch, noise: Float[Tensor, "b h d"], t: Float[Tensor, " b"]
+    ) -> tuple[Float[Tensor, "b h d"], Float[Tensor, "b h d"]]:
+        """What LeRobot's own training forward asks its network, and what that answers: to check `velocity` by.
+
+        Args:
+            batch: as for :meth:`encode`, with ``action`` (normalised, real width). It is not changed.
+            noise: at native width.
+            t: one time per observation.
+
+        Returns:
+            ``x_t`` and ``v_t``, in the convention of :mod:`reflow.flow.path`.
+        """
+
+    @abstractmethod
+    def stock_endpoint(self, batch: Batch, noise: Float[Tensor, "b h d"]) -> Float[Tensor, "b h d"]:
+        """Where LeRobot's own inference ends from this noise, before it cuts the padding: to check `walk` by.
+
+        Args:
+            batch: as for :meth:`encode`. It is not changed.
+            noise: at native width; one per observation.
+        """
+
+    @abstractmethod
     def prefix_parameters(self) -> Iterator[tuple[str, nn.Parameter]]:
         """Named parameters that only ``encode`` reads (vision, language, state projection)."""
 

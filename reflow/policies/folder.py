@@ -6,6 +6,7 @@ weights; here both key lists must be empty. Writing is atomic: a folder is compl
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -157,6 +158,16 @@ def replace_folder(folder: Path, fill: Callable[[Path], None]) -> None:
         folder.rename(old)
     staged.rename(folder)
     shutil.rmtree(old, ignore_errors=True)
+
+
+def fingerprint(folder: Path) -> str:
+    """SHA-256 over a policy folder's JSON and safetensors files, names and contents."""
+    digest = hashlib.sha256()
+    for file in sorted(file for file in folder.iterdir() if file.suffix in (".json", ".safetensors")):
+        digest.update(file.name.encode())
+        with open(file, "rb") as handle:
+            digest.update(hashlib.file_digest(handle, "sha256").digest())
+    return digest.hexdigest()
 
 
 def _load_weights(policy: PreTrainedPolicy, file: Path, device: str) -> None:

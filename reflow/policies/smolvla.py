@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 import torch
 from jaxtyping import Bool, Float
 from lerobot.policies.smolvla.modeling_smolvla import SmolVLAPolicy, make_att_2d_masks
-from lerobot.utils.constants import OBS_LANGUAGE_ATTENTION_MASK, OBS_LANGUAGE_TOKENS, OBS_STATE
+from lerobot.utils.constants import ACTION, OBS_LANGUAGE_ATTENTION_MASK, OBS_LANGUAGE_TOKENS, OBS_STATE
 from torch import Tensor, nn
 from transformers.cache_utils import DynamicCache, DynamicLayer
 
@@ -128,6 +128,34 @@ class SmolVLAFlow(FlowPolicy[SmolVLAContext]):
         )
         # Under autocast the last layer answers in 16 bits; the state that it moves stays what it is.
         return v_t.to(x_t.dtype).unflatten(0, x_t.shape[:2])
+
+    @torch.no_grad()
+    def stock_velocity(
+        self, batch: Batch, noise: Float[Tensor, "b h d"], t: Float[Tensor, " b"]
+    ) -> tuple[Float[Tensor, "b h d"], Float[Tensor, "b h d"]]:
+        model, seen = self.policy.model, list[Tensor]()
+        hooks = (
+            model.action_in_proj.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0])),
+            model.action_out_proj.register_forward_hook(lambda _, inputs, output: seen.append(output)),
+        )
+        try:
+            # LeRobot's ALOHA conversion writes into state and actions: hand it copies.
+            own = {key: batch[key].clone() for key in (OBS_STATE, ACTION)}
+            self.policy.forward({**batch, **own, "action_is_pad": None}, noise, t)
+        finally:
+            for hook in hooks:
+                hook.remove()
+        x_t, v_t = seen
+        return x_t, v_t
+
+    @torch.no_grad()
+    def stock_endpoint(self, batch: Batch, noise: Float[Tensor, "b h d"]) -> Float[Tensor, "b h d"]:
+        policy = self.policy
+        batch = policy._prepare_batch({**batch, OBS_STATE: batch[OBS_STATE].clone()})
+        images, image_masks = policy.prepare_images(batch)
+        tokens, token_masks = batch[OBS_LANGUAGE_TOKENS], batch[OBS_LANGUAGE_ATTENTION_MASK]
+        state = policy.prepare_state(batch)
+        return policy.model.sample_actions(images, image_masks, tokens, token_masks, state, noise=noise)
 
     def prefix_parameters(self) -> Iterator[tuple[str, nn.Parameter]]:
         for name, parameter in self.named_parameters():

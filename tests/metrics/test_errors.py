@@ -16,18 +16,18 @@ TAKE_SEVERAL = [
 ]
 
 
-def test_chunks_of_another_width_are_refused(case: Case, as_users_run: None) -> None:
-    data = case.data()
+def test_chunks_of_another_width_are_refused(chunk_case: Case, as_users_run: None) -> None:
+    data = chunk_case.data()
     for name in data.keys() - {"t"}:
         data[name] = data[name][..., :-1]
     with pytest.raises(ValueError, match=r"last dimension 8 \(max_action_dim\)"):
-        case.metric().update(**data)
+        chunk_case.metric().update(**data)
 
 
-def test_less_than_a_chunk_is_refused(case: Case, as_users_run: None) -> None:
-    flat = {name: torch.ones(8) for name in case.inputs}
+def test_less_than_a_chunk_is_refused(chunk_case: Case, as_users_run: None) -> None:
+    flat = {name: torch.ones(8) for name in chunk_case.inputs}
     with pytest.raises(ValueError, match=r"has shape \(8,\); allowed: \[..., chunk_size, max_action_dim\]"):
-        case.metric().update(**flat)
+        chunk_case.metric().update(**flat)
 
 
 @pytest.mark.parametrize("case", TAKE_SEVERAL, indirect=True)

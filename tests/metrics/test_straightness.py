@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from reflow.flow import EULER, ActionSpace, integrate
-from reflow.metrics import Straightness
+from reflow.metrics import Straightness, StraightnessByDimension
 
 SPACE = ActionSpace(2, 3, chunk_size=4)
 
@@ -37,6 +37,16 @@ def test_only_the_bent_part_is_bent() -> None:
     result = straightness.compute()
     assert (result["real"].item(), result["padding"].item()) == (0.0, 1.0)
     assert 0 < result["all"].item() < 1
+
+
+def test_the_bent_dimension_is_named() -> None:
+    noise = _noise()
+    action = torch.zeros_like(noise)
+    velocities = noise.repeat(2, 1, 1, 1)
+    velocities[:, ..., 1] *= torch.tensor([0.0, 2.0])[:, None, None]  # waits, then runs
+    straightness = StraightnessByDimension(SPACE)
+    straightness.update(velocities, noise, action)
+    assert straightness.compute().tolist() == [0.0, 1.0, 0.0]
 
 
 def test_exponential_decay_has_its_closed_form() -> None:

@@ -1,0 +1,59 @@
+"""Where the two policies of an evaluation are, and where its results go."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from reflow.demo import embedded
+from reflow.evaluation.observations import Who
+from reflow.policies import find_folder
+
+_STUDENT = "pretrained_model"
+
+
+@dataclass(frozen=True)
+class Folders:
+    """The folders of one evaluation.
+
+    Attributes:
+        teacher: a complete policy folder.
+        student: likewise.
+        output: for the results.
+    """
+
+    teacher: Path
+    student: Path
+    output: Path
+
+    @classmethod
+    def find(cls, student: str, teacher: str | None = None, output: str | None = None) -> Folders:
+        """Finds the policies.
+
+        Args:
+            student: a run folder, a ``pretrained_model`` folder, or a hub id.
+            teacher: a ``pretrained_model`` folder or a hub id; None for the embedded one.
+            output: None for ``evaluation`` in the student's run folder, or for ``outputs/evaluation-<name>`` where it
+                has none.
+
+        Raises:
+            FileNotFoundError: a policy is not there, or not whole.
+        """
+        inside = Path(student).expanduser() / _STUDENT
+        found = find_folder(inside if inside.is_dir() else student, "student.path")
+        results = Path("outputs", f"evaluation-{Path(student).name}")
+        if found.name == _STUDENT:
+            results = found.parent / "evaluation"
+        if output is not None:
+            results = Path(output).expanduser()
+        return cls(find_folder(teacher or embedded.TEACHER), found, results.resolve())
+
+    @property
+    def name(self) -> str:
+        """What to call the student: its run, where it lies in one."""
+        return self.student.parent.name if self.student.name == _STUDENT else self.student.name
+
+    @property
+    def policies(self) -> dict[Who, Path]:
+        """The two policy folders."""
+        return {"teacher": self.teacher, "student": self.student}

@@ -1,0 +1,166 @@
+"""Finished episodes on disk: one line each, written when it is finished, never lost and never mixed.
+
+``episodes.jsonl`` holds the episodes, ``episodes.identity.json`` beside it says of what: environment, policies,
+noise. Only one process writes. Left out: playing, and what the figures mean.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Any
+
+EPISODES, IDENTITY = "episodes.jsonl", "episodes.identity.json"
+
+type Key = tuple[str, int, int]
+
+
+class OtherEvaluationError(ValueError):
+    """The folder holds the episodes of another evaluation."""
+
+
+@dataclass(frozen=True)
+class Episode:
+    """One finished episode.
+
+    Attributes:
+        contender: name of who played.
+        num_steps: integration steps of each chunk.
+        seed: of the environment and, with the noise seed, of the noise.
+        success: what the environment says (``is_success``).
+        max_reward: the highest reward of a control step.
+        sum_reward: of all control steps.
+        length: control steps played.
+    """
+
+    contender: str
+    num_steps: int
+    seed: int
+    success: bool
+    max_reward: float
+    sum_reward: float
+    length: int
+
+    @property
+    def key(self) -> Key:
+        """What tells it from the other episodes of an evaluation."""
+        return self.contender, self.num_steps, self.seed
+
+
+class Journal:
+    """The episodes of one evaluation; a context manager that holds the file.
+
+    Args:
+        folder: where the two files lie; made where it is missing.
+        identity: JSON-able; ``identity["policies"]`` maps names to what identifies a policy. All else must be what
+            it was; of the policies, those that both sides know.
+
+    Attributes:
+        finished: every episode in the file.
+
+    Raises:
+        OtherEvaluationError: the file belongs to another identity.
+        BlockingIOError: another process is writing it.
+        ValueError: a line of it is no episode.
+    """
+
+    def __init__(self, folder: Path, identity: Mapping[str, Any]) -> None:
+        self.path = folder / EPISODES
+        self.finished: dict[Key, Episode] = {}
+        self._identity = json.loads(json.dumps(identity))
+        self._file: IO[bytes] | None = None
+
+    def __enter__(self) -> Journal:
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        self._file = open(self.path, "a+b")
+        try:
+            self._claim(self._file)
+        except BaseException:
+            self._file.close()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        assert self._file is not None
+        self._file.close()  # and with it goes the lock
+
+    def append(self, episode: Episode) -> None:
+        """Writes one episode; it is on the disk when this returns."""
+        assert self._file is not None, "a journal is written inside its with statement"
+        self._file.write(json.dumps(asdict(episode)).encode() + b"\n")
+        self._file.flush()
+        os.fsync(self._file.fileno())
+        self.finished[episode.key] = episode
+
+    def _claim(self, file: IO[bytes]) -> None:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise BlockingIOError(
+                f"another process is writing {self.path}; wait until it is done, or choose another output folder"
+            ) from error
+        side = self.path.with_name(IDENTITY)
+        file.seek(0)
+        content = file.read()
+        whole = content.rfind(b"\n") + 1
+        if whole < len(content):  # killed in the middle of a line: that episode was not finished
+            file.truncate(whole)
+        if whole and not side.is_file():
+            raise OtherEvaluationError(
+                f"{self.path} holds episodes, but {side.name} beside it is missing; move it away"
+            )
+        if whole:
+            self._merge(json.loads(side.read_text()))
+        _write_synced(side, json.dumps(self._identity, indent=2) + "\n")
+        for number, line in enumerate(content[:whole].splitlines(), start=1):
+            episode = _parse(line, f"{self.path}, line {number}")
+            self.finished[episode.key] = episode
+
+    def _merge(self, there: dict[str, Any]) -> None:
+        now = self._identity
+        policies = {**there.get("policies", {}), **now["policies"]}
+        known = there.get("policies", {}).keys() & now["policies"].keys()
+        old = {**there, "policies": {name: there["policies"][name] for name in known}}
+        new = {**now, "policies": {name: now["policies"][name] for name in known}}
+        differing = list(_differences(old, new))
+        if differing:
+            raise OtherEvaluationError(
+                f"{self.path} holds the episodes of another evaluation:\n  "
+                + "\n  ".join(differing)
+                + "\nChoose another output folder, or delete that file and its identity"
+            )
+        self._identity = {**now, "policies": policies}
+
+
+def _parse(line: bytes, where: str) -> Episode:
+    try:
+        return Episode(**json.loads(line))
+    except (ValueError, TypeError) as error:
+        raise ValueError(
+            f"{where} is no episode ({error}); it has {', '.join(field.name for field in fields(Episode))}. "
+            "Remove that line: its episode is played again"
+        ) from error
+
+
+def _differences(old: Any, new: Any, where: str = "") -> Iterator[str]:
+    if isinstance(old, dict) and isinstance(new, dict):
+        for key in sorted(old.keys() | new.keys()):
+            yield from _differences(old.get(key), new.get(key), f"{where}.{key}" if where else key)
+    elif old != new:
+        yield f"{where}: {old} there, {new} now"
+
+
+def _write_synced(path: Path, text: str) -> None:
+    staged = path.with_name(f".{path.name}.partial")
+    with open(staged, "w") as handle:
+        handle.write(text)
+        handle.flush()
+        os.fsync(handle.fileno())
+    os.replace(staged, path)

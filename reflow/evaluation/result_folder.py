@@ -1,0 +1,108 @@
+"""Where an evaluation leaves what it found, so that the same command finds it again, and no other one does.
+
+``offline.json`` says what was measured (settings, fingerprints) and what came out; the simulator's episodes keep
+their own account (``reflow.evaluation.journal``). Left out: the report page.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from safetensors.numpy import load_file
+
+from reflow.evaluation.figures import Figures
+from reflow.evaluation.journal import EPISODES, IDENTITY
+from reflow.reporting.files import replace_text
+from reflow.reporting.folder import ARRAYS, METRICS, save_arrays
+
+OFFLINE = "offline.json"
+
+
+class OtherResultsError(ValueError):
+    """The folder holds something else."""
+
+
+@dataclass(frozen=True)
+class ResultFolder:
+    """The folder of one evaluation.
+
+    Attributes:
+        path: the folder.
+    """
+
+    path: Path
+
+    def check_writable(self) -> None:
+        """Makes the folder, and tries to write there.
+
+        Raises:
+            PermissionError: it cannot be made or written.
+        """
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=self.path):
+                pass
+        except OSError as error:
+            raise PermissionError(
+                f"output={self.path} cannot be written ({error.strerror}); nothing was measured yet. Choose another "
+                "folder: output=DIR"
+            ) from error
+
+    def check_owner(self) -> None:
+        """Refuses a folder that holds files which are no evaluation's.
+
+        Raises:
+            OtherResultsError: it does.
+        """
+        if not self.path.is_dir():
+            return
+        there = {file.name for file in self.path.iterdir()}
+        ours = there & {OFFLINE, EPISODES, IDENTITY, METRICS}
+        if "run.json" in there or (there and not ours):
+            raise OtherResultsError(
+                f"output={self.path} holds no evaluation, but {', '.join(sorted(there)[:4])}; choose a new folder"
+            )
+
+    def offline(self, identity: Mapping[str, Any]) -> Figures | None:
+        """The offline figures of this very evaluation, or None where they are still to be measured.
+
+        Args:
+            identity: flat and JSON-able: settings by their keys, and fingerprints.
+
+        Raises:
+            OtherResultsError: the folder holds those of another one.
+        """
+        if not (self.path / OFFLINE).is_file():
+            return None
+        content = json.loads((self.path / OFFLINE).read_text())
+        there, wanted = content["identity"], json.loads(json.dumps(identity))
+        differing = [
+            f"{key}: {there.get(key)} there, {wanted.get(key)} now"
+            for key in sorted(there.keys() | wanted.keys())
+            if there.get(key) != wanted.get(key)
+        ]
+        if differing:
+            raise OtherResultsError(
+                f"output={self.path} holds another evaluation:\n  "
+                + "\n  ".join(differing)
+                + "\nGive this one another folder (output=DIR), or delete that one"
+            )
+        return Figures(content["metrics"], load_file(self.path / ARRAYS))
+
+    def keep_offline(self, identity: Mapping[str, Any], found: Figures) -> None:
+        """Writes the offline figures: from now on they need not be measured again."""
+        save_arrays(self.path / ARRAYS, found.arrays)
+        _write(self.path / OFFLINE, {"identity": identity, "metrics": dict(sorted(found.metrics.items()))})
+
+    def finish(self, metrics: Mapping[str, float]) -> None:
+        """Writes ``metrics.json``: all figures, flat."""
+        _write(self.path / METRICS, dict(sorted(metrics.items())))
+
+
+def _write(path: Path, content: object) -> None:
+    replace_text(path, json.dumps(content, indent=2) + "\n")

@@ -1,0 +1,111 @@
+"""The tables at the end of an evaluation."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from reflow.evaluation.success import Success
+
+_DISTANCES = (
+    ("sliced Wasserstein distance", "sliced_wasserstein"),
+    ("energy distance", "energy"),
+    ("maximum mean discrepancy", "mmd"),
+    ("variance ratio", "variance_ratio"),
+    ("mode coverage", "mode_coverage"),
+)
+_MOTION = (
+    ("jerk (unit/s^3)", "jerk"),
+    ("jump between chunks", "boundary_jump_mean"),
+    ("beyond joint limits", "limit_violations"),
+    ("gripper flips", "gripper_flips"),
+)
+
+
+def print_summary(metrics: Mapping[str, float], success: Success, verdict: str, folder: Path) -> None:
+    """Prints the figures a person asks for first, the verdict, and where everything is.
+
+    Args:
+        metrics: the flat metrics.
+        success: in the simulator; empty where it was not asked.
+        verdict: one sentence.
+        folder: of the results.
+    """
+    console = Console()
+    for table in (
+        _endpoints(metrics),
+        _distances(metrics),
+        _motion(metrics),
+        _latency(metrics),
+        _success(success),
+    ):
+        if table.row_count:
+            console.print(table)
+    for comparison in success.comparisons:
+        console.print(comparison.text, soft_wrap=True)
+    console.print(f"\n[bold]{verdict}[/bold]\n{folder / 'report.html'}", soft_wrap=True, highlight=False)
+
+
+def _endpoints(metrics: Mapping[str, float]) -> Table:
+    table = Table(title="endpoint error against the teacher (real dimensions)")
+    for name in ("steps", "student", "teacher, undistilled", "student, physical RMSE"):
+        table.add_column(name, justify="right")
+    for n in _steps(metrics, "student/endpoint_error@"):
+        table.add_row(
+            str(n),
+            f"{metrics[f'student/endpoint_error@{n}']:.2%}",
+            f"{metrics[f'teacher/endpoint_error@{n}']:.2%}",
+            f"{metrics[f'student/endpoint_rmse_physical@{n}']:.4g}",
+        )
+    return table
+
+
+def _distances(metrics: Mapping[str, float]) -> Table:
+    steps = _steps(metrics, "distribution/energy@")
+    table = Table(
+        "", *(f"student@{n}" for n in steps), "teacher, other noises", title="distribution per observation"
+    )
+    for label, name in _DISTANCES if steps else ():
+        keys = [f"distribution/{name}@{n}" for n in steps] + [f"distribution/{name}_null"]
+        table.add_row(label, *(f"{metrics[key]:.4g}" if key in metrics else "-" for key in keys))
+    return table
+
+
+def _motion(metrics: Mapping[str, float]) -> Table:
+    contenders = sorted({key.split("/")[1] for key in metrics if key.startswith("motion/")}, reverse=True)
+    table = Table("", *contenders, title="motion in open loop, physical units")
+    for label, name in _MOTION if contenders else ():
+        keys = [f"motion/{contender}/{name}" for contender in contenders]
+        table.add_row(label, *(f"{metrics[key]:.4g}" if key in metrics else "-" for key in keys))
+    return table
+
+
+def _latency(metrics: Mapping[str, float]) -> Table:
+    table = Table(title="latency of a chunk, median (95th percentile), ms")
+    for name in ("steps", "look", "walk", "both"):
+        table.add_column(name, justify="right")
+    for n in _steps(metrics, "latency/student@"):
+        times = [f"latency/student@{n}/{part}" for part in ("prefix", "velocity", "total")]
+        table.add_row(str(n), *(f"{metrics[f'{t}_p50']:.1f} ({metrics[f'{t}_p95']:.1f})" for t in times))
+    return table
+
+
+def _success(success: Success) -> Table:
+    table = Table("", "episodes", "success", "95 % interval", "reward", "length", title="in the simulator")
+    for row in success.rows:
+        table.add_row(
+            f"{row.name}@{row.num_steps}",
+            f"{row.episodes:,}",
+            f"{row.successes / row.episodes:.1%}",
+            f"{row.low:.1%} to {row.high:.1%}",
+            f"{row.mean_reward:.2f}",
+            f"{row.mean_length:.0f}",
+        )
+    return table
+
+
+def _steps(metrics: Mapping[str, float], prefix: str) -> list[int]:
+    return sorted({int(key.removeprefix(prefix).split("/")[0]) for key in metrics if key.startswith(prefix)})

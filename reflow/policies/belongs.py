@@ -1,0 +1,104 @@
+"""Was this student distilled from this teacher? Asked of the two folders, before anything is measured.
+
+A student keeps its teacher's frozen prefix (vision, language, state projection), its processors and its sizes; the
+rest it has learned. A student of another teacher would load without complaint, and every figure about it would be
+wrong.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+from safetensors import safe_open
+
+from reflow.policies.base import FlowPolicy
+from reflow.policies.folder import CONFIG, POSTPROCESSOR, PREPROCESSOR, WEIGHTS, load_policy
+from reflow.policies.statistics import saved_statistics
+
+_SIZES = ("type", "chunk_size", "max_action_dim", "max_state_dim", "input_features", "output_features")
+
+
+def check_belongs(
+    student: Path,
+    teacher: Path,
+    *,
+    loaded: FlowPolicy | None = None,
+    train_state_proj: bool = False,
+    field: str = "student.path",
+) -> None:
+    """Refuses a student whose frozen parts are not its teacher's.
+
+    Args:
+        student: the student's ``pretrained_model`` folder, complete.
+        teacher: the teacher's.
+        loaded: the teacher, if it is loaded already.
+        train_state_proj: the student was distilled with ``student.train_state_proj=true``: its state projection
+            is its own.
+        field: the configuration key to name in the error.
+
+    Raises:
+        ValueError: names what differs.
+    """
+    differences = [*_sizes(student, teacher), *_statistics(student, teacher)]
+    if not any(line.startswith("type") for line in differences):
+        differences += _prefix(student, teacher, loaded or load_policy(teacher), train_state_proj)
+    if differences:
+        raise ValueError(
+            f"{field}={student} was not distilled from teacher.path={teacher}:\n  "
+            + "\n  ".join(differences)
+            + "\nGive the teacher it was distilled from (teacher.path=...), or another student. If only the state "
+            "projection differs and it was trained with student.train_state_proj=true, say so here too"
+        )
+
+
+def _sizes(student: Path, teacher: Path) -> Iterator[str]:
+    theirs, its = (json.loads((folder / CONFIG).read_text()) for folder in (teacher, student))
+    for key in _SIZES:
+        if theirs.get(key) != its.get(key):
+            yield f"{key}: {_short(its.get(key))} in the student, {_short(theirs.get(key))} in the teacher"
+
+
+def _statistics(student: Path, teacher: Path) -> Iterator[str]:
+    for name in (PREPROCESSOR, POSTPROCESSOR):
+        its, theirs = saved_statistics(student, name), saved_statistics(teacher, name)
+        if its.modes != theirs.modes:
+            yield f"normalisation modes of {name}: {its.modes} in the student, {theirs.modes} in the teacher"
+        for key in sorted(its.tensors.keys() | theirs.tensors.keys()):
+            one, other = its.tensors.get(key), theirs.tensors.get(key)
+            if one is None or other is None or one.shape != other.shape:
+                yield f"statistics {key} of {name}: not in both, or of another size"
+            elif not torch.equal(one, other):
+                away = (one.double() - other.double()).abs().max()
+                yield f"statistics {key} of {name}: up to {away:.3g} apart"
+
+
+def _prefix(student: Path, teacher: Path, policy: FlowPolicy, train_state_proj: bool) -> Iterator[str]:
+    projection = policy.state_projection()
+    free = {id(parameter) for parameter in projection.parameters()} if projection is not None else set()
+    with safe_open(student / WEIGHTS, "pt") as its, safe_open(teacher / WEIGHTS, "pt") as theirs:
+        in_both = set(its.keys()) & set(theirs.keys())
+        for what, among in (("prefix", False), ("state projection", True)):
+            if among and train_state_proj:
+                continue
+            # Parameters of the adapter are the policy's, under one more name.
+            names = [
+                name.removeprefix("policy.")
+                for name, parameter in policy.prefix_parameters()
+                if (id(parameter) in free) is among
+            ]
+            names = [name for name in names if name in in_both]
+            other = [name for name in names if not _equal(its.get_tensor(name), theirs.get_tensor(name))]
+            if other:
+                yield f"frozen {what}: {len(other)} of {len(names)} tensors differ, e.g. {other[0]}"
+
+
+def _equal(one: torch.Tensor, other: torch.Tensor) -> bool:
+    return one.shape == other.shape and torch.equal(one, other)
+
+
+def _short(value: object) -> str:
+    text = str(value)
+    return text if len(text) <= 200 else f"{text[:197]}..."

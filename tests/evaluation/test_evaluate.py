@@ -1,0 +1,242 @@
+"""``python -m reflow.evaluate`` end to end on a small student, its bad input, and that it measures nothing twice."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import MISSING, fields
+from pathlib import Path
+
+import pytest
+import torch
+from hydra import compose, initialize_config_dir
+from omegaconf import DictConfig, OmegaConf
+from safetensors.numpy import load_file
+
+import reflow.evaluate
+from reflow.config_path import CONFIG_DIR
+from reflow.evaluate import EvaluateSettings, evaluate
+from reflow.policies import load_policy, save_policy
+from reflow.settings import check_schema, run_directory
+from reflow.train import train
+from tests.builders import make_dataset, make_teacher_folder, repo_id
+from tests.distill.conftest import SMALL as SMALL_TRAINING
+
+SMALL = (
+    "data.batch_size=3",
+    "data.val_frames=4",
+    "nfe=[1,2,4]",
+    "reference_steps=12",
+    "draws=4",
+    "distribution_frames=1",
+    "fan_noises=3",
+    "latency_chunks=1",
+    "latency_nfe=[1]",
+)
+Evaluate = Callable[..., dict[str, float]]
+
+
+def composed(*overrides: str, config_name: str = "evaluate") -> DictConfig:
+    with initialize_config_dir(CONFIG_DIR, version_base="1.3"):
+        return compose(config_name, list(overrides))
+
+
+@pytest.fixture(scope="module")
+def teacher(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_teacher_folder(tmp_path_factory.mktemp("teacher") / "pretrained_model", num_steps=4)
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_dataset(tmp_path_factory.mktemp("data") / "set")
+
+
+@pytest.fixture(scope="module")
+def student(teacher: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run folder with a student: the teacher with another last layer."""
+    flow = load_policy(teacher)
+    with torch.no_grad():
+        flow.policy.model.action_out_proj.bias.add_(0.1)
+    flow.num_steps = 1
+    run = tmp_path_factory.mktemp("run")
+    save_policy(flow, teacher, run / "pretrained_model")
+    return run
+
+
+@pytest.fixture
+def run(teacher: Path, student: Path, dataset: Path, tmp_path: Path) -> Evaluate:
+    """``run(*overrides)``: the command on the small student, into ``tmp_path / "out"``."""
+
+    def start(*overrides: str) -> dict[str, float]:
+        return evaluate(
+            composed(
+                f"student.path={student}",
+                f"teacher.path={teacher}",
+                f"data.repo_id={repo_id(dataset)}",
+                f"data.root={dataset}",
+                f"output={tmp_path / 'out'}",
+                *SMALL,
+                *overrides,
+            )
+        )
+
+    return start
+
+
+def test_it_leaves_metrics_arrays_and_a_page_and_measures_nothing_twice(
+    run: Evaluate, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    metrics = run()
+    out = tmp_path / "out"
+    assert json.loads((out / "metrics.json").read_text()) == metrics
+    assert {"student/endpoint_error@1", "teacher/solver_error", "distribution/energy_null"} <= metrics.keys()
+    assert "fan/student" in load_file(out / "arrays.safetensors")
+    page = (out / "report.html").read_text()
+    assert "python -m reflow.evaluate" in page
+    assert "endpoint error against the teacher" in capsys.readouterr().out
+
+    def measured_again(*_: object) -> None:
+        raise AssertionError("measured again")
+
+    monkeypatch.setattr(reflow.evaluate, "evaluate_offline", measured_again)
+    assert run("data.num_workers=1") == metrics  # how data are read is no other evaluation
+    with pytest.raises(ValueError, match=r"(?s)holds another evaluation:.*seed: 0 there, 1 now"):
+        run("seed=1")
+    with pytest.raises(AssertionError, match="measured again"):
+        run(f"output={tmp_path / 'elsewhere'}")
+
+
+@pytest.mark.slow
+def test_its_figures_are_those_of_the_training_run(teacher: Path, dataset: Path, tmp_path: Path) -> None:
+    where = [
+        f"teacher.path={teacher}", f"data.repo_id={repo_id(dataset)}", f"data.root={dataset}"
+    ]  # fmt: skip
+    overrides = [*where, f"run_dir={tmp_path / 'run'}", *SMALL_TRAINING, "+fix=full32"]
+    config = composed(*overrides, config_name="train")
+    trained = train(config, run_directory(config, overrides))
+    found = evaluate(composed(f"student.path={tmp_path / 'run'}", *where, *SMALL))
+    assert (tmp_path / "run" / "evaluation" / "report.html").is_file()
+    compared = [name for name in found if name in trained]
+    assert len(compared) > 30
+    for name in compared:
+        assert found[name] == pytest.approx(trained[name], rel=1e-3, abs=1e-6), name
+
+
+@pytest.mark.slow
+def test_in_the_simulator(tmp_path: Path, run: Evaluate, capsys: pytest.CaptureFixture[str]) -> None:
+    play = ("+env=pick", "env.episode_length=6", "episodes=2", "teacher_steps=[2,1]", "processes=1")
+    metrics = run(*play, "offline=false", "videos=1")
+    assert metrics["success/student@1/episodes"] == 2
+    assert "success/student@1_vs_teacher@2/mcnemar_p" in metrics
+    assert not any(name.startswith("distribution") for name in metrics)
+    out = tmp_path / "out"
+    assert len((out / "episodes.jsonl").read_text().splitlines()) == 6
+    assert (out / "videos" / "seed-100000.mp4").stat().st_size > 0
+    assert "more needed" in capsys.readouterr().out
+    episodes, film = (
+        (out / name).stat().st_mtime_ns for name in ("episodes.jsonl", "videos/seed-100000.mp4")
+    )
+    again = run(*play, "videos=1")
+    assert metrics.items() <= again.items()
+    assert "student/endpoint_error@1" in again
+    assert (out / "episodes.jsonl").stat().st_mtime_ns == episodes
+    assert (out / "videos" / "seed-100000.mp4").stat().st_mtime_ns == film
+
+
+def test_a_student_of_another_teacher(run: Evaluate, tmp_path: Path) -> None:
+    other = make_teacher_folder(tmp_path / "other", num_steps=4, seed=1)
+    with pytest.raises(ValueError, match=r"student\.path=.* was not distilled from teacher\.path=.*other"):
+        run(f"teacher.path={other}")
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_environment_without_the_policys_cameras(run: Evaluate, tmp_path: Path) -> None:
+    with pytest.raises(
+        ValueError, match=r"cameras do not fit: the teacher looks at \['observation.images.top'\]"
+    ):
+        run("+env=pusht")
+    assert not (tmp_path / "out").exists()
+
+
+def test_no_held_out_episodes(run: Evaluate, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"data\.val_episodes=\[\] chooses no episode"):
+        run("data.val_episodes=[]")
+    single = make_dataset(tmp_path / "single", episodes=1)
+    with pytest.raises(ValueError, match="no episode is left to train on: 1 chosen, 1 held out"):
+        run(f"data.repo_id={repo_id(single)}", f"data.root={single}")
+
+
+def test_an_output_folder_that_cannot_be_written(run: Evaluate, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(
+        PermissionError, match=r"output=.*file/out cannot be written .*nothing was measured yet"
+    ):
+        run(f"output={tmp_path}/file/out")
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("noises=32", r"noises is 32; allowed: 64 or more"),
+        ("nfe=[0]", r"nfe is \[0\]; allowed"),
+        ("episodes=0", r"episodes is 0; allowed: 1 or more"),
+        ("margin=0", r"margin is 0\.0; allowed: above 0"),
+        ("offline=false", r"offline=false and no environment: nothing is left to measure; add one"),
+        ("device=tpu", r"device=tpu; allowed: auto, cpu, cuda"),
+        ("device=cuda", r"device=cuda, but torch sees no GPU"),
+        ("lower=[0,0]", r"lower has 2 limits; allowed: 14"),
+        ("+nfee=[1]", r"configuration key nfee.*Keys at the top: .*nfe, reference_steps"),
+        ("+data.batchsize=3", r"configuration key data\.batchsize.*batch_size"),
+        ("episodes=many", r"configuration key episodes.*many"),
+        ("data.repo_id=null", r"data\.repo_id is null"),
+        ("student.path=nowhere", r"student\.path=nowhere is neither a folder here nor"),
+        ("+env=pick env.type=mars", r"env\.type=mars is not in LeRobot's registry"),
+        ("+env.task=x", r"env\.type is missing; choose one of"),
+        ("teacher.num_steps=0", r"teacher\.num_steps=0; allowed: 1 or more, or null"),
+        ("seed=-1", r"seed=-1; allowed: 0 or more"),
+        ("data.val_frames=0", r"data\.val_frames=0; allowed: 1 or more"),
+    ],
+)
+def test_impossible_settings_leave_no_folder(
+    run: Evaluate, tmp_path: Path, override: str, message: str
+) -> None:
+    with pytest.raises((ValueError, FileNotFoundError), match=f"(?s){message}"):
+        run(*override.split())
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_missing_student() -> None:
+    with pytest.raises(ValueError, match=r"student\.path is missing; give a run folder of reflow\.train"):
+        evaluate(composed())
+
+
+def test_the_configuration_is_the_schema_with_its_defaults() -> None:
+    config = composed()
+    check_schema(config, EvaluateSettings)
+    plain = OmegaConf.to_container(config)
+    assert isinstance(plain, dict)
+    known = {entry.name: entry for entry in fields(EvaluateSettings)}
+    assert set(plain) == set(known) - {"env"}
+    for name, entry in known.items():
+        if name != "env" and entry.default is not MISSING:
+            given = plain[name]
+            assert (tuple(given) if isinstance(given, list) else given) == entry.default, name
+    head = (Path(CONFIG_DIR) / "evaluate.yaml").read_text().splitlines()
+    keys = [
+        line for line in head if line and line[0].isalpha() and not line.startswith(("defaults", "hydra"))
+    ]
+    assert all("#" in line or line.endswith(":") for line in keys)
+
+
+@pytest.mark.slow
+def test_the_command_prints_one_line_and_no_traceback(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "reflow.evaluate", "student.path=nowhere"],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+    )
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[-1].startswith("error: student.path=nowhere is neither a folder here")
+    assert "Traceback" not in done.stderr
+    assert not list(tmp_path.iterdir())

@@ -1,0 +1,163 @@
+"""What an evaluation leaves behind, what it refuses to overwrite, and what its episodes say."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from reflow.evaluation.figures import Figures
+from reflow.evaluation.folders import Folders
+from reflow.evaluation.journal import Episode
+from reflow.evaluation.result_folder import OtherResultsError, ResultFolder
+from reflow.evaluation.simulated import SimulatorSettings
+from reflow.evaluation.success import success_of
+from reflow.evaluation.summary import print_summary
+from reflow.metrics import wilson_interval
+from tests.builders import make_teacher_folder
+
+FOUND = Figures({"a": 1.0, "b": 2.0}, {"x": np.arange(3, dtype=np.float32)})
+IDENTITY = {"seed": 0, "nfe": (1, 2), "teacher": "abc"}
+
+
+def test_offline_figures_are_found_again(tmp_path: Path) -> None:
+    results = ResultFolder(tmp_path / "out")
+    results.check_owner()
+    results.check_writable()
+    assert results.offline(IDENTITY) is None
+    results.keep_offline(IDENTITY, FOUND)
+    again = results.offline(IDENTITY)
+    assert again is not None
+    assert again.metrics == FOUND.metrics
+    np.testing.assert_array_equal(again.arrays["x"], FOUND.arrays["x"])
+    results.check_owner()
+    assert not list(results.path.glob(".*partial"))
+
+
+def test_those_of_another_evaluation_are_refused(tmp_path: Path) -> None:
+    results = ResultFolder(tmp_path)
+    results.keep_offline(IDENTITY, FOUND)
+    with pytest.raises(
+        OtherResultsError,
+        match=r"(?s)holds another evaluation:\n  seed: 0 there, 1 now\n  teacher: abc there",
+    ):
+        results.offline(IDENTITY | {"seed": 1, "teacher": "def"})
+    with pytest.raises(OtherResultsError, match=r"draws: None there, 2 now\nGive this one another folder"):
+        results.offline(IDENTITY | {"draws": 2})
+
+
+@pytest.mark.parametrize("name", ["run.json", "holiday.jpg"])
+def test_a_folder_of_something_else_is_refused(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).touch()
+    with pytest.raises(OtherResultsError, match=rf"holds no evaluation, but {name}; choose a new folder"):
+        ResultFolder(tmp_path).check_owner()
+
+
+def test_a_training_run_is_refused_though_it_has_metrics(tmp_path: Path) -> None:
+    for name in ("run.json", "metrics.json"):
+        (tmp_path / name).touch()
+    with pytest.raises(OtherResultsError, match=r"holds no evaluation, but metrics\.json, run\.json"):
+        ResultFolder(tmp_path).check_owner()
+
+
+def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(
+        PermissionError, match=r"output=.*file/inside cannot be written \(.+\); nothing was measured"
+    ):
+        ResultFolder(tmp_path / "file" / "inside").check_writable()
+
+
+def test_folders_of_a_student(tmp_path: Path) -> None:
+    folder = make_teacher_folder(tmp_path / "run" / "pretrained_model")
+    for student in (tmp_path / "run", folder):
+        found = Folders.find(str(student), str(folder))
+        assert (found.student, found.output) == (folder, tmp_path / "run" / "evaluation")
+    bare = folder.parent.rename(tmp_path / "moved") / "pretrained_model"
+    bare = bare.rename(tmp_path / "bare")
+    assert Folders.find(str(bare)).output == Path("outputs/evaluation-bare").resolve()
+    assert Folders.find(str(bare), output=str(tmp_path / "there")).output == tmp_path / "there"
+    assert set(Folders.find(str(bare)).policies) == {"teacher", "student"}
+    with pytest.raises(FileNotFoundError, match=r"student\.path=nowhere is neither a folder here nor"):
+        Folders.find("nowhere")
+
+
+def episodes(name: str, steps: int, successes: list[bool]) -> list[Episode]:
+    return [
+        Episode(name, steps, seed, success, max_reward=2.0 + success, sum_reward=9.0, length=100 + seed)
+        for seed, success in enumerate(successes)
+    ]
+
+
+def test_success_of_everybody_and_of_each_against_the_teacher(capsys: pytest.CaptureFixture[str]) -> None:
+    played = [
+        *episodes("teacher", 10, [True, True, True, False]),
+        *episodes("teacher", 1, [False, False, True, False]),
+        *episodes("student", 1, [True, True, False, True]),
+    ]
+    success = success_of(played, margin=0.02)
+    assert [(row.name, row.num_steps, row.successes) for row in success.rows] == [
+        ("teacher", 10, 3), ("teacher", 1, 1), ("student", 1, 3)
+    ]  # fmt: skip
+    row = success.rows[2]
+    assert (row.low, row.high) == wilson_interval(3, 4)
+    assert (row.mean_reward, row.mean_length) == (2.75, 101.5)
+    assert set(success.paired) == {
+        "student@1_vs_teacher@10", "student@1_vs_teacher@1", "teacher@1_vs_teacher@10"
+    }  # fmt: skip
+    comparison = success.paired["student@1_vs_teacher@10"]
+    assert (comparison.both, comparison.only_first, comparison.only_second) == (2, 1, 1)
+    metrics = success.metrics
+    assert metrics["success/student@1"] == 0.75
+    assert metrics["success/student@1/episodes"] == 4
+    assert metrics["success/student@1_vs_teacher@10/difference"] == 0.0
+    assert metrics["success/student@1_vs_teacher@1/difference"] == 0.5
+    assert metrics["success/student@1_vs_teacher@10/more_episodes"] == comparison.more_episodes
+    assert "success/student@1_vs_teacher@10/noninferior" not in metrics  # four episodes cannot tell
+    assert "more needed" in success.comparisons[0].text
+    print_summary(metrics, success, "it depends", Path("there"))
+    out = capsys.readouterr().out
+    assert "student@1" in out
+    assert "75.0%" in out
+    assert "it depends" in out
+
+
+def test_enough_episodes_decide() -> None:
+    alike = [True] * 900 + [False] * 100
+    success = success_of([*episodes("teacher", 10, alike), *episodes("student", 1, alike)], margin=0.02)
+    assert success.metrics["success/student@1_vs_teacher@10/noninferior"] == 1.0
+    assert "success/student@1_vs_teacher@10/more_episodes" not in success.metrics
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"episodes": 0}, r"episodes is 0; allowed: 1 or more"),
+        ({"processes": 0}, r"processes is 0; allowed: 1 or more"),
+        ({"first_seed": -1}, r"first_seed is -1; allowed: 0 or more"),
+        ({"noise_seed": -1}, r"noise_seed is -1; allowed: 0 or more"),
+        ({"margin": 2}, r"margin is 2; allowed: above 0 and below 1; 0\.02 is 2 percentage points"),
+        ({"teacher_steps": ()}, r"teacher_steps is \[\]; allowed: one or more different numbers"),
+        ({"student_steps": (1, 1)}, r"student_steps is \[1, 1\]"),
+        (
+            {"videos": (5,)},
+            r"videos is \(5,\); allowed: 0 to episodes=100, or a list of seeds from 100000 to 100099",
+        ),
+        ({"videos": 101}, r"videos is 101; allowed: 0 to episodes=100"),
+        ({"videos": "all"}, r"videos is all; allowed: 0 to episodes=100"),
+        ({"videos": -1}, r"videos is -1; allowed: 0 to episodes=100"),
+    ],
+)
+def test_impossible_simulator_settings(wrong: dict, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        SimulatorSettings(**wrong)
+
+
+def test_who_plays(tmp_path: Path) -> None:
+    settings = SimulatorSettings(episodes=3, videos=2, teacher_steps=(10, 1), student_steps=(1, 2))
+    folders = {"teacher": tmp_path / "t", "student": tmp_path / "s"}
+    assert [(who.name, who.num_steps) for who in settings.contenders(folders)] == [
+        ("teacher", 10), ("teacher", 1), ("student", 1), ("student", 2)
+    ]  # fmt: skip
+    assert list(settings.seeds) == [100_000, 100_001, 100_002]
+    assert settings.video_seeds == (100_000, 100_001)
+    assert SimulatorSettings(videos=(100_007, 100_003)).video_seeds == (100_007, 100_003)
