@@ -1,19 +1,24 @@
 """The schema of ``conf/train.yaml``: a misspelt or mistyped key stops the run before anything is loaded.
 
 A key merged by a ``+group`` file passes Hydra in silence; merging the composed configuration into these
-dataclasses is what rejects it. Sections with a ``_target_`` are checked by the class they name.
+dataclasses is what rejects it. Sections with a ``_target_`` are checked by the class they name. The other entry
+points bring schemas of their own (:func:`check_schema`).
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from omegaconf import MISSING, DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from reflow.demo.embedded import PREFIX
+
 Extents = ("real", "full")
+AUTO = "auto"
+MATMUL_PRECISIONS = ("highest", "high", "medium")
 
 
 @dataclass
@@ -46,7 +51,7 @@ class DataSettings:
 
 @dataclass
 class PaddingSettings:
-    """Answers of :class:`reflow.flow.PaddingRule`: ``real`` or ``full``."""
+    """Answers of :class:`reflow.flow.PaddingRule`: ``real`` or ``full``; or ``auto``, all three."""
 
     noise: str = "real"
     target: str = "real"
@@ -92,12 +97,25 @@ class OptimizerValues:
 
 
 @dataclass
+class SimulatorValues:
+    """Episodes that the finished student plays; no ``env``, no episodes."""
+
+    env: dict[str, Any] | None = None
+    episodes: int = 50
+    steps: list[int] = field(default_factory=lambda: [1])
+    first_seed: int = 100_000
+    noise_seed: int = 7
+    processes: int = 2
+
+
+@dataclass
 class TrainSettings:
     """The whole of ``conf/train.yaml``."""
 
     name: str = MISSING
     run_dir: str | None = None
     seed: int = 0
+    matmul_precision: str = "highest"
     teacher: TeacherSettings = field(default_factory=TeacherSettings)
     data: DataSettings = field(default_factory=DataSettings)
     padding: PaddingSettings = field(default_factory=PaddingSettings)
@@ -109,29 +127,50 @@ class TrainSettings:
     trainer: dict[str, Any] = field(default_factory=dict)
     callbacks: dict[str, Any] = field(default_factory=dict)
     logger: dict[str, Any] = field(default_factory=dict)
+    simulator: SimulatorValues = field(default_factory=SimulatorValues)
 
 
-def check_settings(config: DictConfig) -> None:
-    """Rejects keys the schema does not know, and values of the wrong type.
+def check_schema(config: DictConfig, schema: type) -> None:
+    """Rejects keys that a schema does not know, and values of the wrong type.
+
+    Args:
+        config: composed.
+        schema: a dataclass, its sections dataclasses.
 
     Raises:
         ValueError: names the key, what is allowed there, and the value.
     """
     try:
-        OmegaConf.merge(OmegaConf.structured(TrainSettings), config)
+        OmegaConf.merge(OmegaConf.structured(schema), config)
     except OmegaConfBaseException as error:
         key = error.full_key or "?"
         section = key.rpartition(".")[0]
-        known = OmegaConf.structured(TrainSettings)
+        known = OmegaConf.structured(schema)
         allowed = list(OmegaConf.select(known, section) if section else known)
         raise ValueError(
             f"configuration key {key}: {str(error).splitlines()[0]}. "
             f"Keys {'of ' + section if section else 'at the top'}: {', '.join(map(str, allowed))}"
         ) from error
-    for name in (entry.name for entry in fields(PaddingSettings) if entry.name != "inert"):
-        value = config.padding[name]
-        if value not in Extents:
-            raise ValueError(f"padding.{name}={value}; allowed: {' or '.join(Extents)}")
+
+
+def check_settings(config: DictConfig) -> None:
+    """Rejects settings of a training run that cannot be.
+
+    Raises:
+        ValueError: names the key, what is allowed there, and the value.
+    """
+    check_schema(config, TrainSettings)
+    values = {name: config.padding[name] for name in ("noise", "target", "loss")}
+    for name, value in values.items():
+        if value not in Extents and set(values.values()) != {AUTO}:
+            raise ValueError(
+                f"padding.{name}={value}; allowed: {' or '.join(Extents)}, or {AUTO} for all three (+fix=auto)"
+            )
+    if config.matmul_precision not in MATMUL_PRECISIONS:
+        raise ValueError(
+            f"matmul_precision={config.matmul_precision}; allowed: {', '.join(MATMUL_PRECISIONS)} "
+            "(torch.set_float32_matmul_precision)"
+        )
     if config.teacher.num_steps is not None and config.teacher.num_steps < 1:
         raise ValueError(
             f"teacher.num_steps={config.teacher.num_steps}; allowed: 1 or more, or null for its own"
@@ -147,7 +186,17 @@ def check_settings(config: DictConfig) -> None:
     ):
         if value < least:
             raise ValueError(f"{name}={value}; allowed: {least} or more")
-    if config.data.repo_id is None and (config.data.root is not None or config.teacher.path is not None):
+    check_own_data(config)
+
+
+def check_own_data(config: DictConfig) -> None:
+    """Refuses the embedded data set beside a teacher, or a folder, of one's own.
+
+    Raises:
+        ValueError: ``data.repo_id`` is missing.
+    """
+    own_teacher = not (config.teacher.path or PREFIX).startswith(PREFIX)
+    if config.data.repo_id is None and (config.data.root is not None or own_teacher):
         raise ValueError(
             "data.repo_id is null, but the teacher or the data are your own; name the data set "
             "(data.repo_id=me/my_data, and data.root=DIR where it is a local folder)"
@@ -179,6 +228,8 @@ def run_directory(config: DictConfig, overrides: list[str]) -> Path:
 def padding_name(config: DictConfig) -> str:
     """The fix that these padding settings amount to, as ``conf/fix`` names it."""
     padding = config.padding
+    if padding.noise == AUTO:
+        return AUTO
     if padding.inert:
         return "valid14"
     full = [name for name in ("noise", "target", "loss") if padding[name] == "full"]

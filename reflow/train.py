@@ -1,13 +1,16 @@
 """Distills a teacher into a student: ``python -m reflow.train +fix=full32``.
 
-Hydra ends here. In the run folder this leaves ``metrics.json`` (flat), ``figures/*.png``, ``config.yaml``, and
-``pretrained_model/``, an ordinary LeRobot policy folder. The same command again goes on where it was stopped.
+Hydra ends here. In the run folder this leaves ``metrics.json`` (flat), ``report.html``, ``figures/*.png``,
+``config.yaml``, and ``pretrained_model/``, an ordinary LeRobot policy folder. The same command again goes on where
+it was stopped.
 """
 
 from __future__ import annotations
 
+import itertools
 import logging
 import os
+import shlex
 import sys
 import warnings
 from pathlib import Path
@@ -15,26 +18,32 @@ from typing import Any, cast
 
 import hydra
 import lightning as L
+import torch
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import InstantiationException
 from hydra.types import RunMode
+from lerobot.utils.constants import ACTION
 from omegaconf import DictConfig, OmegaConf
 
 from reflow.config_path import CONFIG_DIR
 from reflow.data import LeRobotDataModule
 from reflow.demo import embedded
+from reflow.diagnosis import measure_padding, padding_regime, recommend_fix
+from reflow.diagnosis.fit import joint_names
 from reflow.distill.callbacks import Measurement
 from reflow.distill.checkpoints import AtomicCheckpointIO
 from reflow.distill.deliver import deliver_student
-from reflow.distill.figures import write_figures
 from reflow.distill.module import NonFiniteLossError, Reflow
 from reflow.distill.optim import OptimizerSettings
+from reflow.distill.report import keep_for_report, report_run
 from reflow.distill.run_folder import RunFolder, fingerprint
 from reflow.distill.student import make_student
+from reflow.distill.success import measure_success
 from reflow.distill.summary import print_summary
 from reflow.flow import PaddingRule, get_solver
-from reflow.policies import find_folder, load_policy, load_processors
-from reflow.settings import check_settings, padding_name, run_directory
+from reflow.policies import FlowPolicy, find_folder, load_policy, load_processors
+from reflow.reporting.folder import REPORT, Words, versions_here
+from reflow.settings import AUTO, PaddingSettings, check_settings, padding_name, run_directory
 
 UNFIXED = (
     "No fix is on: this reproduces the founding script. It cuts the teacher's endpoint to the real dimensions and "
@@ -68,16 +77,22 @@ def train(config: DictConfig, run_dir: Path) -> dict[str, float]:
     }
     run = RunFolder(run_dir)
     run.check(identity)
-    if (metrics := run.finished()) is not None:
+    if (found := run.finished()) is not None:
+        metrics = _play(config, run, found)
+        if metrics != found or not (run.path / REPORT).is_file():
+            report_run(run.path)
         print_summary(metrics, run.path, already=True)
         return metrics
     if padding_name(config) == "unfixed":
         warnings.warn(UNFIXED, stacklevel=2)
 
     L.seed_everything(config.seed, workers=True, verbose=False)
+    torch.set_float32_matmul_precision(config.matmul_precision)
     teacher = load_policy(teacher_folder)
     preprocess, _ = load_processors(teacher_folder, teacher, rename=dict(config.data.rename or {}))
     data = LeRobotDataModule(teacher.config, preprocess, seed=config.seed, **_data_arguments(config))
+    if padding_name(config) == AUTO:
+        _choose_fix(config, teacher, data)
     padding = config.padding
     rule = PaddingRule(teacher.space, padding.noise, padding.target, padding.loss, padding.inert)
     student = make_student(teacher, teacher_folder, rule, **_plain(config.student))
@@ -108,10 +123,46 @@ def train(config: DictConfig, run_dir: Path) -> dict[str, float]:
     measurer.validate(module, data, verbose=False)
     metrics = {key: value.item() for key, value in measurer.callback_metrics.items()}
     deliver_student(module, teacher_folder, run.student, data)
-    write_figures(run.path, metrics, callbacks)
+    keep_for_report(run.path, callbacks, _words(config, data))
     run.finish(metrics)
+    metrics = _play(config, run, metrics)
+    report_run(run.path, trainer.loggers, trainer.global_step)
     print_summary(metrics, run.path)
     return metrics
+
+
+def _choose_fix(config: DictConfig, teacher: FlowPolicy, data: LeRobotDataModule) -> None:
+    """Puts what the teacher and the student's steps call for in the place of ``auto``, and says why."""
+    figures = measure_padding(teacher, itertools.islice(data.val_dataloader(), 2), seed=config.seed)
+    advice = recommend_fix(padding_regime(figures), figures, config.student.num_steps)
+    fix = advice.fix or "full32"  # without padding they are all the same
+    chosen = OmegaConf.load(Path(CONFIG_DIR, "fix", f"{fix}.yaml"))
+    config.padding = OmegaConf.merge(OmegaConf.structured(PaddingSettings), chosen.padding)
+    print(f"fix=auto chose {fix}: {advice.reason}")
+
+
+def _play(config: DictConfig, run: RunFolder, metrics: dict[str, float]) -> dict[str, float]:
+    """Adds success in the simulator, where it is asked for; a finished run stays finished without it."""
+    settings = _plain(config.simulator)
+    if settings["env"] is None:
+        return metrics
+    metrics = metrics | measure_success(run.student, run.path / "simulator", **settings)
+    run.finish(metrics)
+    return metrics
+
+
+def _words(config: DictConfig, data: LeRobotDataModule) -> Words:
+    overrides = HydraConfig.get().overrides.task if HydraConfig.initialized() else []
+    return Words(
+        title=str(config.name),
+        num_steps=config.student.num_steps,
+        commands=(
+            shlex.join(["python", "-m", "reflow.train", *overrides]),
+            shlex.join(["python", "-m", "reflow.evaluate", f"student.path={config.run_dir}"]),
+        ),
+        versions=versions_here(),
+        joint_names=joint_names(data.meta, ACTION, int(data.meta.features[ACTION]["shape"][0])),
+    )
 
 
 def _data_arguments(config: DictConfig) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What a training run leaves for its report: arrays that its callbacks kept, and words; and the figures in TensorBoard.
+"""What a training run leaves for its report: arrays that its callbacks kept, words, and the figures in TensorBoard.
 
 Left out: the page and the figures themselves (:mod:`reflow.reporting`).
 """

@@ -31,7 +31,7 @@ class Folders:
         """Finds the policies.
 
         Args:
-            student: a run folder, a ``pretrained_model`` folder, or a hub id.
+            student: a run folder, a ``pretrained_model`` folder, a hub id, or ``embedded/NAME``.
             teacher: a ``pretrained_model`` folder or a hub id; None for the embedded one.
             output: None for ``evaluation`` in the student's run folder, or for ``outputs/evaluation-<name>`` where it
                 has none.
@@ -40,13 +40,13 @@ class Folders:
             FileNotFoundError: a policy is not there, or not whole.
         """
         inside = Path(student).expanduser() / _STUDENT
-        found = find_folder(inside if inside.is_dir() else student, "student.path")
+        found = find_folder(inside if inside.is_dir() else embedded.policy_path(student), "student.path")
         results = Path("outputs", f"evaluation-{Path(student).name}")
         if found.name == _STUDENT:
             results = found.parent / "evaluation"
         if output is not None:
             results = Path(output).expanduser()
-        return cls(find_folder(teacher or embedded.TEACHER), found, results.resolve())
+        return cls(find_folder(embedded.policy_path(teacher)), found, results.resolve())
 
     @property
     def name(self) -> str:

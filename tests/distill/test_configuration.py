@@ -87,6 +87,8 @@ def test_every_launcher_composes(name: str) -> None:
         ("+fix=full_noise", ("full", "real", "real", False)),
         ("+fix=full32", ("full", "full", "full", False)),
         ("+fix=valid14", ("real", "real", "real", True)),
+        ("+fix=unfixed", ("real", "real", "real", False)),
+        ("+fix=auto", ("auto", "auto", "auto", False)),
         ("+fix=[keep_target,full_noise]", ("full", "full", "real", False)),
     ],
 )
@@ -116,6 +118,8 @@ def test_an_unknown_fix_lists_the_known_ones() -> None:
         ("+optimizer.learning_rate=3", r"configuration key optimizer\.learning_rate.*lr, betas"),
         ("data.batch_size=many", r"configuration key data\.batch_size.*many"),
         ("padding.noise=none", r"padding\.noise=none; allowed: real or full"),
+        ("padding.noise=auto", r"padding\.noise=auto; allowed: real or full, or auto for all three"),
+        ("matmul_precision=low", r"matmul_precision=low; allowed: highest, high, medium"),
         ("objective.draws=0", r"objective\.draws=0; allowed: 1 or more"),
         ("student.num_steps=0", r"student\.num_steps=0; allowed: 1 or more"),
         ("data.val_frames=0", r"data\.val_frames=0"),

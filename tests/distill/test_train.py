@@ -44,7 +44,7 @@ def test_a_run_leaves_metrics_figures_and_a_student(run: Run, teacher_folder: Pa
     assert metrics["deploy/gap"] == pytest.approx(
         metrics["deploy/loss"] / metrics["train/loss_real"], rel=1e-5
     )
-    assert {path.name for path in (folder / "figures").iterdir()} == {
+    assert {path.name for path in (folder / "figures").iterdir()} >= {
         "endpoint_error.png",
         "velocity_error.png",
         "padding.png",
