@@ -56,7 +56,7 @@ def test_paths_that_are_not_embedded_stay_what_they_are() -> None:
     assert embedded.policy_path("me/my_policy") == "me/my_policy"
     with pytest.raises(
         FileNotFoundError,
-        match="embedded/nobody does not come with the package; there are: .*embedded/teacher,",
+        match=r"embedded/nobody does not come with the package; there are: .*embedded/teacher,",
     ):
         embedded.policy_path("embedded/nobody")
 
