@@ -33,6 +33,7 @@ from reflow.diagnosis.fit import joint_names
 from reflow.distill.callbacks import Measurement
 from reflow.distill.checkpoints import AtomicCheckpointIO
 from reflow.distill.deliver import deliver_student
+from reflow.distill.harm import harm_of
 from reflow.distill.module import NonFiniteLossError, Reflow
 from reflow.distill.optim import OptimizerSettings
 from reflow.distill.report import keep_for_report, report_run
@@ -45,12 +46,6 @@ from reflow.policies import FlowPolicy, find_folder, load_policy, load_processor
 from reflow.reporting.folder import REPORT, Words, versions_here
 from reflow.settings import AUTO, PaddingSettings, check_settings, padding_name, run_directory
 
-UNFIXED = (
-    "No fix is on: this reproduces the founding script. It cuts the teacher's endpoint to the real dimensions and "
-    "zero-fills it (problem 1), gives padding velocity no training signal (problem 2), and starts teacher and "
-    "student from noise that inference never draws (problem 3). Use +fix=full32 unless that is what you study, "
-    "and time=uniform if it is: at t=1 alone problem 1 cannot be seen."
-)
 USER_ERRORS = (ValueError, FileNotFoundError, NonFiniteLossError, InstantiationException)
 
 
@@ -83,8 +78,6 @@ def train(config: DictConfig, run_dir: Path) -> dict[str, float]:
             report_run(run.path)
         print_summary(metrics, run.path, already=True)
         return metrics
-    if padding_name(config) == "unfixed":
-        warnings.warn(UNFIXED, stacklevel=2)
 
     L.seed_everything(config.seed, workers=True, verbose=False)
     torch.set_float32_matmul_precision(config.matmul_precision)
@@ -95,6 +88,9 @@ def train(config: DictConfig, run_dir: Path) -> dict[str, float]:
         _choose_fix(config, teacher, data)
     padding = config.padding
     rule = PaddingRule(teacher.space, padding.noise, padding.target, padding.loss, padding.inert)
+    time = hydra.utils.instantiate(config.time)
+    if (harm := harm_of(rule, time)) is not None:
+        warnings.warn(harm, stacklevel=2)
     student = make_student(teacher, teacher_folder, rule, **_plain(config.student))
     module = Reflow(
         teacher,
@@ -102,7 +98,7 @@ def train(config: DictConfig, run_dir: Path) -> dict[str, float]:
         rule,
         solver=get_solver(config.solver.name),
         num_steps=config.teacher.num_steps,
-        time=hydra.utils.instantiate(config.time),
+        time=time,
         draws=config.objective.draws,
         times=config.objective.times,
         val_draws=config.objective.val_draws,

@@ -113,25 +113,37 @@ def test_figures_and_tables_speak(page: str) -> None:
     assert reader.all("html")[0]["lang"] == "en"
 
 
+def only(*prefixes: str) -> Content:
+    """A report of the figures and arrays that begin so, and of nothing else."""
+    metrics = {key: value for key, value in make_metrics().items() if key.startswith(prefixes)}
+    arrays = {key: value for key, value in make_arrays().items() if key.startswith(prefixes)}
+    return replace(EMPTY, metrics=metrics, arrays=arrays)
+
+
 @pytest.mark.parametrize(
-    ("name", "absent"),
+    ("content", "sections"),
     [
-        ("simulator", {"success": (), "comparisons": ()}),
-        ("latency", {"latency": ()}),
-        ("video", {"videos": ()}),
-        ("reproduce", {"commands": ()}),
-        ("flow", {"arrays": {k: v for k, v in make_arrays().items() if not k.startswith("fan/")}}),
-        ("velocity", {"arrays": {k: v for k, v in make_arrays().items() if not k.startswith("velocity")}}),
-        ("padding", {"arrays": {k: v for k, v in make_arrays().items() if not k.startswith("histogram")}}),
-        ("distribution", {"metrics": {k: v for k, v in make_metrics().items() if not k.startswith("dist")}}),
-        ("motion", {"metrics": {k: v for k, v in make_metrics().items() if not k.startswith("motion")}}),
+        (replace(EMPTY, success=make_content().success), {"overview", "simulator"}),
+        (replace(EMPTY, comparisons=make_content().comparisons), {"simulator"}),
+        (replace(EMPTY, latency=make_content().latency), {"overview", "latency"}),
+        (replace(EMPTY, videos=(Path("gone.mp4"),)), {"video"}),
+        (replace(EMPTY, commands=("make",)), {"reproduce"}),
+        (replace(EMPTY, configuration="seed: 0"), {"details"}),
+        (only("student/endpoint_error@"), {"overview", "endpoint", "details"}),
+        (only("endpoint_error_joint"), {"endpoint"}),
+        (only("fan/"), {"flow"}),
+        (only("straightness/"), {"flow", "details"}),
+        (only("velocity_error"), {"velocity"}),
+        (only("histogram/"), {"padding"}),
+        (only("distribution/"), {"distribution", "details"}),
+        (only("motion/"), {"motion", "details"}),
     ],
 )
-def test_a_section_without_data_is_left_out_alone(name: str, absent: dict, tmp_path: Path) -> None:
-    content = replace(make_content((film(tmp_path, "a.mp4"),)), **absent)
-    found = {section["id"] for section in Reader(render(content, tmp_path / "report.html")).all("section")}
-    # Straightness stands beside the fan, and is measured apart.
-    assert found == (SECTIONS if name == "flow" else SECTIONS - {name})
+def test_there_are_the_sections_for_which_there_are_data(
+    content: Content, sections: set[str], tmp_path: Path
+) -> None:
+    text = render(content, tmp_path / "report.html")
+    assert {section["id"] for section in Reader(text).all("section")} == sections
 
 
 def test_a_report_of_nothing_is_a_page_without_sections(tmp_path: Path) -> None:
@@ -143,7 +155,10 @@ def test_a_report_of_nothing_is_a_page_without_sections(tmp_path: Path) -> None:
 
 def test_what_users_wrote_is_text(tmp_path: Path) -> None:
     content = replace(
-        make_content((film(tmp_path, "a<b>'&.mp4"),)),
+        EMPTY,
+        success=make_content().success,
+        videos=(film(tmp_path, "a<b>'&.mp4"),),
+        arrays={key: value for key, value in make_arrays().items() if key.startswith("endpoint_error_joint")},
         title=EVIL,
         verdict=Verdict(EVIL),
         comparisons=(Comparison(EVIL),),
@@ -151,7 +166,7 @@ def test_what_users_wrote_is_text(tmp_path: Path) -> None:
         configuration=EVIL,
         versions={EVIL: EVIL},
         joint_names=(EVIL, *(f"joint {number}" for number in range(13))),
-        metrics=make_metrics() | {f"motion/student@1/jerk/{EVIL}": 1.0, EVIL: 2.0},
+        metrics={f"straightness/joint/{EVIL.replace('/', '')}": 1.0, EVIL: 2.0},
     )
     text = render(content, tmp_path / "report.html")
     reader = Reader(text)
@@ -217,11 +232,12 @@ def test_what_was_not_measured_is_a_dash_or_no_column() -> None:
 
 
 def test_the_figures_at_a_glance_are_at_the_students_own_steps(tmp_path: Path) -> None:
-    content = make_content()
+    content = replace(
+        only("student/endpoint_error@", "teacher/endpoint_error@"), latency=make_content().latency
+    )
     assert "endpoint error in 1 step<" in render(content, tmp_path / "report.html")
-    content.arrays["fan/student"] = content.arrays["fan/teacher"][:, ::5][:, :3]  # walks two steps
-    content.arrays["fan/student/times"] = content.arrays["fan/teacher/times"][::5][:3]
-    text = render(content, tmp_path / "report.html")
+    walks_two = {"fan/student": make_arrays()["fan/teacher"][:, :3]}
+    text = render(replace(content, arrays=walks_two), tmp_path / "report.html")
     assert "endpoint error in 2 steps<" in text
     assert "<dd>32.2 %</dd><dd>undistilled: 11.5 %</dd>" in text
     assert "2.9 \u00d7" in text  # 68.0 ms against 23.3
