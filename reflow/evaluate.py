@@ -33,21 +33,16 @@ from reflow.evaluation.rollout import Conditions
 from reflow.evaluation.simulated import SimulatorSettings, check_environment, evaluate_in_simulator, film
 from reflow.evaluation.success import Success
 from reflow.evaluation.summary import print_summary
+from reflow.evaluation.workers import WorkerDiedError
 from reflow.flow import Draws
 from reflow.policies import FlowPolicy, check_belongs, fingerprint, load_policy, load_processors
 from reflow.reporting.folder import CONFIGURATION, Words, content_of_run, save_words, versions_here
 from reflow.reporting.page import write_report
 from reflow.settings import DataSettings, TeacherSettings, check_own_data, check_schema
 
-USER_ERRORS = (ValueError, OSError, ModuleNotFoundError)
+USER_ERRORS = (ValueError, OSError, ModuleNotFoundError, WorkerDiedError)
 # What changes no figure: how data are read.
-_NOT_COMPARED = {
-    "data.num_workers",
-    "data.prefetch_factor",
-    "data.pin_memory",
-    "data.preload",
-    "data.episodes",
-}
+_NOT_COMPARED = ("data.num_workers", "data.prefetch_factor", "data.pin_memory", "data.preload")
 
 
 @dataclass
@@ -87,6 +82,7 @@ def evaluate(config: DictConfig, overrides: Sequence[str] = ()) -> dict[str, flo
 
     Raises:
         ValueError, OSError, ModuleNotFoundError: bad input, before anything is measured.
+        WorkerDiedError: a simulator process was killed; what was finished is safe.
     """
     _check(config)
     offline, simulator = _settings(OfflineSettings, config), _settings(SimulatorSettings, config)

@@ -1,7 +1,7 @@
 """Runs side by side, or one run's page anew: ``python -m reflow.report runs='outputs/padding_ablation*'``.
 
 Hydra ends here. ``runs`` leaves ``comparison.{md,csv,png,html}`` in the output folder; ``run`` writes that folder's
-``report.html`` again. Nothing is measured.
+``report.html`` and figures again. Nothing is measured.
 """
 
 from __future__ import annotations
@@ -23,6 +23,8 @@ from reflow.config_path import CONFIG_DIR
 from reflow.distill.run_folder import METRICS, RUN
 from reflow.reporting.compare import Run, RunComparison, compare
 from reflow.reporting.comparison_page import write_comparison
+from reflow.reporting.files import UnwritableError
+from reflow.reporting.folder import report_on
 from reflow.settings import check_schema, padding_name
 
 USER_ERRORS = (ValueError, OSError)
@@ -86,19 +88,19 @@ def report(config: DictConfig) -> RunComparison | None:
             f"runs={config.runs} and run={config.run}; give one of them: runs=[outputs/a,outputs/b] or "
             "runs='outputs/padding_ablation*' compares runs, run=outputs/demo writes that run's page again"
         )
+    if config.runs is not None and not (config.runs and isinstance(config.runs, str | ListConfig)):
+        raise ValueError(f"runs={config.runs}; allowed: a list of run folders, or a pattern in quotes")
     if config.unfinished not in UNFINISHED:
         raise ValueError(f"unfinished={config.unfinished}; allowed: {' or '.join(UNFINISHED)}")
     if config.run is not None:
-        _rewrite(Path(config.run))
+        print(report_on(Path(config.run)).verdict.sentence)
         return None
     found = find_runs(config.runs, skip=config.unfinished == "skip")
     comparison = compare(read_runs(found.finished), config.metrics, found.notes)
     try:
         written = write_comparison(comparison, Path(config.output))
-    except OSError as error:
-        raise ValueError(
-            f"output={config.output} cannot be written: {error.strerror}; choose another folder (output=DIR)"
-        ) from error
+    except UnwritableError as error:
+        raise ValueError(f"output={config.output}: {error} (output=DIR)") from error
     for text in (*comparison.notes, *map(str, written)):
         print(text)
     return comparison
@@ -242,10 +244,6 @@ def _flat(settings: Any, where: str = "") -> Iterator[tuple[str, Any]]:
         path = f"{where}.{key}" if where else str(key)
         if path not in _NOT_COMPARED:
             yield from _flat(value, path)
-
-
-def _rewrite(folder: Path) -> None:
-    raise NotImplementedError
 
 
 @hydra.main(version_base="1.3", config_path=CONFIG_DIR, config_name="report")

@@ -18,14 +18,14 @@ UNFIXED = (
 )
 LEAK = (
     "Target full and noise real: without noise on it, the padding of x_t is a clean copy of the endpoint's padding, "
-    "which tells the student the answer in training and nothing in deployment. In the ablation the deploy gap is {gap} "
-    "and the endpoint error@10 {error} (healthy: 0.7 to 1.0 and 9 to 10 %), on a teacher whose padding was never "
-    "supervised. Add full_noise: +fix=[keep_target,full_noise] or +fix=full32"
+    "which tells the student the answer in training and nothing in deployment. In the ablation the deploy gap is "
+    "{gap} and the endpoint error@10 {error} (healthy: 0.7 to 1.0 and 9 to 10 %), on a teacher whose padding was "
+    "never supervised. Add full_noise: +fix=[keep_target,full_noise] or +fix=full32"
 )
 EMPTIED = (
     "Noise and loss full, target real: the student is taught to empty a padding that the teacher leaves full, and "
-    "meets x_t that the teacher never makes. In the ablation the deploy gap is {gap} and the endpoint error@10 {error} "
-    "(healthy: 0.7 to 1.0 and 9 to 10 %), on a teacher whose padding was never supervised. Add keep_target: "
+    "meets x_t that the teacher never makes. In the ablation the deploy gap is {gap} and the endpoint error@10 "
+    "{error} (healthy: 0.7 to 1.0 and 9 to 10 %), on a teacher whose padding was never supervised. Add keep_target: "
     "+fix=full32"
 )
 # (noise, target, loss): text, deploy gap, endpoint error@10

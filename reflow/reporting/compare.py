@@ -256,7 +256,7 @@ def _fix_order(name: str) -> int:
     """Unfixed, the single ones, pairs of them, then full32 and valid14; others last."""
     parts = name.split("+")
     if len(parts) > 1:
-        places = [FIXES.index(part) if part in FIXES else 9 for part in parts]
+        places = sorted(FIXES.index(part) if part in FIXES else 9 for part in parts)
         return 100 + sum(place * 10**power for power, place in enumerate(reversed(places)))
     order = {fix: place if place < 4 else 10_000 + place for place, fix in enumerate(FIXES)}
     return order.get(name, 100_000)

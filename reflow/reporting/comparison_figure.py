@@ -12,14 +12,14 @@ from math import ceil, isfinite
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, NullLocator, ScalarFormatter
+from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator, ScalarFormatter
 
 from reflow.reporting.compare import Row, RunComparison, direction, is_percent
 from reflow.reporting.comparison_table import ARROWS, setting_text
 from reflow.reporting.theme import color, drawing
 
-COLUMNS = 3
-LOG_FROM = 20.0  # ratio of the largest to the smallest value from which a logarithmic axis shows more
+COLUMNS, MANY = 3, 9  # panels side by side; one more of them for more panels than that
+LOG_FROM = 2.5  # ratio of the largest to the smallest value from which a logarithmic axis shows more
 _LEGEND_INCHES = 0.45
 
 
@@ -42,9 +42,9 @@ def comparison_figure(comparison: RunComparison) -> Figure:
         The figure, in the theme's light colours.
     """
     places = list(_places(comparison))
-    columns = min(COLUMNS, len(comparison.metrics))
+    columns = min(COLUMNS + (len(comparison.metrics) > MANY), len(comparison.metrics))
     lines = ceil(len(comparison.metrics) / columns)
-    height = 0.8 + 0.23 * (places[-1].y + 1)
+    height = 0.8 + 0.21 * (places[-1].y + 1)
     label_inches = 0.075 * max(len(place.label) for place in places)
     with drawing():
         figure = Figure(figsize=(label_inches + 3.2 * columns, lines * height + _LEGEND_INCHES))
@@ -136,14 +136,14 @@ def _panel(axes: Axes, comparison: RunComparison, metric: str, places: list[Plac
 
 
 def _scale(axes: Axes, shown: list[float]) -> None:
-    if shown and min(shown) > 0 and max(shown) > LOG_FROM * min(shown):
+    ratio = max(shown) / min(shown) if shown and min(shown) > 0 else 0.0
+    if ratio > LOG_FROM:
         axes.set_xscale("log")
-        short = max(shown) < 1000 * min(shown)
-        axes.xaxis.set_major_locator(LogLocator(subs=(1, 3) if short else (1,), numticks=8))
+        subs = (1, 2, 3, 5) if ratio < 20 else (1, 3) if ratio < 1000 else (1,)
+        axes.xaxis.set_major_locator(LogLocator(subs=subs, numticks=12))
         axes.xaxis.set_minor_locator(NullLocator())
         if min(shown) >= 1e-4 and max(shown) < 1e5:
             axes.xaxis.set_major_formatter("{x:g}")
-        axes.xaxis.set_minor_formatter(NullFormatter())
     else:
         axes.xaxis.set_major_locator(MaxNLocator(5))
         axes.xaxis.set_major_formatter(ScalarFormatter(useOffset=False))

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
+from functools import partial
 from html import escape
 from pathlib import Path
 
 from reflow.reporting.compare import RunComparison
 from reflow.reporting.comparison_figure import comparison_figure
 from reflow.reporting.comparison_table import Cell, body, caption, csv_text, header, markdown
+from reflow.reporting.files import replace_file
 from reflow.reporting.theme import css_variables, themed_svg
 
 DPI = 150
@@ -47,8 +49,8 @@ def write_comparison(comparison: RunComparison, folder: Path) -> tuple[Path, ...
         The files.
 
     Raises:
-        ValueError: There is nothing to show.
-        OSError: The folder cannot be written.
+        ValueError: there is nothing to show.
+        UnwritableError: the folder cannot be written.
     """
     if not comparison.metrics:
         raise ValueError(
@@ -65,12 +67,14 @@ def write_comparison(comparison: RunComparison, folder: Path) -> tuple[Path, ...
             comparison, themed_svg(figure, "comparison", "Dot plots of every metric, by row")
         ).encode(),
     }
-    folder.mkdir(parents=True, exist_ok=True)
-    paths = []
-    for ending, content in contents.items():
-        paths.append(folder / f"comparison.{ending}")
-        paths[-1].write_bytes(content)
-    return tuple(paths)
+    return tuple(
+        replace_file(folder / f"comparison.{ending}", partial(_write, content))
+        for ending, content in contents.items()
+    )
+
+
+def _write(content: bytes, path: Path) -> None:
+    path.write_bytes(content)
 
 
 def page(comparison: RunComparison, figure: str) -> str:

@@ -183,7 +183,7 @@ def test_the_page_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
     assert [file.name for file in path.parent.iterdir()] == ["report.html"]
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(
-        UnwritableError, match=r"report\.html cannot be written to .*file; choose another folder"
+        UnwritableError, match=r"report\.html cannot be written to .*file \(.*\); choose another folder"
     ):
         write_report(EMPTY, tmp_path / "file" / "report.html")
 
