@@ -18,6 +18,7 @@ from typing import Any
 import hydra
 from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
 
 from reflow.config_path import CONFIG_DIR
 from reflow.distill.run_folder import METRICS, RUN
@@ -219,7 +220,7 @@ def _read_config(folder: Path) -> DictConfig:
     try:
         config = OmegaConf.load(path)
         readable = isinstance(config, DictConfig) and {"padding", "teacher", "seed"} <= config.keys()
-    except (OSError, ValueError, OmegaConfBaseException) as error:
+    except (OSError, YAMLError, OmegaConfBaseException) as error:
         raise ValueError(f"{path} cannot be read ({error}); leave {folder} out of runs") from error
     if not readable or not isinstance(config, DictConfig):
         raise ValueError(f"{path} is no configuration of reflow.train; leave {folder} out of runs")

@@ -132,8 +132,9 @@ def _choose_fix(config: DictConfig, teacher: FlowPolicy, data: LeRobotDataModule
     figures = measure_padding(teacher, itertools.islice(data.val_dataloader(), 2), seed=config.seed)
     advice = recommend_fix(padding_regime(figures), figures, config.student.num_steps)
     fix = advice.fix or "full32"  # without padding they are all the same
-    chosen = OmegaConf.load(Path(CONFIG_DIR, "fix", f"{fix}.yaml"))
-    config.padding = OmegaConf.merge(OmegaConf.structured(PaddingSettings), chosen.padding)
+    files = [Path(CONFIG_DIR, "fix", f"{name}.yaml") for name in fix.strip("[]").split(",")]
+    chosen = [OmegaConf.load(file).padding for file in files]
+    config.padding = OmegaConf.merge(OmegaConf.structured(PaddingSettings), *chosen)
     print(f"fix=auto chose {fix}: {advice.reason}")
 
 

@@ -15,27 +15,10 @@ from reflow.reporting.compare import RunComparison
 from reflow.reporting.comparison_figure import comparison_figure
 from reflow.reporting.comparison_table import Cell, body, caption, csv_text, header, markdown
 from reflow.reporting.files import replace_file
-from reflow.reporting.theme import css_variables, themed_svg
+from reflow.reporting.shell import Section, shell
+from reflow.reporting.theme import themed_svg
 
 DPI = 150
-_STYLE = """
-:root { --sans: system-ui, -apple-system, "Segoe UI", "DejaVu Sans", sans-serif; color-scheme: light dark; LIGHT }
-@media (prefers-color-scheme: dark) { :root { DARK } }
-body { margin: 0; padding: 2rem clamp(1rem, 3vw, 3rem); background: var(--card); color: var(--ink);
-  font: 15px/1.5 var(--sans); }
-h1 { font-size: 1.5rem; margin: 0 0 .2rem; }
-p { color: var(--muted); margin: .5rem 0; max-width: 95ch; }
-.scroll { overflow-x: auto; margin: 1.2rem 0; }
-table { border-collapse: collapse; font-size: .8rem; font-variant-numeric: tabular-nums; }
-th, td { padding: .32rem .6rem; text-align: left; white-space: nowrap; border-bottom: 1px solid var(--grid); }
-th { color: var(--muted); font-weight: 600; vertical-align: bottom; border-bottom: 1px solid var(--line); }
-th.number { white-space: normal; min-width: 6.5em; }
-.number { text-align: right; }
-tbody tr:hover { background: var(--grid); }
-tr.next td { border-top: 1px solid var(--line); }
-td b { color: var(--oneway); }
-.plot { width: 100%; max-width: calc(var(--w) * 1.25px); height: auto; display: block; }
-"""
 
 
 def write_comparison(comparison: RunComparison, folder: Path) -> tuple[Path, ...]:
@@ -86,15 +69,24 @@ def page(comparison: RunComparison, figure: str) -> str:
     """
     runs = sum(len(row.runs) for row in comparison.rows)
     title = f"{runs} run{'s' if runs != 1 else ''} compared"
-    style = _STYLE.replace("LIGHT", css_variables(dark=False)).replace("DARK", css_variables(dark=True))
-    paragraphs = "".join(
-        f"<p>{escape(text)}</p>\n" for text in (caption(comparison), *comparison.notes) if text
+    told = "".join(f"<p>{escape(text)}</p>" for text in (caption(comparison), *comparison.notes) if text)
+    table = (
+        '<div class="scroll" tabindex="0" role="region" aria-label="Table of the runs, scrolls sideways">'
+        f"{_table(comparison)}</div>"
     )
-    return (
-        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>{title}</title>\n<style>{style}</style>\n</head>\n<body>\n<h1>{title}</h1>\n"
-        f'<div class="scroll">\n{_table(comparison)}</div>\n{paragraphs}{figure}\n</body>\n</html>\n'
+    picture = (
+        '<figure class="card"><div class="scroll" tabindex="0" role="group" '
+        f'aria-label="Figure, scrolls sideways where it is wide">{figure}</div>'
+        "<figcaption>One panel per figure, one line per row of the table. <b>Good:</b> where the arrow of the title "
+        "points, ↓ left, ↑ right; rings far apart are seeds that disagree.</figcaption></figure>"
+    )
+    sections = [
+        Section("table", "Figures by run", f'<div class="card compared">{table}</div>'),
+        Section("figure", "The same as a picture", picture),
+    ]
+    head = f'<header class="hero"><h1>{title}</h1><div class="told">{told}</div></header>'
+    return shell(
+        title, "reflow report", head, sections, "This file is complete: it loads nothing.", wide=True
     )
 
 
@@ -105,7 +97,8 @@ def _table(comparison: RunComparison) -> str:
         teacher = row.settings.get("teacher")
         lines.append(_line(cells, "td", next_group=before is not None and teacher != before))
         before = teacher
-    return f"<table>\n<thead>\n{head}</thead>\n<tbody>\n{''.join(lines)}</tbody>\n</table>\n"
+    title = f"<caption>{escape(caption(comparison))}</caption>\n"
+    return f"<table>\n{title}<thead>\n{head}</thead>\n<tbody>\n{''.join(lines)}</tbody>\n</table>\n"
 
 
 def _line(cells: Sequence[Cell], tag: str, *, next_group: bool = False) -> str:
@@ -114,6 +107,7 @@ def _line(cells: Sequence[Cell], tag: str, *, next_group: bool = False) -> str:
         if tag == "th":
             text = text.replace("/", "/<wbr>").replace("@", "<wbr>@")
         text = f"<b>{text}</b>" if cell.best else text
-        return f"<{tag}{' class="number"' if cell.number else ''}>{text}</{tag}>"
+        scope = ' scope="col"' if tag == "th" else ""
+        return f"<{tag}{scope}{' class="number"' if cell.number else ''}>{text}</{tag}>"
 
     return f"<tr{' class="next"' if next_group else ''}>{''.join(map(one, cells))}</tr>\n"

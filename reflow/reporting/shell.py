@@ -78,7 +78,9 @@ def hero(verdict: Verdict, tiles: tuple[Tile, ...]) -> str:
     )
 
 
-def shell(title: str, kind: str, head: str, sections: list[Section], foot: str = "") -> str:
+def shell(
+    title: str, kind: str, head: str, sections: list[Section], foot: str = "", *, wide: bool = False
+) -> str:
     """A whole page.
 
     Args:
@@ -87,6 +89,7 @@ def shell(title: str, kind: str, head: str, sections: list[Section], foot: str =
         head: HTML above the sections.
         sections: in order.
         foot: HTML below them.
+        wide: for tables of many columns.
     """
     resources = files("reflow.reporting")
     style = (resources / "page.css").read_text(encoding="utf-8")
@@ -113,7 +116,7 @@ def shell(title: str, kind: str, head: str, sections: list[Section], foot: str =
 </head>
 <body>
 <a class="skip" href="#content">Skip to the content</a>
-<div class="wrap">
+<div class="wrap{" wide" if wide else ""}">
 <div class="bar"><p class="brand"><b>{escape(title)}</b> · {escape(kind)}</p>\
 <button id="theme" type="button" hidden>Theme</button></div>
 {head}
