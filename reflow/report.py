@@ -107,7 +107,7 @@ def report(config: DictConfig) -> RunComparison | None:
     return comparison
 
 
-def find_runs(asked: str | ListConfig, *, skip: bool) -> FoundRuns:
+def find_runs(asked: Any, *, skip: bool) -> FoundRuns:
     """Run folders by name or pattern.
 
     Args:
@@ -221,7 +221,8 @@ def _read_config(folder: Path) -> DictConfig:
         config = OmegaConf.load(path)
         readable = isinstance(config, DictConfig) and {"padding", "teacher", "seed"} <= config.keys()
     except (OSError, YAMLError, OmegaConfBaseException) as error:
-        raise ValueError(f"{path} cannot be read ({error}); leave {folder} out of runs") from error
+        why = " ".join(str(error).split())
+        raise ValueError(f"{path} cannot be read ({why}); leave {folder} out of runs") from error
     if not readable or not isinstance(config, DictConfig):
         raise ValueError(f"{path} is no configuration of reflow.train; leave {folder} out of runs")
     return config

@@ -14,13 +14,14 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator, ScalarFormatter
 
-from reflow.reporting.compare import Row, RunComparison, direction, is_percent
+from reflow.reporting.compare import SUCCESS, Row, RunComparison, direction, is_percent
 from reflow.reporting.comparison_table import ARROWS, setting_text
 from reflow.reporting.theme import color, drawing
 
 COLUMNS, MANY = 3, 9  # panels side by side; one more of them for more panels than that
 LOG_FROM = 2.5  # ratio of the largest to the smallest value from which a logarithmic axis shows more
 _LEGEND_INCHES = 0.45
+_TICKS = ((5, (1, 1.5, 2, 3, 4, 5, 7)), (20, (1, 2, 3, 5)), (1000, (1, 3)), (float("inf"), (1,)))
 
 
 @dataclass(frozen=True)
@@ -129,17 +130,17 @@ def _panel(axes: Axes, comparison: RunComparison, metric: str, places: list[Plac
             zorder=3,
         )
         shown += [*ends, *points, mean]
-    _scale(axes, shown)
+    _scale(axes, shown, bounded=SUCCESS.fullmatch(metric) is not None)
     axes.set_title(f"{metric}{', %' if scale == 100 else ''}{ARROWS[direction(metric)]}")
     axes.tick_params(axis="y", length=0)
     axes.spines["left"].set_visible(False)
 
 
-def _scale(axes: Axes, shown: list[float]) -> None:
+def _scale(axes: Axes, shown: list[float], *, bounded: bool) -> None:
     ratio = max(shown) / min(shown) if shown and min(shown) > 0 else 0.0
-    if ratio > LOG_FROM:
+    if ratio > LOG_FROM and not bounded:
         axes.set_xscale("log")
-        subs = (1, 2, 3, 5) if ratio < 20 else (1, 3) if ratio < 1000 else (1,)
+        subs = next(subs for most, subs in _TICKS if ratio < most)
         axes.xaxis.set_major_locator(LogLocator(subs=subs, numticks=12))
         axes.xaxis.set_minor_locator(NullLocator())
         if min(shown) >= 1e-4 and max(shown) < 1e5:

@@ -113,7 +113,7 @@ def caption(comparison: RunComparison) -> str:
         if any(len(r.runs) > 1 for r in comparison.rows)
         else ""
     )
-    place = " of its teacher" if "teacher" in comparison.keys else ""
+    place = ", within its teacher" if "teacher" in comparison.keys else ""
     bold = f"Bold: best of the column{place}. " if len(comparison.rows) > 1 else ""
     return f"{several}{bold}{f'All rows: {shared}.' if shared else ''}".strip()
 

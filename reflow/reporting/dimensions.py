@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
+
 from reflow.reporting.content import Content
 
 
@@ -58,6 +60,7 @@ def _from_samples(content: Content, native: int) -> int | None:
             for key in (f"histogram/student/{what}/real", f"histogram/student/{what}/padding")
             if key in content.arrays
         ]
-        if len(sizes) == 2 and sum(sizes) and (native * sizes[0]) % sum(sizes) == 0 and sizes[1] != sizes[0]:
-            return native * sizes[0] // sum(sizes)
+        whole = int(np.sum(sizes))
+        if len(sizes) == 2 and whole and (native * sizes[0]) % whole == 0 and sizes[1] != sizes[0]:
+            return native * sizes[0] // whole
     return None

@@ -88,8 +88,9 @@ def _maps(content: Content, error: np.ndarray, dimensions: Dimensions) -> Drawin
             axes.set_ylabel("chunk step (real dimensions)")
             axes.set_ylim(width - 0.5, -0.5)
     bar = figure.colorbar(mesh, ax=list(grid), aspect=40, pad=0.02, location="bottom")
-    bar.outline.set_visible(False)  # type: ignore[operator]
-    bar.solids.set_gid("bar-heat")
+    bar.outline.set_visible(False)
+    if bar.solids is not None:
+        bar.solids.set_gid("bar-heat")
     low, high = norm.vmin or 0.0, norm.vmax or 1.0
     middle = float(np.sqrt(low * high)) if isinstance(norm, LogNorm) else (low + high) / 2
     bar.set_ticks([low, middle, high], labels=[short(value) for value in (low, middle, high)])
