@@ -54,7 +54,7 @@ class Comparison:
         own_times: where the judged student asks its velocity.
         bins: centres of the time bins.
         alone: `guess_alone` at those centres, mean over real dimensions.
-        alone_at_1: `guess_alone` at t=1, per dimension.
+        alone_own: `guess_alone` at the student's own times, by step and dimension.
         cosines: of all pairs of noises.
     """
 
@@ -62,7 +62,7 @@ class Comparison:
     own_times: tuple[float, ...]
     bins: tuple[float, ...]
     alone: Float64[Tensor, " bins"]
-    alone_at_1: Float64[Tensor, " d"]
+    alone_own: Float64[Tensor, "h d"]
     cosines: Float64[Tensor, " pairs"]
 
 
@@ -98,7 +98,7 @@ def compare_students(
         own_times,
         bins,
         torch.stack([space.real(guess_alone(variance, t)).mean() for t in bins]),
-        guess_alone(variance, 1.0).mean(0),
+        torch.stack([guess_alone(variance, t) for t in own_times]).mean(0),
         torch.cat([path_cosines(one.noise, one.endpoint).cpu() for one in observed]),
     )
 

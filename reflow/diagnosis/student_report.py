@@ -33,7 +33,12 @@ def student_check(
         "student",
         student_figures(found, space, joints),
         student_findings(found, num_steps, solver_error),
-        (_endpoints(found), _by_time(found), _by_dimension(found, space, joints), _by_step(found, space)),
+        (
+            _endpoints(found),
+            _by_time(found, space),
+            _by_dimension(found, space, joints),
+            _by_step(found, space),
+        ),
     )
 
 
@@ -53,7 +58,7 @@ def student_figures(found: Comparison, space: ActionSpace, joints: Sequence[str]
             figures[f"{who}/velocity_error/step/{step}"] = error
     for t, error in zip(found.bins, found.alone.tolist(), strict=True):
         figures[f"guess_alone@t={t:g}"] = error
-    figures["guess_alone@t=1"] = space.real(found.alone_at_1).mean().item()
+    figures["guess_alone_at_own_times"] = space.real(found.alone_own).mean().item()
     figures["velocity_floor@t=1"] = 0.0
     if len(found.cosines):
         figures["path_cosine_min"] = found.cosines.min().item()
@@ -149,7 +154,7 @@ def _endpoints(found: Comparison) -> Table:
     )
 
 
-def _by_time(found: Comparison) -> Table:
+def _by_time(found: Comparison, space: ActionSpace) -> Table:
     walkers = list(found.walkers.values())
     lines: list[tuple[object, ...]] = [
         (
@@ -161,7 +166,7 @@ def _by_time(found: Comparison) -> Table:
     ]
     times = ", ".join(f"{t:g}" for t in found.own_times)
     own = _with_differences([one.by_step.mean().item() for one in walkers])
-    lines.append((f"its own: {times}", *own, "-"))
+    lines.append((f"its own: {times}", *own, space.real(found.alone_own).mean().item()))
     return Table(
         "mean squared velocity error by time (real dimensions)",
         ("t", *_headings(found), "guess alone"),
@@ -171,24 +176,29 @@ def _by_time(found: Comparison) -> Table:
 
 def _by_dimension(found: Comparison, space: ActionSpace, joints: Sequence[str]) -> Table:
     columns = [one.by_dimension for one in found.walkers.values()]
+    alone = found.alone_own.mean(0)
     lines: list[tuple[object, ...]] = [
-        (joint, *_with_differences([column[i].item() for column in columns]))
+        (joint, *_with_differences([column[i].item() for column in columns]), alone[i].item())
         for i, joint in enumerate(joints)
     ]
     if space.padding_dim:
         padding = [space.padding(column).mean().item() for column in columns]
-        lines.append(("padding, mean", *_with_differences(padding)))
-    return Table("the same at its own times, by dimension", ("joint", *_headings(found)), rows(lines))
+        lines.append(("padding, mean", *_with_differences(padding), space.padding(alone).mean().item()))
+    return Table(
+        "the same at its own times, by dimension", ("joint", *_headings(found), "guess alone"), rows(lines)
+    )
 
 
 def _by_step(found: Comparison, space: ActionSpace) -> Table:
     columns = [one.by_step for one in found.walkers.values()]
+    alone = space.real(found.alone_own).mean(1)
     parts = torch.arange(space.chunk_size).tensor_split(min(_RANGES, space.chunk_size))
     lines = [
         (
             f"{part[0]} to {part[-1]}",
             *_with_differences([column[part].mean().item() for column in columns]),
+            alone[part].mean().item(),
         )
         for part in parts
     ]
-    return Table("the same, by chunk position", ("steps", *_headings(found)), rows(lines))
+    return Table("the same, by chunk position", ("steps", *_headings(found), "guess alone"), rows(lines))

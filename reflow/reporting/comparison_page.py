@@ -85,9 +85,7 @@ def page(comparison: RunComparison, figure: str) -> str:
         Section("figure", "The same as a picture", picture),
     ]
     head = f'<header class="hero"><h1>{title}</h1><div class="told">{told}</div></header>'
-    return shell(
-        title, "reflow report", head, sections, "This file is complete: it loads nothing.", wide=True
-    )
+    return shell(title, "reflow report", head, sections, "It loads nothing from the network.", wide=True)
 
 
 def _table(comparison: RunComparison) -> str:

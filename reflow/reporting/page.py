@@ -156,6 +156,4 @@ def _folds(content: Content) -> str:
 
 def _foot(content: Content) -> str:
     version = content.versions.get("reflow")
-    return (
-        f"Made by reflow{f' {escape(version)}' if version else ''}. This file is complete: it loads nothing."
-    )
+    return f"Made by reflow{f' {escape(version)}' if version else ''}. It loads nothing from the network."

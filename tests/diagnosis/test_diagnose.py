@@ -2,12 +2,14 @@
 
 import json
 import shutil
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from omegaconf import OmegaConf
 from safetensors.torch import load_file, save_file
 
 from reflow import diagnose
@@ -89,26 +91,24 @@ def test_a_student_and_an_old_one(run: Run, student_folder: Path, capsys: pytest
     assert "student/old/endpoint_error@1" in json.loads(capsys.readouterr().out)["figures"]
 
 
-def test_the_json_flag_is_hydra_s_too(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    seen: list[Any] = []
-    monkeypatch.setattr(diagnose, "run", lambda config: seen.append(config) or 1)
-    monkeypatch.setattr(sys, "argv", ["diagnose", "--json", "draws=3"])
-    with pytest.raises(SystemExit) as ended:
-        diagnose.main()
-    assert ended.value.code == 1
-    assert (seen[0].json, seen[0].draws) == (True, 3)
+def command(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "reflow.diagnose", *arguments], capture_output=True, text=True, check=False
+    )
 
 
-def test_what_hydra_refuses_cannot_run(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setattr(sys, "argv", ["diagnose", "--json", "nothing.like=this"])
-    with pytest.raises(SystemExit) as ended:
-        diagnose.main()
-    assert ended.value.code == 2
-    assert json.loads(capsys.readouterr().out)["exit_code"] == 2
+def test_the_json_flag_is_hydra_s_too() -> None:
+    shown = command("--json", "draws=3", "--cfg", "job")
+    assert shown.returncode == 0
+    config = OmegaConf.create(shown.stdout)
+    assert (config.json, config.draws) == (True, 3)
+
+
+def test_what_hydra_refuses_cannot_run() -> None:
+    refused = command("--json", "nothing.like=this")
+    assert refused.returncode == 2
+    assert json.loads(refused.stdout)["exit_code"] == 2
+    assert "nothing" in refused.stderr
 
 
 @pytest.mark.parametrize(

@@ -86,7 +86,7 @@ def test_the_floor_is_said_and_where_it_is_known() -> None:
     assert check.figures["velocity_floor@t=1"] == 0.0
     assert check.figures["path_cosine_min"] == pytest.approx(1)  # a field that only shrinks: no paths cross
     assert findings["velocity_floor"].severity == "ok"
-    variance = check.figures["guess_alone@t=1"]
+    variance = check.figures["guess_alone_at_own_times"]
     assert variance == pytest.approx(SHRINK**2, rel=0.5)  # of 24 noises
     own = teacher()
     alone = compare_students(own, {"student": student()}, looks(own, draws=1), nfe=(1,))
