@@ -64,11 +64,6 @@ def overview(content: Content) -> Table | None:
         for who in ("teacher", "student")
         for n, value in by_steps(content.metrics, f"{who}/endpoint_rmse_physical").items()
     }
-    jerk = {
-        key.split("/")[1]: value
-        for key, value in content.metrics.items()
-        if key.startswith("motion/") and key.endswith("/jerk")
-    }
     names = contenders([*success, *(_essential(errors) or latency)])
     if not names:
         return None
@@ -92,9 +87,8 @@ def overview(content: Content) -> Table | None:
         (
             "physical error",
             "joint mean",
-            {name: short(value) for name, value in physical.items()},
+            {name: short(value) if value else "itself" for name, value in physical.items()},
         ),
-        ("jerk", "open loop", {name: short(value) for name, value in jerk.items()}),
         (
             "latency",
             "ms a chunk",

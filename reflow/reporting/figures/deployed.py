@@ -27,8 +27,19 @@ def draw_success(content: Content) -> Drawing | None:
     rows_of(axes, [steps_name(name) for name in names])
     for place, (row, name) in enumerate(zip(rows, names, strict=True)):
         rate = row.successes / row.episodes
-        axes.plot([row.low, row.high], [place, place], color=who_color(name), linewidth=6, alpha=0.3)
-        axes.plot([rate], [place], "o", color=who_color(name), markersize=8, markeredgecolor=color("card"))
+        axes.plot(
+            [row.low, row.high], [place, place], color=who_color(name), linewidth=6, alpha=0.3, clip_on=False
+        )
+        axes.plot(
+            [rate],
+            [place],
+            "o",
+            color=who_color(name),
+            markersize=8,
+            markeredgecolor=color("card"),
+            clip_on=False,
+            zorder=3,
+        )
         axes.annotate(
             f"{percent(rate)} of {row.episodes:,}",
             (1.02, place),
@@ -75,7 +86,12 @@ def draw_latency(content: Content) -> Drawing | None:
         label="velocities",
     )
     for place, row in enumerate(rows):
-        axes.plot([row.total_p50_ms, row.total_p95_ms], [place, place], color=color("line"), linewidth=1.2)
+        axes.plot(
+            [row.prefix_p50_ms + row.velocity_p50_ms, row.total_p95_ms],
+            [place, place],
+            color=color("line"),
+            linewidth=1.2,
+        )
         axes.plot([row.total_p95_ms] * 2, [place - 0.2, place + 0.2], color=color("line"), linewidth=1.6)
         axes.annotate(
             f"{short(row.total_p50_ms)} ms",

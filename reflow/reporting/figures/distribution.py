@@ -39,7 +39,7 @@ def draw_distribution(content: Content) -> Drawing | None:
             axes.plot([value], [place], "o", color=color(role), markersize=6)
             axes.annotate(
                 short(value),
-                (value, place),
+                (max(value, value if null is None else null), place),  # clear of the dashed line
                 textcoords="offset points",
                 xytext=(7, 0),
                 va="center",

@@ -53,6 +53,7 @@ def draw_joint_error(content: Content) -> Drawing | None:
             color=color("student") if highlighted else color("noise"),
             alpha=1.0 if highlighted else 0.35 + 0.5 * (1 - number / len(nfe)),
             linewidths=0,
+            clip_on=False,
             zorder=3 if highlighted else 2,
             label=f"{nfe[number]:.0f} step{'' if nfe[number] == 1 else 's'}",
         )
@@ -85,7 +86,8 @@ def draw_straightness(content: Content) -> Drawing | None:
         figure,
         "Time average of the squared distance between velocity and chord, over the squared chord, along its own "
         "trajectory.",
-        "the student lies left of the teacher, near 0, where one step is exact.",
+        "the student lies left of the teacher, near 0, where one step is exact; a student that is asked at t = 1 alone "
+        "may be bent further on.",
         f"Straightness by joint; student's largest {short(max(student.values()))}.",
     )
 
@@ -176,6 +178,8 @@ def _dumbbells(axes: Axes, names: list[str], values: Mapping[str, Mapping[str, f
     )
     for one, row in zip((one for one, among in values.items() if among), table, strict=True):
         label = steps_name(one) if "@" in one else one
-        axes.scatter(row, places, s=32, color=who_color(one), linewidths=0, zorder=2, label=label)
+        axes.scatter(
+            row, places, s=32, color=who_color(one), linewidths=0, clip_on=False, zorder=2, label=label
+        )
     axes.set_xlim(left=0)
     axes.locator_params(axis="x", nbins=5)
