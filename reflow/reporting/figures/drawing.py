@@ -66,7 +66,7 @@ def rows_of(axes: Axes, names: Sequence[str]) -> None:
     """Names as rows from the top, without ticks."""
     axes.set_yticks(range(len(names)), names)
     axes.set_ylim(len(names) - 0.4, -0.6)
-    axes.tick_params(axis="y", length=0)
+    axes.tick_params(axis="y", length=0, pad=7)
     for text in axes.get_yticklabels():
         text.set_color(color("ink"))
     axes.spines["left"].set_visible(False)

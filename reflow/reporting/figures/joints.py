@@ -86,8 +86,8 @@ def draw_straightness(content: Content) -> Drawing | None:
         figure,
         "Time average of the squared distance between velocity and chord, over the squared chord, along its own "
         "trajectory.",
-        "the student lies left of the teacher, near 0, where one step is exact; a student that is asked at t = 1 alone "
-        "may be bent further on.",
+        "the student lies left of the teacher, near 0, where one step is exact; one that is asked at t = 1 alone may "
+        "be bent further on.",
         f"Straightness by joint; student's largest {short(max(student.values()))}.",
     )
 
