@@ -94,6 +94,7 @@ def test_killed_and_started_again_it_gives_what_one_process_gives(contenders, tm
 
 
 _SCRIPT = """
+import signal
 import sys
 from pathlib import Path
 from reflow.evaluation.environment import EnvironmentSettings
@@ -101,6 +102,7 @@ from reflow.evaluation.rollout import Conditions, Contender
 from reflow.evaluation.simulator import simulate
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job inherits it ignored
     contender = Contender("teacher", Path(sys.argv[1]), 1)
     conditions = Conditions(EnvironmentSettings("pick", {"episode_length": 6}))
     simulate(conditions, [contender], range(40), folder=Path(sys.argv[2]), processes=2)
