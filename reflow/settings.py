@@ -9,12 +9,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from omegaconf import MISSING, DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from reflow.demo.embedded import PREFIX
+from reflow.policies import VelocityBy
 
 Extents = ("real", "full")
 AUTO = "auto"
@@ -61,11 +62,19 @@ class PaddingSettings:
 
 @dataclass
 class ObjectiveSettings:
-    """Noises per observation and step, and times per noise."""
+    """Noises per observation and step, noises per observation in all, and times per noise."""
 
     draws: int = 8
+    draw_pool: int | None = None
     times: int = 1
     val_draws: int = 4
+
+
+@dataclass
+class PairsSettings:
+    """The folder of a pair cache to learn from; null: the teacher walks as the student learns."""
+
+    path: str | None = None
 
 
 @dataclass
@@ -116,11 +125,13 @@ class TrainSettings:
     run_dir: str | None = None
     seed: int = 0
     matmul_precision: str = "highest"
+    velocity: str = "shared"
     teacher: TeacherSettings = field(default_factory=TeacherSettings)
     data: DataSettings = field(default_factory=DataSettings)
     padding: PaddingSettings = field(default_factory=PaddingSettings)
     objective: ObjectiveSettings = field(default_factory=ObjectiveSettings)
     solver: SolverSettings = field(default_factory=SolverSettings)
+    pairs: PairsSettings = field(default_factory=PairsSettings)
     student: StudentSettings = field(default_factory=StudentSettings)
     optimizer: OptimizerValues = field(default_factory=OptimizerValues)
     time: dict[str, Any] = field(default_factory=dict)
@@ -166,11 +177,7 @@ def check_settings(config: DictConfig) -> None:
             raise ValueError(
                 f"padding.{name}={value}; allowed: {' or '.join(Extents)}, or {AUTO} for all three (+fix=auto)"
             )
-    if config.matmul_precision not in MATMUL_PRECISIONS:
-        raise ValueError(
-            f"matmul_precision={config.matmul_precision}; allowed: {', '.join(MATMUL_PRECISIONS)} "
-            "(torch.set_float32_matmul_precision)"
-        )
+    check_arithmetic(config)
     if config.teacher.num_steps is not None and config.teacher.num_steps < 1:
         raise ValueError(
             f"teacher.num_steps={config.teacher.num_steps}; allowed: 1 or more, or null for its own"
@@ -186,7 +193,27 @@ def check_settings(config: DictConfig) -> None:
     ):
         if value < least:
             raise ValueError(f"{name}={value}; allowed: {least} or more")
+    pool, draws = config.objective.draw_pool, config.objective.draws
+    if pool is not None and pool < draws:
+        raise ValueError(
+            f"objective.draw_pool={pool} with objective.draws={draws}; allowed: {draws} or more, or null for noises "
+            "that never come twice"
+        )
     check_own_data(config)
+
+
+def check_arithmetic(config: DictConfig) -> None:
+    """Rejects ways of computing that do not exist.
+
+    Raises:
+        ValueError: names the key, what is allowed there, and the value.
+    """
+    for name, allowed, what in (
+        ("matmul_precision", MATMUL_PRECISIONS, "torch.set_float32_matmul_precision"),
+        ("velocity", get_args(VelocityBy), "reflow.policies.base.VelocityBy"),
+    ):
+        if config[name] not in allowed:
+            raise ValueError(f"{name}={config[name]}; allowed: {', '.join(allowed)} ({what})")
 
 
 def check_own_data(config: DictConfig) -> None:

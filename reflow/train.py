@@ -33,8 +33,9 @@ from reflow.diagnosis.fit import joint_names
 from reflow.distill.callbacks import Measurement
 from reflow.distill.checkpoints import AtomicCheckpointIO
 from reflow.distill.deliver import deliver_student
+from reflow.distill.finite import NonFiniteLossError
 from reflow.distill.harm import harm_of
-from reflow.distill.module import NonFiniteLossError, Reflow
+from reflow.distill.module import Reflow
 from reflow.distill.optim import OptimizerSettings
 from reflow.distill.report import keep_for_report, report_run
 from reflow.distill.run_folder import RunFolder, fingerprint
@@ -82,6 +83,7 @@ def train(config: DictConfig, run_dir: Path) -> dict[str, float]:
     L.seed_everything(config.seed, workers=True, verbose=False)
     torch.set_float32_matmul_precision(config.matmul_precision)
     teacher = load_policy(teacher_folder)
+    teacher.velocity_by = config.velocity
     preprocess, _ = load_processors(teacher_folder, teacher, rename=dict(config.data.rename or {}))
     data = LeRobotDataModule(teacher.config, preprocess, seed=config.seed, **_data_arguments(config))
     if padding_name(config) == AUTO:
@@ -100,6 +102,7 @@ def train(config: DictConfig, run_dir: Path) -> dict[str, float]:
         num_steps=config.teacher.num_steps,
         time=time,
         draws=config.objective.draws,
+        draw_pool=config.objective.draw_pool,
         times=config.objective.times,
         val_draws=config.objective.val_draws,
         seed=config.seed,

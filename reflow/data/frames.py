@@ -20,6 +20,8 @@ from reflow.data.order import Visit
 
 SAMPLE, VISIT = "sample", "visit"
 """Batch keys: identity of the frame in its data set, and which visit to it this is."""
+ENDPOINT = "endpoint"
+"""Batch key: where the teacher carried this visit's noises, ``[b, k, h, d]``; only where a pair cache is read."""
 
 
 class Frames(Dataset[dict[str, Any]]):

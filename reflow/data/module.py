@@ -118,6 +118,11 @@ class LeRobotDataModule(L.LightningDataModule):
         rows = Subset(self.held_out, [spread[place] for place in Order(len(spread), seed=0).epoch(0)])
         return self._loader(rows, batch_size=self.batch_size)
 
+    def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:
+        """Everything but the identities: noise is drawn from them on the host, and fetching them would be a wait."""
+        identity = {key: batch[key] for key in (SAMPLE, VISIT)}
+        return {**super().transfer_batch_to_device(batch, device, dataloader_idx), **identity}
+
     def _loader(self, frames: Any, **kwargs: Any) -> DataLoader[Any]:
         return DataLoader(
             frames,

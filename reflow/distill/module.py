@@ -15,7 +15,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from reflow.data import SAMPLE, VISIT
+from reflow.data import ENDPOINT, SAMPLE, VISIT
+from reflow.distill.finite import FiniteLoss
 from reflow.distill.frozen import Frozen
 from reflow.distill.heldout import HeldOut
 from reflow.distill.optim import OptimizerSettings
@@ -24,7 +25,9 @@ from reflow.flow import (
     PaddingRule,
     Solver,
     TimeSampler,
+    carry,
     couple,
+    draw_identities,
     straight_path,
     velocity_loss,
 )
@@ -32,10 +35,6 @@ from reflow.policies import FlowPolicy, shares_prefix
 
 HELD_OUT_DRAWS = 2**40
 """Draw identities of held-out noise start here: no training noise is ever met again."""
-
-
-class NonFiniteLossError(RuntimeError):
-    """The loss is not a number any more; raised before the update that would have spread it."""
 
 
 class Reflow(L.LightningModule):
@@ -49,6 +48,7 @@ class Reflow(L.LightningModule):
         num_steps: the teacher's steps; None for its own stock number.
         time: where on the path the student is trained.
         draws: noises per observation and step (K).
+        draw_pool: noises that an observation has in all, met again and again; None for never the same twice.
         val_draws: noises per held-out observation.
         times: times per noise at which the student meets its pair; a pair costs the teacher's steps, a time
             only the student's one.
@@ -66,6 +66,7 @@ class Reflow(L.LightningModule):
         time: TimeSampler,
         num_steps: int | None = None,
         draws: int = 8,
+        draw_pool: int | None = None,
         times: int = 1,
         val_draws: int = 4,
         seed: int = 0,
@@ -80,7 +81,8 @@ class Reflow(L.LightningModule):
         self.rule, self.solver, self.time = rule, solver, time
         self.real_rule = replace(rule, loss_dims="real")
         self.num_steps = num_steps or teacher.num_steps
-        self.draws, self.times, self.val_draws, self.random = draws, times, val_draws, Draws(seed)
+        self.draws, self.draw_pool, self.times, self.val_draws = draws, draw_pool, times, val_draws
+        self.random, self._finite = Draws(seed), FiniteLoss()
         self.optimizer_settings = optimizer or OptimizerSettings()
         self.register_state_dict_post_hook(_drop_frozen)
         self.register_load_state_dict_pre_hook(_restore_frozen)
@@ -98,13 +100,13 @@ class Reflow(L.LightningModule):
 
     def training_step(self, batch: dict[str, Any], batch_idx: int) -> dict[str, Tensor]:
         teacher_context, student_context = self.encode(batch)
-        randn, t = self.draw(batch, self.draws, self.times)
-        pairs = couple(self.teacher.field(teacher_context), randn, self.num_steps, self.solver, self.rule)
-        coupling = pairs.repeat(self.times)
+        randn, t = self.draw(batch, self.draws, self.times, pool=self.draw_pool)
+        endpoint = batch[ENDPOINT] if ENDPOINT in batch else self.carry(teacher_context, randn)
+        coupling = couple(randn, endpoint, self.rule).repeat(self.times)
         point = straight_path(coupling.noise, coupling.action, t)
         v_t = self.student.velocity(student_context, point.x_t, t)
         loss = velocity_loss(v_t, point.u_t, self.rule)
-        self._check_finite(loss, batch)
+        self._finite.watch(loss, batch[SAMPLE], self.global_step)
         real = velocity_loss(v_t.detach(), point.u_t, self.real_rule)
         return {"loss": loss, "loss_real": real}
 
@@ -122,8 +124,12 @@ class Reflow(L.LightningModule):
             return context, context
         return context, self.student.encode(batch)
 
+    def carry(self, teacher_context: Any, randn: Float[Tensor, "b k h d"]) -> Float[Tensor, "b k h d"]:
+        """The teacher's endpoints, as this run asks for them."""
+        return carry(self.teacher.field(teacher_context), randn, self.num_steps, self.solver, self.rule)
+
     def draw(
-        self, batch: dict[str, Any], draws: int, times: int = 1, first: int = 0
+        self, batch: dict[str, Any], draws: int, times: int = 1, first: int = 0, pool: int | None = None
     ) -> tuple[Float[Tensor, "b k h d"], Float[Tensor, "b kt"]]:
         """Noise and times of a batch, by identity.
 
@@ -132,29 +138,31 @@ class Reflow(L.LightningModule):
             draws: noises per observation.
             times: times per noise, one from each of as many equal parts of the time sampler's distribution.
             first: draw identity that the first visit starts from.
+            pool: noises that an observation has in all; times are new at every visit nevertheless.
 
         Returns:
             Noise at native width, and ``k * times`` times in the order of :meth:`Coupling.repeat`.
         """
-        sample = batch[SAMPLE].cpu()
-        draw = first + batch[VISIT].cpu()[:, None] * draws + torch.arange(draws)
-        space = self.rule.space
-        noise = self.random.noise(sample, draw, (space.chunk_size, space.max_action_dim))
-        u = self.random.uniform(sample, draw)
+        sample, visit, space = batch[SAMPLE].cpu(), batch[VISIT].cpu(), self.rule.space
+        met = first + draw_identities(visit, draws, pool)
+        noise = self.random.noise(sample, met, (space.chunk_size, space.max_action_dim))
+        u = self.random.uniform(sample, first + draw_identities(visit, draws))
         t = self.time(((u[..., None] + torch.arange(times)) / times).flatten(1))
-        return noise.to(self.device), t.to(self.device)
+        return self._send(noise), self._send(t)
+
+    def _send(self, tensor: Tensor) -> Tensor:
+        host = tensor.pin_memory() if self.device.type == "cuda" else tensor  # or the copy would be a wait
+        return host.to(self.device, non_blocking=True)
 
     def configure_optimizers(self) -> Any:
         trainable = [parameter for parameter in self.parameters() if parameter.requires_grad]
         return self.optimizer_settings.build(self.student.config, trainable, self.trainer.max_steps)
 
-    def _check_finite(self, loss: Tensor, batch: dict[str, Any]) -> None:
-        if not torch.isfinite(loss):
-            raise NonFiniteLossError(
-                f"loss is {loss.item()} at step {self.global_step}, samples {batch[SAMPLE].tolist()} of the data "
-                "set; stopped before the update, the last checkpoint is sound. Look at those samples, or lower "
-                "optimizer.lr, or use trainer.precision=32-true"
-            )
+    def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
+        self._finite.guard(optimizer)
+
+    def on_train_end(self) -> None:
+        self._finite.look()
 
 
 def _drop_frozen(module: nn.Module, state: dict[str, Any], prefix: str, metadata: Any) -> None:

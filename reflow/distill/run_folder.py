@@ -24,6 +24,7 @@ _NOT_COMPARED = frozenset(
         "name",
         "logger",
         "teacher.path",
+        "pairs.path",
         "data.num_workers",
         "data.prefetch_factor",
         "data.pin_memory",

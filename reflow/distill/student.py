@@ -19,7 +19,8 @@ def make_student(
     """A student initialised from the teacher's folder.
 
     Args:
-        teacher: the loaded teacher; everything frozen and identical is shared with it in memory.
+        teacher: the loaded teacher; everything frozen and identical is shared with it in memory, and velocities are
+            computed its way.
         folder: the folder the teacher was loaded from.
         rule: an inert padding silences the student's padding input columns.
         num_steps: integration steps it is meant for, and is saved with.
@@ -30,7 +31,7 @@ def make_student(
     """
     device = next(teacher.parameters()).device
     student = load_policy(folder, device)
-    student.num_steps = num_steps
+    student.num_steps, student.velocity_by = num_steps, teacher.velocity_by
     student.prepare_for_distillation(train_state_proj=train_state_proj)
     if rule.inert:
         student.silence_padding()

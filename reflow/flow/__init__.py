@@ -7,11 +7,11 @@ width (``max_action_dim``), ``a`` real width (``action_dim``). A starred letter 
 dimensions: ``*b`` is ``b`` or ``b k``.
 """
 
-from reflow.flow.coupling import Coupling, couple
+from reflow.flow.coupling import Coupling, carry, couple
 from reflow.flow.loss import Reduction, velocity_loss
 from reflow.flow.padding import ActionSpace, Extent, PaddingRule
 from reflow.flow.path import PathSample, straight_path
-from reflow.flow.random import Draws
+from reflow.flow.random import Draws, draw_identities
 from reflow.flow.solvers import (
     EULER,
     HEUN,
@@ -60,7 +60,9 @@ __all__ = [
     "UShapedTime",
     "UniformTime",
     "Velocity",
+    "carry",
     "couple",
+    "draw_identities",
     "get_solver",
     "integrate",
     "straight_path",

@@ -40,26 +40,43 @@ class Coupling:
         return Coupling(self.noise.repeat_interleave(times, dim), self.action.repeat_interleave(times, dim))
 
 
-def couple(
+def carry(
     velocity: Velocity, randn: Float[Tensor, "*b h d"], num_steps: int, solver: Solver, rule: PaddingRule
-) -> Coupling:
-    """Carry noise along the teacher's field and keep both ends, each through the padding rule.
+) -> Float[Tensor, "*b h d"]:
+    """Carry noise along the teacher's field.
 
     Args:
         velocity: The teacher's field, at native width; its time has the leading dimensions ``*b``.
         randn: Standard normal draw at native width, ``[*b, h, d]``; not changed.
         num_steps: The teacher's step count, at least 1.
         solver: The teacher's solver.
-        rule: Decides what of the draw the teacher (``rule.teacher_noise``) and the student (``rule.noise``)
-            start from, and what of the endpoint is kept (``rule.target``).
+        rule: Decides what of the draw the teacher starts from (``rule.teacher_noise``).
 
     Returns:
-        The student's noise, and the action to learn; no graph is recorded.
+        The endpoints as they are, at native width; no graph is recorded.
 
     Raises:
         ValueError: If ``randn`` is not at native width, or as `integrate`.
     """
     with torch.no_grad():
-        start = rule.teacher_noise(randn)
-        endpoint = integrate(velocity, start, num_steps, solver, time_dims=randn.ndim - 2).endpoint
-        return Coupling(noise=rule.noise(randn), action=rule.target(endpoint))
+        return integrate(
+            velocity, rule.teacher_noise(randn), num_steps, solver, time_dims=randn.ndim - 2
+        ).endpoint
+
+
+def couple(randn: Float[Tensor, "*b h d"], endpoint: Float[Tensor, "*b h d"], rule: PaddingRule) -> Coupling:
+    """Join noise and endpoint into what a student learns from, each through the padding rule.
+
+    Args:
+        randn: Standard normal draw at native width; not changed.
+        endpoint: Where the teacher carried it (`carry`), of the same shape.
+        rule: Decides what of the draw the student starts from (``rule.noise``), and what of the endpoint is kept
+            (``rule.target``).
+
+    Returns:
+        The student's noise, and the action to learn.
+
+    Raises:
+        ValueError: If one of the two is not at native width.
+    """
+    return Coupling(noise=rule.noise(randn), action=rule.target(endpoint))

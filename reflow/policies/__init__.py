@@ -1,6 +1,6 @@
 """Adapters onto LeRobot's flow policies; the only place that imports ``lerobot.policies``."""
 
-from reflow.policies.base import Batch, FlowPolicy
+from reflow.policies.base import CONTEXT, VISION, Batch, FlowPolicy, VelocityBy
 from reflow.policies.belongs import check_belongs
 from reflow.policies.folder import find_folder, fingerprint, load_policy, replace_folder, save_policy
 from reflow.policies.processors import load_processors
@@ -10,9 +10,12 @@ from reflow.policies.statistics import SavedStatistics, saved_statistics
 
 __all__ = [
     "ADAPTERS",
+    "CONTEXT",
+    "VISION",
     "Batch",
     "FlowPolicy",
     "SavedStatistics",
+    "VelocityBy",
     "check_belongs",
     "find_folder",
     "fingerprint",

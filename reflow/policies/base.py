@@ -14,7 +14,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from functools import partial
-from typing import Any
+from typing import Any, Literal, get_args
 
 from jaxtyping import Float
 from lerobot.configs import PreTrainedConfig
@@ -24,6 +24,15 @@ from torch import Tensor, nn
 from reflow.flow import ActionSpace, Velocity, integrate
 
 Batch = dict[str, Any]
+Tensors = dict[str, Tensor]
+
+VISION, CONTEXT = "vision", "context"
+"""Batch keys of what was computed before: vision features (:meth:`FlowPolicy.look`), a packed context
+(:meth:`FlowPolicy.pack`)."""
+
+VelocityBy = Literal["stock", "shared", "compiled"]
+"""How velocities are computed: by LeRobot's own code, exactly; over one prefix for all draws, which rounds in another
+order; the same through ``torch.compile``."""
 
 
 class FlowPolicy[ContextT](nn.Module, ABC):
@@ -36,6 +45,18 @@ class FlowPolicy[ContextT](nn.Module, ABC):
     def __init__(self, policy: PreTrainedPolicy) -> None:
         super().__init__()
         self.policy = policy
+        self._velocity_by: VelocityBy = "stock"
+
+    @property
+    def velocity_by(self) -> VelocityBy:
+        """How velocities are computed; a policy starts with ``stock``."""
+        return self._velocity_by
+
+    @velocity_by.setter
+    def velocity_by(self, value: VelocityBy) -> None:
+        if value not in get_args(VelocityBy):
+            raise ValueError(f"velocity={value}; allowed: {', '.join(get_args(VelocityBy))}")
+        self._velocity_by = value
 
     @property
     def config(self) -> PreTrainedConfig:
@@ -57,15 +78,39 @@ class FlowPolicy[ContextT](nn.Module, ABC):
     def num_steps(self, value: int) -> None: ...
 
     @abstractmethod
+    def look(self, batch: Batch) -> Tensors:
+        """Vision features alone, the dear part of :meth:`encode`: a function of the cameras and frozen weights.
+
+        Args:
+            batch: as for :meth:`encode`; only its cameras are read.
+
+        Returns:
+            Tensors ``[b, ...]``, to be put into a batch under ``VISION``.
+        """
+
+    @abstractmethod
     def encode(self, batch: Batch) -> ContextT:
         """Looks once: cameras, language and state become a context.
 
         Args:
-            batch: a collated batch that went through the policy's own preprocessor. It is not changed.
+            batch: a collated batch that went through the policy's own preprocessor. It is not changed. With
+                ``CONTEXT`` in it nothing is computed, with ``VISION`` no camera is looked at.
 
         Returns:
             The encoded observations. It carries no gradient unless the prefix is trained.
         """
+
+    @abstractmethod
+    def pack(self, context: ContextT) -> Tensors:
+        """A context as tensors ``[b, s, ...]``, to be stored or put into a batch under ``CONTEXT``.
+
+        Dimension 1 counts prefix tokens; zeros appended along it change nothing, so contexts of different length can
+        share one tensor.
+        """
+
+    @abstractmethod
+    def unpack(self, tensors: Tensors) -> ContextT:
+        """The context that :meth:`pack` packed; keys and values stored in 16 bits become float32."""
 
     @abstractmethod
     def velocity(

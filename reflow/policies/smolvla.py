@@ -2,15 +2,19 @@
 
 ``encode`` is the first half of LeRobot's ``VLAFlowMatching.sample_actions`` (prefix embedding and the
 pass that fills the key/value cache), ``velocity`` is its ``denoise_step``. Against the training
-``forward`` of the same class, loss and gradient differ by exactly zero in float32.
+``forward`` of the same class, loss and gradient differ by exactly zero in float32. With ``velocity_by`` other than
+``stock`` the velocity is that of :mod:`reflow.policies.smolvla_expert`, faster and rounded in another order.
 
 SmolVLA's time convention (t=1 noise, t=0 action, u = noise - action) is already ours.
 """
 
 from __future__ import annotations
 
+import contextlib
+import functools
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from jaxtyping import Bool, Float
@@ -19,8 +23,9 @@ from lerobot.utils.constants import ACTION, OBS_LANGUAGE_ATTENTION_MASK, OBS_LAN
 from torch import Tensor, nn
 from transformers.cache_utils import DynamicCache, DynamicLayer
 
-from reflow.flow import ActionSpace
-from reflow.policies.base import Batch, FlowPolicy
+from reflow.flow import ActionSpace, Velocity
+from reflow.policies import smolvla_expert
+from reflow.policies.base import CONTEXT, VISION, Batch, FlowPolicy, Tensors
 
 
 @dataclass(frozen=True)
@@ -93,19 +98,29 @@ class SmolVLAFlow(FlowPolicy[SmolVLAContext]):
             # lands at ten times the wanted correction. The weight that fits is the number of steps.
             config.rtc_config.max_guidance_weight = float(value)
 
+    def look(self, batch: Batch) -> Tensors:
+        images, masks = self.policy.prepare_images(batch)
+        with torch.set_grad_enabled(torch.is_grad_enabled() and self.encodes_with_gradient()):
+            features = [self.policy.model.vlm_with_expert.embed_image(image) for image in images]
+        return {"features": torch.stack(features, 1), "masks": torch.stack(masks, 1)}
+
     def encode(self, batch: Batch) -> SmolVLAContext:
+        if CONTEXT in batch:
+            return self.unpack(batch[CONTEXT])
         policy, model = self.policy, self.policy.model
         # LeRobot's ALOHA conversion writes into the state it is given: hand it a copy.
         batch = policy._prepare_batch({**batch, OBS_STATE: batch[OBS_STATE].clone()})
-        images, image_masks = policy.prepare_images(batch)
-        state = policy.prepare_state(batch)
-        with torch.set_grad_enabled(torch.is_grad_enabled() and self.encodes_with_gradient()):
+        vision = self._as_live(batch[VISION]) if VISION in batch else self.look(batch)
+        with (
+            torch.set_grad_enabled(torch.is_grad_enabled() and self.encodes_with_gradient()),
+            _looked_already(model.vlm_with_expert),
+        ):
             embeddings, pad_masks, attention_masks = model.embed_prefix(
-                images,
-                image_masks,
+                vision["features"].unbind(1),
+                vision["masks"].unbind(1),
                 batch[OBS_LANGUAGE_TOKENS],
                 batch[OBS_LANGUAGE_ATTENTION_MASK],
-                state=state,
+                state=policy.prepare_state(batch),
             )
             _, cache = model.vlm_with_expert.forward(
                 attention_mask=make_att_2d_masks(pad_masks, attention_masks),
@@ -116,9 +131,36 @@ class SmolVLAFlow(FlowPolicy[SmolVLAContext]):
             )
         return SmolVLAContext(pad_masks, tuple((layer.keys, layer.values) for layer in cache.layers))
 
+    def _as_live(self, vision: Tensors) -> Tensors:
+        eye = self.policy.model.vlm_with_expert.get_vlm_model().vision_model
+        return {"features": vision["features"].to(eye.dtype), "masks": vision["masks"].bool()}
+
+    def pack(self, context: SmolVLAContext) -> Tensors:
+        keys, values = (
+            torch.stack([entry[which].transpose(1, 2) for entry in context.layers], 2) for which in (0, 1)
+        )
+        return {"keys": keys, "values": values, "pad_masks": context.pad_masks}
+
+    def unpack(self, tensors: Tensors) -> SmolVLAContext:
+        layers = zip(
+            *(tensors[name].float().permute(2, 0, 3, 1, 4).unbind(0) for name in ("keys", "values")),
+            strict=True,
+        )
+        return SmolVLAContext(tensors["pad_masks"].bool(), tuple(layers))
+
+    def field(self, context: SmolVLAContext) -> Velocity:
+        if self.velocity_by == "stock":
+            return super().field(context)
+        model = self.policy.model
+        prefix = smolvla_expert.project(model.vlm_with_expert, context.pad_masks, context.layers)
+        ask = _compiled() if self.velocity_by == "compiled" else smolvla_expert.velocity
+        return lambda x_t, t: ask(model, prefix, x_t, t).to(x_t.dtype)
+
     def velocity(
         self, context: SmolVLAContext, x_t: Float[Tensor, "b k h d"], t: Float[Tensor, "b k"]
     ) -> Float[Tensor, "b k h d"]:
+        if self.velocity_by != "stock":
+            return self.field(context)(x_t, t)
         repeated = context.repeat(x_t.shape[1])
         v_t = self.policy.model.denoise_step(
             prefix_pad_masks=repeated.pad_masks,
@@ -167,3 +209,18 @@ class SmolVLAFlow(FlowPolicy[SmolVLAContext]):
 
     def action_in_proj(self) -> nn.Linear:
         return self.policy.model.action_in_proj
+
+
+@contextlib.contextmanager
+def _looked_already(vlm: Any) -> Iterator[None]:
+    """LeRobot's ``embed_prefix`` looks by itself; in here it takes vision features in the place of images."""
+    vlm.embed_image = lambda features: features
+    try:
+        yield
+    finally:
+        del vlm.embed_image
+
+
+@functools.cache
+def _compiled() -> Any:
+    return torch.compile(smolvla_expert.velocity)

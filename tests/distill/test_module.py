@@ -11,7 +11,8 @@ from torch import Tensor
 
 from reflow.data import SAMPLE, VISIT
 from reflow.distill.averaging import TrainedWeightsEMA
-from reflow.distill.module import NonFiniteLossError, Reflow
+from reflow.distill.finite import NonFiniteLossError
+from reflow.distill.module import Reflow
 from reflow.distill.student import make_student
 from reflow.flow import EULER, EndpointTime, PaddingRule, UniformTime
 from reflow.policies import load_policy

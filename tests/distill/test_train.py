@@ -29,6 +29,7 @@ REQUIRED = {
     "padding/teacher/endpoint_abs_max",
     "padding/teacher/sensitivity",
     "throughput/pairs_per_second",
+    "throughput/data_wait",
 }
 Run = Callable[..., dict[str, float]]
 

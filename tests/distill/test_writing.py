@@ -32,26 +32,34 @@ def test_a_failed_checkpoint_leaves_the_last_one(tmp_path: Path, monkeypatch: py
     assert [file.name for file in path.parent.iterdir()] == ["last.ckpt"]
 
 
-def test_pairs_per_second_leave_out_warm_up_and_validation(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_throughput_leaves_out_warm_up_and_validation(monkeypatch: pytest.MonkeyPatch) -> None:
     throughput, logged = Throughput(skip=2), {}
     trainer = SimpleNamespace(world_size=2, training=False)
-    module = SimpleNamespace(draws=4, log=lambda name, value, **_: logged.update({name: value}))
+    module = SimpleNamespace(
+        draws=4, log=lambda name, value, **_: logged.update({name: value}), log_dict=logged.update
+    )
 
-    def step(at: float) -> None:
-        monkeypatch.setattr(progress.time, "perf_counter", lambda: at)
-        throughput.on_train_batch_end(trainer, module, None, {SAMPLE: torch.zeros(3)}, 0)
+    def step(start: float, end: float) -> None:
+        batch = {SAMPLE: torch.zeros(3)}
+        monkeypatch.setattr(progress.time, "perf_counter", lambda: start)
+        throughput.on_train_batch_start(trainer, module, batch, 0)
+        monkeypatch.setattr(progress.time, "perf_counter", lambda: end)
+        throughput.on_train_batch_end(trainer, module, None, batch, 0)
 
-    for at in (0.0, 100.0, 102.0):  # the first two warm up; the third takes 2 s
-        step(at)
+    # The first two warm up; the third waits half a second and takes 2 s with that.
+    for at in ((0.0, 1.0), (50.0, 100.0), (100.5, 102.0)):
+        step(*at)
     throughput.on_validation_start(trainer, module)
-    for at in (500.0, 501.0):  # the first has validation before it; the second takes 1 s
-        step(at)
+    for at in ((499.0, 500.0), (500.25, 501.0)):  # the first has validation before it; the second takes 1 s
+        step(*at)
+    logged.clear()
     throughput.on_validation_epoch_end(trainer, module)
     assert logged["throughput/pairs_per_second"] == pytest.approx(2 * (3 * 4 * 2) / 3.0)
+    assert logged["throughput/data_wait"] == pytest.approx(0.75 / 3.0)
 
     resumed = Throughput()
     resumed.load_state_dict(throughput.state_dict())
-    assert (resumed.pairs, resumed.seconds) == (48, 3.0)
+    assert (resumed.pairs, resumed.seconds, resumed.waited) == (48, 3.0, 0.75)
 
 
 def test_a_student_that_comes_back_different_is_not_delivered(

@@ -8,7 +8,7 @@ import scipy.stats
 import torch
 from torch import Tensor
 
-from reflow.flow import Draws
+from reflow.flow import Draws, draw_identities
 
 SHAPE = (50, 32)
 GOLDEN_NOISE = [-0.3864731788635254, 0.5746701955795288, -0.8040942549705505, -1.1458048820495605]
@@ -161,3 +161,19 @@ def test_errors(purpose: str, sample: Tensor, draw: Tensor, message: str) -> Non
     shape = (SHAPE,) if purpose == "noise" else ()
     with pytest.raises(ValueError, match=message):
         getattr(Draws(0), purpose)(sample, draw, *shape)
+
+
+def test_draw_identities_are_new_at_every_visit_or_come_from_a_pool() -> None:
+    visit = torch.tensor([0, 3, 5])
+    assert draw_identities(visit, 2).tolist() == [[0, 1], [6, 7], [10, 11]]
+    assert draw_identities(visit, 2, pool=4).tolist() == [[0, 1], [2, 3], [2, 3]]
+    assert draw_identities(visit, 2, pool=3).tolist() == [[0, 1], [0, 1], [1, 2]]
+
+
+def test_errors_of_draw_identities() -> None:
+    with pytest.raises(ValueError, match=r"draws is 0; allowed: 1 or more"):
+        draw_identities(torch.tensor([0]), 0)
+    with pytest.raises(
+        ValueError, match=r"objective\.draw_pool is 3, objective\.draws 4; allowed: a pool of 4"
+    ):
+        draw_identities(torch.tensor([0]), 4, pool=3)

@@ -1,4 +1,4 @@
-"""What a person sees while it runs: pairs per second, time left, the loss."""
+"""What a person sees while it runs: pairs per second, how long it waits for data, time left, the loss."""
 
 from __future__ import annotations
 
@@ -14,9 +14,13 @@ from reflow.distill.module import Reflow
 
 
 class Throughput(Measurement):
-    """Logs ``throughput/pairs_per_second``: (noise, action) pairs made and learned from per second.
+    """Logs how fast a run is, and whether it waits for its data.
 
-    Data loading is included, validation is not. The first steps, in which caches warm up, do not count.
+    ``throughput/pairs_per_second``: (noise, action) pairs made and learned from per second; data loading is included,
+    validation is not. ``throughput/data_wait``: share of that time between the end of a step and the start of the
+    next, in which batches are read. Where it is more than a few percent, workers (``data.num_workers``), frames kept in
+    memory (``data.preload``) or a cache with vision features (``python -m reflow.pairs store=vision``) help. The first
+    steps, in which caches warm up, do not count.
 
     Args:
         skip: first steps of this process that do not count.
@@ -24,8 +28,15 @@ class Throughput(Measurement):
 
     def __init__(self, skip: int = 5) -> None:
         self.skip = skip
-        self.pairs, self.seconds, self._seen = 0, 0.0, 0
+        self.pairs, self.seconds, self.waited, self._seen = 0, 0.0, 0.0, 0
         self._since: float | None = None
+        self._wait = 0.0
+
+    def on_train_batch_start(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        if self._since is not None:
+            self._wait = time.perf_counter() - self._since
 
     def on_train_batch_end(
         self, trainer: L.Trainer, pl_module: Reflow, outputs: Any, batch: Any, batch_idx: int
@@ -35,7 +46,9 @@ class Throughput(Measurement):
         if self._since is not None and self._seen > self.skip:
             self.pairs += len(batch[SAMPLE]) * pl_module.draws * trainer.world_size
             self.seconds += now - self._since
-            pl_module.log("throughput/pairs_per_second", self.pairs / self.seconds, prog_bar=True)
+            self.waited += self._wait
+            for name, value in self._figures().items():
+                pl_module.log(name, value, prog_bar=True)
         self._since = now
 
     def on_validation_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
@@ -43,13 +56,20 @@ class Throughput(Measurement):
 
     def on_validation_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         if self.seconds and not trainer.training:
-            pl_module.log("throughput/pairs_per_second", self.pairs / self.seconds)
+            pl_module.log_dict(self._figures())
+
+    def _figures(self) -> dict[str, float]:
+        return {
+            "throughput/pairs_per_second": self.pairs / self.seconds,
+            "throughput/data_wait": self.waited / self.seconds,
+        }
 
     def state_dict(self) -> dict[str, Any]:
-        return {"pairs": self.pairs, "seconds": self.seconds}
+        return {"pairs": self.pairs, "seconds": self.seconds, "waited": self.waited}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self.pairs, self.seconds = state_dict["pairs"], state_dict["seconds"]
+        self.waited = state_dict["waited"]
 
 
 class ProgressBar(RichProgressBar):
@@ -59,6 +79,14 @@ class ProgressBar(RichProgressBar):
         return "distilling"
 
     def get_metrics(self, trainer: L.Trainer, pl_module: L.LightningModule) -> dict[str, Any]:
-        names = {"train/loss": "loss", "throughput/pairs_per_second": "pairs/s", "deploy/gap": "gap"}
+        names = {
+            "train/loss": "loss",
+            "throughput/pairs_per_second": "pairs/s",
+            "throughput/data_wait": "data wait",
+            "deploy/gap": "gap",
+        }
         shown = super().get_metrics(trainer, pl_module)
-        return {short: shown[name] for name, short in names.items() if name in shown}
+        found = {short: shown[name] for name, short in names.items() if name in shown}
+        if "data wait" in found:
+            found["data wait"] = f"{float(str(found['data wait'])):.0%}"
+        return found

@@ -1,0 +1,206 @@
+"""The fast velocity against LeRobot's own, in every geometry; stored contexts against fresh ones."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from reflow.policies import CONTEXT, VISION, Batch, FlowPolicy
+from tests.builders import TOP, make_batch, make_policy
+from tests.policies.test_smolvla import GEOMETRIES, draw
+
+TOLERANCE = 2e-6
+"""Largest difference from LeRobot's own velocity, relative to the largest velocity (float32)."""
+
+
+@pytest.fixture
+def build(vlm_folder: Path) -> Callable[..., FlowPolicy]:
+    def build(**config: Any) -> FlowPolicy:
+        return make_policy(vlm_folder, **config)
+
+    return build
+
+
+@pytest.fixture(params=GEOMETRIES)
+def flow(request: pytest.FixtureRequest, build: Callable[..., FlowPolicy]) -> FlowPolicy:
+    return build(**GEOMETRIES[request.param])
+
+
+def apart(one: Tensor, other: Tensor) -> float:
+    """Largest difference, relative to the largest value."""
+    return ((one - other).abs().max() / other.abs().max()).item()
+
+
+def ragged(flow: FlowPolicy, size: int) -> Batch:
+    """Observations whose tasks have different numbers of tokens."""
+    batch = make_batch(flow, size)
+    mask = batch["observation.language.attention_mask"].clone()
+    mask[0, mask.shape[1] // 2 :] = False
+    return {**batch, "observation.language.attention_mask": mask}
+
+
+def test_the_shared_velocity_is_lerobots_own(flow: FlowPolicy) -> None:
+    batch = ragged(flow, 3)
+    x_t, t = draw(flow, 3, draws=4)
+    with torch.no_grad():
+        context = flow.encode(batch)
+        stock = flow.velocity(context, x_t, t)
+        flow.velocity_by = "shared"
+        shared = flow.velocity(context, x_t, t)
+    assert shared.shape == stock.shape
+    assert apart(shared, stock) < TOLERANCE
+    # what is compared depends on every input
+    with torch.no_grad():
+        for other in (
+            flow.velocity(context, x_t + 0.1, t),
+            flow.velocity(context, x_t, t / 2),
+            flow.velocity(flow.encode(make_batch(flow, 3, seed=1)), x_t, t),
+        ):
+            assert apart(other, stock) > 100 * TOLERANCE
+
+
+def test_the_shared_gradient_is_lerobots_own(flow: FlowPolicy) -> None:
+    flow.prepare_for_distillation()
+    batch = ragged(flow, 2)
+    x_t, t = draw(flow, 2, draws=3)
+    found = {}
+    for way in ("stock", "shared"):
+        flow.velocity_by = way
+        flow.zero_grad()
+        flow.velocity(flow.encode(batch), x_t, t).square().mean().backward()
+        found[way] = {
+            name: parameter.grad.clone()
+            for name, parameter in flow.named_parameters()
+            if parameter.grad is not None
+        }
+    assert found["stock"].keys() == found["shared"].keys()
+    assert len(found["stock"]) > 8
+    largest = max(gradient.abs().max() for gradient in found["stock"].values())
+    for name, gradient in found["stock"].items():
+        assert (found["shared"][name] - gradient).abs().max() < 5 * TOLERANCE * largest, name
+
+
+def test_the_prefix_is_projected_once_for_a_walk(build: Callable[..., FlowPolicy]) -> None:
+    flow = build()
+    flow.velocity_by = "shared"
+    calls = []
+    for layer in flow.policy.model.vlm_with_expert.lm_expert.layers:
+        layer.self_attn.k_proj.register_forward_hook(lambda _, inputs, __: calls.append(inputs[0].ndim))
+    noise, _ = draw(flow, 2, draws=3)
+    with torch.no_grad():
+        context = flow.encode(make_batch(flow, 2))
+        calls.clear()
+        flow.walk(context, noise, 5)
+    # one cross-attention layer: once for [b, s, .]; one self-attention layer: each of 5 steps for [b, k, h, .]
+    assert sorted(calls) == [3, 4, 4, 4, 4, 4]
+
+
+def test_any_number_of_calls_may_share_a_context(build: Callable[..., FlowPolicy]) -> None:
+    flow = build()
+    flow.prepare_for_distillation()
+    flow.velocity_by = "shared"
+    context = flow.encode(make_batch(flow, 2))
+    before = [tensor.clone() for layer in context.layers for tensor in layer]
+    x_t, t = draw(flow, 2, draws=2)
+    first = flow.velocity(context, x_t, t)
+    first.square().mean().backward()
+    flow.velocity(context, x_t, t).square().mean().backward()
+    assert all(
+        torch.equal(a, b)
+        for a, b in zip(before, (tensor for layer in context.layers for tensor in layer), strict=True)
+    )
+    assert torch.equal(flow.velocity(context, x_t, t), first)
+
+
+@pytest.mark.slow
+def test_the_compiled_velocity_is_lerobots_own(build: Callable[..., FlowPolicy]) -> None:
+    flow = build(self_attn_every_n_layers=2)
+    flow.prepare_for_distillation()
+    context = flow.encode(ragged(flow, 2))
+    x_t, t = draw(flow, 2, draws=2)
+    gradients = {}
+    velocities = {}
+    for way in ("stock", "compiled"):
+        flow.velocity_by = way
+        flow.zero_grad()
+        velocities[way] = flow.velocity(context, x_t, t)
+        velocities[way].square().mean().backward()
+        gradients[way] = torch.cat([p.grad.flatten() for p in flow.parameters() if p.grad is not None])
+    assert apart(velocities["compiled"], velocities["stock"]) < TOLERANCE
+    assert apart(gradients["compiled"], gradients["stock"]) < 5 * TOLERANCE
+
+
+def test_autocast_leaves_the_state_in_float32_and_rounds_no_more_than_lerobot(
+    build: Callable[..., FlowPolicy],
+) -> None:
+    flow = build()
+    context = flow.encode(make_batch(flow, 2))
+    x_t, t = draw(flow, 2, draws=2)
+    away = {}
+    with torch.no_grad():
+        exact = flow.velocity(context, x_t, t)
+        for way in ("stock", "shared"):
+            flow.velocity_by = way
+            with torch.autocast("cpu", torch.bfloat16):
+                rounded = flow.velocity(context, x_t, t)
+                seen_rounded = flow.encode(make_batch(flow, 2))
+            assert rounded.dtype == torch.float32
+            assert (flow.velocity(seen_rounded, x_t, t) - exact).norm() < 0.05 * exact.norm()
+            away[way] = ((rounded - exact).norm() / exact.norm()).item()
+    assert 0 < away["shared"] < 1.25 * away["stock"] < 0.05
+
+
+def test_an_unknown_way_is_refused(build: Callable[..., FlowPolicy]) -> None:
+    flow = build()
+    assert flow.velocity_by == "stock"
+    with pytest.raises(ValueError, match=r"velocity=fast; allowed: stock, shared, compiled"):
+        flow.velocity_by = "fast"
+
+
+def test_a_stored_context_or_vision_is_the_fresh_one(flow: FlowPolicy) -> None:
+    batch = ragged(flow, 3)
+    blind = {key: value for key, value in batch.items() if "images" not in key}
+    x_t, t = draw(flow, 3, draws=2)
+    with torch.no_grad():
+        context = flow.encode(batch)
+        fresh = flow.velocity(context, x_t, t)
+        vision, packed = flow.look(batch), flow.pack(context)
+        assert all(len(tensor) == 3 for tensor in (*vision.values(), *packed.values()))
+        assert torch.equal(flow.velocity(flow.encode({**blind, VISION: vision}), x_t, t), fresh)
+        assert torch.equal(flow.velocity(flow.encode({CONTEXT: packed}), x_t, t), fresh)
+    with pytest.raises((KeyError, ValueError), match="image"):
+        flow.encode(blind)
+
+
+@pytest.mark.parametrize("way", ["stock", "shared"])
+def test_zeros_appended_to_a_stored_context_change_nothing(
+    build: Callable[..., FlowPolicy], way: str
+) -> None:
+    flow = build()
+    flow.velocity_by = way
+    x_t, t = draw(flow, 2, draws=2)
+    with torch.no_grad():
+        context = flow.encode(make_batch(flow, 2))
+        longer = {
+            name: torch.cat([tensor, torch.zeros_like(tensor[:, :5])], 1)
+            for name, tensor in flow.pack(context).items()
+        }
+        assert apart(flow.velocity(flow.unpack(longer), x_t, t), flow.velocity(context, x_t, t)) < TOLERANCE
+
+
+def test_sixteen_bits_are_enough_for_a_stored_context(build: Callable[..., FlowPolicy]) -> None:
+    flow = build(cameras=(TOP,))
+    x_t, t = draw(flow, 2)
+    with torch.no_grad():
+        context = flow.encode(make_batch(flow, 2))
+        exact = flow.velocity(context, x_t, t)
+        packed = {
+            name: tensor.to(torch.bfloat16) if tensor.is_floating_point() else tensor
+            for name, tensor in flow.pack(context).items()
+        }
+        rounded = flow.velocity(flow.unpack(packed), x_t, t)
+    assert rounded.dtype == torch.float32
+    assert 0 < apart(rounded, exact) < 0.02
