@@ -38,6 +38,10 @@ class VLMSize:
         scale: patches merged per side into one image token; must divide ``image / patch``.
         vision_width, vision_layers: vision transformer.
         text_width, text_layers, heads: text transformer (and, at 0.75 of its width, the action expert).
+        vision_heads, key_value_heads: attention heads of the vision transformer, and key/value heads of the text
+            transformer; None for ``heads``.
+        intermediate: width inside the text transformer's feed-forward layers; None for three times its own.
+        vocabulary: rows of the embedding table; None for as many as there are tokens.
     """
 
     image: int = 96
@@ -48,6 +52,10 @@ class VLMSize:
     text_width: int = 128
     text_layers: int = 4
     heads: int = 4
+    vision_heads: int | None = None
+    key_value_heads: int | None = None
+    intermediate: int | None = None
+    vocabulary: int | None = None
 
     def __post_init__(self) -> None:
         side = self.image // self.patch
@@ -99,18 +107,18 @@ def build_vlm_folder(folder: Path, size: VLMSize, corpus: Iterable[str]) -> Path
                 "hidden_size": size.vision_width,
                 "intermediate_size": 4 * size.vision_width,
                 "num_hidden_layers": size.vision_layers,
-                "num_attention_heads": size.heads,
+                "num_attention_heads": size.vision_heads or size.heads,
                 "image_size": size.image,
                 "patch_size": size.patch,
             },
             "text_config": {
                 "model_type": "llama",
-                "vocab_size": len(fast),
+                "vocab_size": size.vocabulary or len(fast),
                 "hidden_size": size.text_width,
-                "intermediate_size": 3 * size.text_width,
+                "intermediate_size": size.intermediate or 3 * size.text_width,
                 "num_hidden_layers": size.text_layers,
                 "num_attention_heads": size.heads,
-                "num_key_value_heads": size.heads,
+                "num_key_value_heads": size.key_value_heads or size.heads,
                 "head_dim": size.text_width // size.heads,
                 "max_position_embeddings": 512,
                 "rms_norm_eps": 1e-5,

@@ -1,0 +1,235 @@
+"""What is timed: the demo's policy, or one of SmolVLA's real size with random weights, and data to look at.
+
+Speed does not depend on what the weights are, so those of the real size are drawn anew; data are read as always.
+Left out: anything about training (:mod:`reflow.speed.variants`).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import datasets
+import numpy as np
+import torch
+from lerobot.datasets.lerobot_dataset import LeRobotDataset
+
+from reflow.data import LeRobotDataModule
+from reflow.demo import embedded
+from reflow.demo.vlm import VLMSize, build_vlm_folder
+from reflow.policies import FlowPolicy, find_folder, load_processors, save_policy
+from reflow.policies.build import build_smolvla, save_new_processors
+
+JOINTS, TASK, REPO_ID = 14, "pick up the cube and hand it over", "local/random_frames"
+_BYTES, _SPARE = 4, 1.5
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """The sizes of a policy and of what it sees.
+
+    Attributes:
+        parameters, trained: of the policy, and of them trained; rounded, to tell the memory by.
+        vlm: of a policy that is made; None for the demo's own, with its own data.
+        cameras: how many.
+        image: side of a square frame, in pixels.
+        chunk_size: steps of an action chunk.
+        batch_size: observations per step, unless said otherwise.
+    """
+
+    parameters: float
+    trained: float
+    vlm: VLMSize | None = None
+    cameras: int = 1
+    image: int = 512
+    chunk_size: int = 50
+    batch_size: int = 1
+
+    @property
+    def memory(self) -> int:
+        """Bytes that the side-by-side run needs at least, roughly.
+
+        Two whole policies, and twice what training adds: a trained copy, gradients and AdamW's two moments.
+        """
+        return int(_SPARE * _BYTES * (2 * self.parameters + 7 * self.trained))
+
+
+_SMOLVLM_500M = VLMSize(
+    image=512,
+    patch=16,
+    scale=4,
+    vision_width=768,
+    vision_layers=12,
+    vision_heads=12,
+    text_width=960,
+    text_layers=16,
+    heads=15,
+    key_value_heads=5,
+    intermediate=2560,
+    vocabulary=49_280,
+)
+_TINY = VLMSize(
+    image=32, patch=8, scale=2, vision_width=32, vision_layers=1, text_width=32, text_layers=2, heads=2
+)
+
+GEOMETRIES: dict[str, Geometry] = {
+    "demo": Geometry(parameters=1.8e6, trained=0.6e6, batch_size=16),
+    "smolvla-1": Geometry(parameters=450e6, trained=99.8e6, vlm=_SMOLVLM_500M),
+    "smolvla-3": Geometry(parameters=450e6, trained=99.8e6, vlm=_SMOLVLM_500M, cameras=3),
+    "tiny": Geometry(parameters=0.1e6, trained=0.03e6, vlm=_TINY, image=32, chunk_size=8, batch_size=2),
+}
+"""By name. ``tiny`` is for trying out the benchmark itself."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where policy and data lie; plain values, so that another process can be sent there.
+
+    Attributes:
+        teacher: a ``pretrained_model`` folder.
+        repo_id, root: of the LeRobotDataset.
+        data: further arguments of :class:`reflow.data.LeRobotDataModule`.
+    """
+
+    teacher: str
+    repo_id: str
+    root: str
+    data: dict[str, Any] = field(default_factory=dict)
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain values, from which ``Place(**values)`` is this place again."""
+        return asdict(self)
+
+    def open(self, flow: FlowPolicy, device: str, **arguments: Any) -> LeRobotDataModule:
+        """The data, as this policy reads them.
+
+        Args:
+            flow: the policy in this place.
+            device: where batches go.
+            **arguments: further ones of ``LeRobotDataModule``.
+        """
+        preprocess, _ = load_processors(Path(self.teacher), flow, device)
+        return LeRobotDataModule(
+            flow.config, preprocess, repo_id=self.repo_id, root=self.root, **self.data | arguments
+        )
+
+
+def get_geometry(name: str) -> Geometry:
+    """The geometry of this name.
+
+    Raises:
+        ValueError: there is none.
+    """
+    if name not in GEOMETRIES:
+        raise ValueError(f"size={name}; allowed: {', '.join(GEOMETRIES)}")
+    return GEOMETRIES[name]
+
+
+def available_memory() -> int:
+    """Bytes of main memory that can be had without swapping; the whole where the system does not tell."""
+    with contextlib.suppress(OSError, ValueError, StopIteration):
+        lines = Path("/proc/meminfo").read_text().splitlines()
+        return 1024 * int(next(line for line in lines if line.startswith("MemAvailable")).split()[1])
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
+def check_memory(name: str, available: int) -> None:
+    """Refuses a size that would not fit, before anything is built.
+
+    Args:
+        name: of the geometry.
+        available: bytes.
+
+    Raises:
+        ValueError: it needs more.
+    """
+    needed = get_geometry(name).memory
+    if available < needed:
+        raise ValueError(
+            f"size={name} needs about {needed / 1e9:.1f} GB of memory for both loops side by side, "
+            f"{available / 1e9:.1f} GB are free; take a smaller one (size=demo), or a machine with more"
+        )
+
+
+def lay_out(geometry: Geometry, scratch: Path, *, frames: int = 4, seed: int = 0) -> Place:
+    """Makes policy and data, where they do not come with the package.
+
+    Args:
+        geometry: of both.
+        scratch: a folder to make them in.
+        frames: observations to train on.
+        seed: of weights and frames; the global generator stays as it was.
+    """
+    if geometry.vlm is None:
+        teacher = str(find_folder(embedded.TEACHER))
+        return Place(teacher, embedded.REPO_ID, str(embedded.DATA), {"preload": True})
+    cameras = [f"observation.images.camera_{number}" for number in range(geometry.cameras)]
+    with contextlib.redirect_stdout(io.StringIO()):  # LeRobot prints while it builds
+        teacher_folder = _random_policy(geometry, cameras, scratch, seed)
+        root = _random_frames(geometry, cameras, scratch / "data", frames, seed)
+    data = {"val_episodes": [1], "allow_short_episodes": True}
+    return Place(str(teacher_folder), REPO_ID, str(root), data)
+
+
+def _random_policy(geometry: Geometry, cameras: list[str], scratch: Path, seed: int) -> Path:
+    assert geometry.vlm is not None
+    side = geometry.image
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        flow = build_smolvla(
+            build_vlm_folder(scratch / "vlm", geometry.vlm, [f"{TASK}\n"]),
+            state_dim=JOINTS,
+            action_dim=JOINTS,
+            cameras=dict.fromkeys(cameras, (3, side, side)),
+            chunk_size=geometry.chunk_size,
+            n_action_steps=geometry.chunk_size,
+            num_vlm_layers=geometry.vlm.text_layers,
+            resize_imgs_with_padding=(geometry.vlm.image, geometry.vlm.image),
+        )
+    moments = {"mean": torch.zeros(JOINTS), "std": torch.ones(JOINTS)}
+    processors = scratch / "processors"
+    save_new_processors(flow, {"observation.state": moments, "action": moments}, processors)
+    flow.config._save_pretrained(processors)
+    return save_policy(flow, processors, scratch / "teacher")
+
+
+def _random_frames(geometry: Geometry, cameras: list[str], root: Path, frames: int, seed: int) -> Path:
+    """Two episodes, to train on and held out; smooth random pictures, which decode as slowly as real ones."""
+    datasets.disable_progress_bars()
+    rng, side = np.random.default_rng(seed), geometry.image
+    features: dict[str, Any] = {
+        key: {"dtype": "image", "shape": (side, side, 3), "names": ["height", "width", "channels"]}
+        for key in cameras
+    }
+    names = [f"joint_{number}" for number in range(JOINTS)]
+    features |= {
+        key: {"dtype": "float32", "shape": (JOINTS,), "names": names}
+        for key in ("observation.state", "action")
+    }
+    dataset = LeRobotDataset.create(REPO_ID, 10, features, root=root, robot_type="made_up", use_videos=False)
+    try:
+        for length in (frames, 2):
+            for _ in range(length):
+                frame: dict[str, Any] = {key: _picture(rng, side) for key in cameras}
+                frame["observation.state"] = rng.normal(size=JOINTS).astype(np.float32)
+                frame["action"] = rng.normal(size=JOINTS).astype(np.float32)
+                dataset.add_frame(frame | {"task": TASK})
+            dataset.save_episode()
+    finally:
+        dataset.finalize()
+    return root
+
+
+def _picture(rng: np.random.Generator, side: int) -> np.ndarray:
+    coarse = torch.from_numpy(rng.random((1, 3, 8, 8), dtype=np.float32))
+    fine = (
+        torch.nn.functional.interpolate(coarse, size=(side, side), mode="bilinear")[0]
+        .permute(1, 2, 0)
+        .numpy()
+    )
+    noisy = 255 * fine + rng.normal(scale=4, size=(side, side, 3))  # a camera's sensor
+    return noisy.clip(0, 255).astype(np.uint8)

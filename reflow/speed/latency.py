@@ -1,0 +1,173 @@
+"""What a chunk costs in deployment, and what each way to compute velocities buys."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from reflow.evaluation.latency import measure_latency
+from reflow.policies import Batch, FlowPolicy, VelocityBy
+from reflow.reporting import Latency
+from reflow.speed.stopwatch import waiter
+from reflow.speed.summary import Spread
+
+
+@dataclass(frozen=True)
+class Deployed:
+    """Latency of both policies, as stock LeRobot and as its two halves.
+
+    Attributes:
+        rows: prefix and velocities of both, in ms.
+        stock_ms: a chunk of the one-step student by LeRobot's own ``sample_actions``.
+        floor_ms: one prefix and one velocity, nothing else.
+        over_floor: the one over the other, of the same repeat.
+    """
+
+    rows: list[Latency]
+    stock_ms: Spread
+    floor_ms: Spread
+    over_floor: Spread
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain values."""
+        return asdict(self)
+
+
+def deployed_latency(
+    teacher: FlowPolicy, student: FlowPolicy, batch: Batch, *, repeats: int = 5, warmup: int = 1
+) -> Deployed:
+    """Times chunks of one observation.
+
+    Args:
+        teacher: at its own number of steps.
+        student: at one step.
+        batch: one observation.
+        repeats: that count.
+        warmup: before those.
+
+    Raises:
+        ValueError: as :func:`reflow.evaluation.latency.measure_latency`.
+    """
+    rows = measure_latency("teacher", teacher, batch, [teacher.num_steps], repeats=repeats, warmup=warmup)
+    rows += measure_latency("student", student, batch, [1], repeats=repeats, warmup=warmup)
+    space, device = student.space, next(student.parameters()).device
+    noise = torch.zeros(1, 1, space.chunk_size, space.max_action_dim, device=device)
+    one = torch.ones(1, 1, device=device)
+    seconds = np.empty((2, repeats))
+    asks: tuple[Callable[[], Tensor], ...] = (
+        lambda: student.stock_endpoint(batch, noise[:, 0]),
+        lambda: student.velocity(student.encode(batch), noise, one),
+    )
+    steps, student.num_steps = student.num_steps, 1
+    with torch.inference_mode():
+        for repeat in range(-warmup, repeats):
+            for which, ask in enumerate(asks):
+                spent = _seconds(ask, device)
+                if repeat >= 0:
+                    seconds[which, repeat] = spent
+    student.num_steps = steps
+    stock, floor = seconds * 1e3
+    return Deployed(rows, Spread.of(stock), Spread.of(floor), Spread.of(stock / floor))
+
+
+@dataclass(frozen=True)
+class VelocityCost:
+    """One way to compute velocities.
+
+    Attributes:
+        by: ``stock``, ``shared``, ``compiled``.
+        draws: noises per observation.
+        forward_ms, training_ms: per pair; the second with backward.
+        relative_difference: largest of any pair from stock, ``||v - v_stock|| / ||v_stock||``.
+    """
+
+    by: str
+    draws: int
+    forward_ms: Spread
+    training_ms: Spread
+    relative_difference: float
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain values."""
+        return asdict(self)
+
+
+def compare_velocities(
+    student: FlowPolicy,
+    context: Any,
+    ways: Sequence[VelocityBy],
+    *,
+    draws: int,
+    observations: int,
+    repeats: int = 5,
+    seed: int = 0,
+    autocast: Callable[[], Any],
+) -> list[VelocityCost]:
+    """Every way to compute velocities, in turn, on the same points.
+
+    Args:
+        student: with open parameters; its own way is as before afterwards.
+        context: of the observations.
+        ways: to compare; the differences are those from ``stock``, whether it is among them or not.
+        draws: noises per observation.
+        observations: in the context.
+        repeats: that count, after one that does not.
+        seed: of the noise.
+        autocast: makes the context of forward passes.
+    """
+    device, space = next(student.parameters()).device, student.space
+    generator = torch.Generator().manual_seed(seed)
+    shape = (observations, draws, space.chunk_size, space.max_action_dim)
+    x_t = torch.randn(shape, generator=generator).to(device)
+    t = torch.rand(shape[:2], generator=generator).to(device)
+
+    def forward() -> Tensor:
+        with torch.no_grad(), autocast():
+            return student.velocity(context, x_t, t)
+
+    def training() -> Tensor:
+        student.zero_grad(set_to_none=True)
+        with autocast():
+            loss = student.velocity(context, x_t, t).square().mean()
+        loss.backward()
+        return loss
+
+    own = student.velocity_by
+    forwards: dict[str, list[float]] = {way: [] for way in ways}
+    trainings: dict[str, list[float]] = {way: [] for way in ways}
+    differences: dict[str, float] = {}
+    try:
+        student.velocity_by = "stock"
+        stock = forward()
+        for repeat in range(-1, repeats):
+            for way in ways:
+                student.velocity_by = way
+                if repeat < 0:
+                    difference = (forward() - stock).flatten(2).norm(dim=2) / stock.flatten(2).norm(dim=2)
+                    differences[way] = difference.max().item()
+                    training()
+                    continue
+                forwards[way].append(_seconds(forward, device) * 1e3 / (draws * observations))
+                trainings[way].append(_seconds(training, device) * 1e3 / (draws * observations))
+    finally:
+        student.velocity_by = own
+        student.zero_grad(set_to_none=True)
+    return [
+        VelocityCost(way, draws, Spread.of(forwards[way]), Spread.of(trainings[way]), differences[way])
+        for way in ways
+    ]
+
+
+def _seconds(ask: Callable[[], Any], device: torch.device) -> float:
+    wait = waiter(device)
+    wait()
+    start = time.perf_counter()
+    ask()
+    wait()
+    return time.perf_counter() - start

@@ -1,0 +1,221 @@
+"""The whole measurement of one size: memory, rounds, latency, velocities; plain values in, plain values out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import torch
+from lerobot.utils.constants import OBS_STATE
+
+from reflow.policies import Batch, VelocityBy
+from reflow.speed.conditions import Conditions
+from reflow.speed.disk import PairsOnDisk
+from reflow.speed.geometry import Geometry, Place
+from reflow.speed.hardware import count_flops, hardware_here, peak_flops
+from reflow.speed.latency import compare_velocities, deployed_latency
+from reflow.speed.memory import peak_alone
+from reflow.speed.rounds import interleave
+from reflow.speed.summary import summarize
+from reflow.speed.training import PRECISIONS, autocast
+from reflow.speed.variants import ALONE, LIMIT, REFERENCE, STORES, draws_of, live
+from reflow.speed.workshop import Workshop
+
+DEFAULT_VARIANTS = (REFERENCE, *(live(draws) for draws in (1, 4, 8, 16)), *STORES, LIMIT)
+
+
+@dataclass(frozen=True)
+class SpeedSettings:
+    """What is measured, and how often.
+
+    Attributes:
+        variants: contenders; the reference is always among them, as all is told in ratios to it.
+        rounds, warmup: of the contenders, in turn.
+        batch_size: observations per step.
+        draws: noises per observation of contenders that read ready pairs.
+        precision: ``32-true`` or ``bf16-mixed``, of both sides.
+        velocity: how ours computes velocities.
+        compile: compare ``compiled`` with the other ways too.
+        latency_repeats, velocity_repeats: 0 leaves that out.
+        memory: whether the peak memory of each contender is measured.
+        seed: of order, noise and time.
+
+    Raises:
+        ValueError: a number is out of range, or there is no such contender.
+    """
+
+    variants: tuple[str, ...] = DEFAULT_VARIANTS
+    rounds: int = 5
+    warmup: int = 1
+    batch_size: int = 1
+    draws: int = 8
+    precision: str = "32-true"
+    velocity: VelocityBy = "shared"
+    compile: bool = False
+    latency_repeats: int = 5
+    velocity_repeats: int = 5
+    memory: bool = True
+    seed: int = 0
+
+    @property
+    def stores(self) -> set[str]:
+        """What the contenders want stored beside the endpoints."""
+        return {store for name in self.variants if (store := STORES.get(name))}
+
+    @property
+    def reads_pairs(self) -> bool:
+        """Whether any contender reads a pair cache."""
+        return any(name in STORES for name in self.variants)
+
+    def __post_init__(self) -> None:
+        for name, least in (
+            ("rounds", 1),
+            ("warmup", 0),
+            ("batch_size", 1),
+            ("draws", 1),
+            ("latency_repeats", 0),
+            ("velocity_repeats", 0),
+            ("seed", 0),
+        ):
+            if getattr(self, name) < least:
+                raise ValueError(f"{name}={getattr(self, name)}; allowed: {least} or more")
+        if self.precision not in PRECISIONS:
+            raise ValueError(f"precision={self.precision}; allowed: {', '.join(PRECISIONS)}")
+        if self.velocity not in ("stock", "shared", "compiled"):
+            raise ValueError(f"velocity={self.velocity}; allowed: stock, shared, compiled")
+        for name in self.variants:
+            draws_of(name, self.draws)
+        if len(set(self.variants)) < len(self.variants) or REFERENCE not in self.variants:
+            raise ValueError(
+                f"variants={list(self.variants)}; allowed: each once, and {REFERENCE} among them, because all is "
+                "told in ratios to it"
+            )
+
+
+@dataclass
+class Findings:
+    """Everything that was measured, as it goes into ``benchmark.json``.
+
+    Attributes:
+        hardware: machine, device, versions.
+        settings: of the measurement.
+        geometry: what was measured.
+        rounds: every step of every contender, raw seconds.
+        standings: what follows from them.
+        memory: peaks.
+        latency: of deployment.
+        velocities: ways to compute them.
+        flops: of a step by contender, and shares of the peak, on a GPU.
+    """
+
+    hardware: dict[str, Any]
+    settings: dict[str, Any]
+    geometry: dict[str, Any]
+    rounds: list[dict[str, Any]] = field(default_factory=list)
+    standings: list[dict[str, Any]] = field(default_factory=list)
+    memory: list[dict[str, Any]] = field(default_factory=list)
+    latency: dict[str, Any] | None = None
+    velocities: list[dict[str, Any]] = field(default_factory=list)
+    flops: list[dict[str, Any]] = field(default_factory=list)
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain values."""
+        return asdict(self)
+
+
+def measure(
+    geometry: Geometry,
+    place: Place,
+    settings: SpeedSettings,
+    device: str,
+    pairs: PairsOnDisk | None = None,
+    show: Callable[[str], None] = lambda text: None,
+) -> Findings:
+    """Measures one size under one set of conditions.
+
+    Args:
+        geometry: what ``place`` holds.
+        place: of policy and data.
+        settings: how much.
+        device: ``cpu`` or ``cuda``.
+        pairs: for contenders that read them.
+        show: is told what runs.
+    """
+    conditions = Conditions(
+        settings.batch_size,
+        settings.draws,
+        settings.precision,
+        settings.velocity,
+        device,
+        seed=settings.seed,
+    )
+    found = Findings(hardware_here(device), asdict(settings), asdict(geometry))
+    if settings.memory:  # before anything is loaded here
+        for name in (*(name for name in settings.variants if name != LIMIT), ALONE):
+            show(f"memory: {name}")
+            found.memory.append(peak_alone(place, conditions, name, pairs=pairs).as_json())
+
+    torch.manual_seed(settings.seed)  # LeRobot's training forward draws its times from the global generator
+    show("loading")
+    workshop = Workshop(place, conditions, pairs=pairs)
+    variants = [workshop.variant(name) for name in settings.variants]
+    records = list(
+        interleave(variants, rounds=settings.rounds, warmup=settings.warmup, device=device, show=show)
+    )
+    found.rounds = [record.as_json() for record in records]
+    standings = summarize(records)
+    found.standings = [standing.as_json() for standing in standings]
+    if device != "cpu":
+        for variant, standing in zip(variants, standings, strict=True):
+            show(f"operations: {variant.name}")
+            count = count_flops(variant)
+            rate = count / variant.pairs * standing.pairs_per_second.median
+            peak = peak_flops(found.hardware["gpu"], settings.precision)
+            share = None if peak is None else rate / peak
+            found.flops.append(
+                {"variant": variant.name, "per_step": count, "rate": rate, "share_of_peak": share}
+            )
+
+    batch = next(iter(workshop.data.train_dataloader()))
+    one = first_of(batch)
+    if settings.latency_repeats:
+        show("latency")
+        with autocast(settings.precision, device):
+            latency = deployed_latency(
+                workshop.teacher, workshop.student, one, repeats=settings.latency_repeats
+            )
+        found.latency = latency.as_json()
+    if settings.velocity_repeats:
+        show("velocities")
+        found.velocities = _velocities(workshop, settings, batch)
+    return found
+
+
+def _velocities(workshop: Workshop, settings: SpeedSettings, batch: Batch) -> list[dict[str, Any]]:
+    device = workshop.conditions.device
+    with torch.no_grad(), autocast(settings.precision, device):
+        context = workshop.student.encode(batch)
+    ways: tuple[VelocityBy, ...] = (
+        ("stock", "shared", "compiled") if settings.compile else ("stock", "shared")
+    )
+    costs = compare_velocities(
+        workshop.student,
+        context,
+        ways,
+        draws=settings.draws,
+        observations=len(batch[OBS_STATE]),
+        repeats=settings.velocity_repeats,
+        seed=settings.seed,
+        autocast=lambda: autocast(settings.precision, device),
+    )
+    return [cost.as_json() for cost in costs]
+
+
+def first_of(batch: Batch) -> Batch:
+    """The first observation of a batch, as a batch."""
+    size = len(batch[OBS_STATE])
+    return {
+        key: value[:1] if isinstance(value, torch.Tensor | list) and len(value) == size else value
+        for key, value in batch.items()
+    }

@@ -1,0 +1,117 @@
+"""What both loops do with a loss: backward, clip, AdamW; one optimizer per student, its settings the policy's own."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.optim.lr_scheduler import LambdaLR
+
+from reflow.distill.optim import OptimizerSettings
+from reflow.policies import FlowPolicy
+from reflow.speed.stopwatch import Stopwatch
+
+PRECISIONS = ("32-true", "bf16-mixed")
+
+
+class Training:
+    """Trains a student with the policy's preset: linear warm-up, then a constant learning rate.
+
+    Args:
+        student: whose open parameters are trained.
+        clip: largest norm of the gradient.
+        warmup_steps: 0 or more.
+        lr: peak learning rate; None for the preset's.
+        decay: of an average of the weights; None for no average.
+    """
+
+    def __init__(
+        self,
+        student: FlowPolicy,
+        *,
+        clip: float = 10.0,
+        warmup_steps: int = 0,
+        lr: float | None = None,
+        decay: float | None = None,
+    ) -> None:
+        self.clip = clip
+        self.parameters = [parameter for parameter in student.parameters() if parameter.requires_grad]
+        built = OptimizerSettings(lr=lr).build(student.config, self.parameters, max_steps=1)
+        self.optimizer: torch.optim.Optimizer = built["optimizer"]
+        for group in self.optimizer.param_groups:  # LeRobot's schedule has put its first value there
+            group["lr"] = group.get("initial_lr", group["lr"])
+        self.average = None if decay is None else Average(self.parameters, decay)
+        self.schedule = LambdaLR(self.optimizer, lambda step: min(1.0, (step + 1) / (warmup_steps + 1)))
+
+    def update(self, loss: Float[Tensor, ""], watch: Stopwatch) -> None:
+        """One step of the optimizer."""
+        with watch.part("backward"):
+            loss.backward()
+        with watch.part("optimizer"):
+            nn.utils.clip_grad_norm_(self.parameters, self.clip)
+            self.optimizer.step()
+            self.schedule.step()
+            self.optimizer.zero_grad(set_to_none=True)
+            if self.average is not None:
+                self.average.update()
+
+    def averaged(self) -> contextlib.AbstractContextManager[None]:
+        """The student as it would be delivered: with averaged weights, where there is an average."""
+        return contextlib.nullcontext() if self.average is None else self.average.applied()
+
+
+class Average:
+    """Exponential moving average of what is trained, as :class:`reflow.distill.averaging.TrainedWeightsEMA` takes it.
+
+    Args:
+        parameters: the trained ones.
+        decay: of the average per step; early on ``(1 + n) / (10 + n)`` after n steps where that is less.
+    """
+
+    def __init__(self, parameters: list[nn.Parameter], decay: float) -> None:
+        self.parameters: list[Any] = parameters
+        self.decay, self.steps = decay, 0
+        self.mean = [parameter.detach().clone() for parameter in parameters]
+
+    @torch.no_grad()
+    def update(self) -> None:
+        """After a step of the optimizer."""
+        if self.steps == 0:
+            torch._foreach_copy_(self.mean, self.parameters)
+        else:
+            kept = min(self.decay, (1 + self.steps) / (10 + self.steps))
+            torch._foreach_lerp_(self.mean, self.parameters, 1.0 - kept)
+        self.steps += 1
+
+    @contextlib.contextmanager
+    def applied(self) -> Iterator[None]:
+        """The policy with its average in the place of its weights, for a while."""
+        own = [parameter.data for parameter in self.parameters]
+        try:
+            for parameter, mean in zip(self.parameters, self.mean, strict=True):
+                parameter.data = mean
+            yield
+        finally:
+            for parameter, value in zip(self.parameters, own, strict=True):
+                parameter.data = value
+
+
+def autocast(precision: str, device: str | torch.device) -> contextlib.AbstractContextManager[Any]:
+    """The precision of forward passes, as Lightning's plugin of the same name sets it.
+
+    Args:
+        precision: one of ``PRECISIONS``.
+        device: of the work.
+
+    Raises:
+        ValueError: unknown precision.
+    """
+    if precision not in PRECISIONS:
+        raise ValueError(f"precision={precision}; allowed: {', '.join(PRECISIONS)}")
+    if precision == "32-true":
+        return contextlib.nullcontext()
+    return torch.autocast(torch.device(device).type, dtype=torch.bfloat16)
