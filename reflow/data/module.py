@@ -21,12 +21,15 @@ from lerobot.configs import PreTrainedConfig
 from lerobot.datasets.dataset_metadata import LeRobotDatasetMetadata
 from lerobot.datasets.lerobot_dataset import LeRobotDataset
 from lerobot.datasets.utils import CompatibilityError
+from torch import Tensor
 from torch.utils.data import DataLoader, Subset, default_collate
 
+from reflow.cache import PairCache
 from reflow.data.checks import check_fit, check_lengths, split_episodes
-from reflow.data.frames import SAMPLE, VISIT, Frames
+from reflow.data.frames import SAMPLE, VISIT, Frames, Portions
 from reflow.data.looks import Looks
 from reflow.data.order import Order, StepSampler
+from reflow.data.stored import Stored
 
 Preprocessor = Callable[[dict[str, Any]], dict[str, Any]]
 
@@ -52,6 +55,9 @@ class LeRobotDataModule(L.LightningDataModule):
         with_actions: also give ``action`` and ``action_is_pad``, to train a teacher.
         allow_short_episodes: accept episodes shorter than the policy's chunk.
         look_within, look_times: frames this close to a deployed look come up so many times (:class:`Looks`).
+        pairs: a cache that fits (:func:`reflow.distill.pairs.fit`): training batches carry ``endpoint``, and where
+            it stores vision features or prefixes, those in the place of cameras or of everything.
+        draws, draw_pool: of the objective; they say which endpoints a visit meets.
     """
 
     def __init__(
@@ -75,9 +81,13 @@ class LeRobotDataModule(L.LightningDataModule):
         allow_short_episodes: bool = False,
         look_within: int = 0,
         look_times: int = 1,
+        pairs: PairCache | None = None,
+        draws: int = 1,
+        draw_pool: int | None = None,
     ) -> None:
         super().__init__()
         self.preprocess = preprocess
+        self.stored = Stored(pairs, draws, draw_pool) if pairs is not None else None
         self.batch_size, self.seed, self.val_frames = batch_size, seed, val_frames
         self.num_workers, self.prefetch_factor, self.pin_memory = num_workers, prefetch_factor, pin_memory
         self.meta = load_metadata(repo_id, root)
@@ -93,16 +103,24 @@ class LeRobotDataModule(L.LightningDataModule):
                     LeRobotDataset(repo_id, root=root, episodes=chosen, video_backend=video_backend()),
                     chunk,
                     preload,
+                    reading,
                 ),
                 policy.n_action_steps,
                 look_within,
                 look_times,
             )
-            for chosen in (self.train_episodes, self.held_out_episodes)
+            for chosen, reading in (
+                (self.train_episodes, self.stored.reading if self.stored else "all"),
+                (self.held_out_episodes, "all"),
+            )
         )
 
     def train_dataloader(self) -> DataLoader[Any]:
         trainer = self.trainer
+        if self.stored is not None and trainer is not None and trainer.max_steps > 0:
+            self.stored.check_visits(
+                self.visits(trainer.max_steps * trainer.accumulate_grad_batches * trainer.world_size)
+            )
         sampler = StepSampler(
             Order(len(self.train_frames), self.seed),
             self.batch_size,
@@ -110,35 +128,47 @@ class LeRobotDataModule(L.LightningDataModule):
             rank=trainer.global_rank if trainer else 0,
             world_size=trainer.world_size if trainer else 1,
         )
-        return self._loader(self.train_frames, batch_sampler=sampler)
+        return self._loader(
+            self.train_frames, functools.partial(self._collate, stored=self.stored), batch_sampler=sampler
+        )
+
+    def visits(self, batches: int) -> int:
+        """How often, at most, so many training batches meet one frame."""
+        return math.ceil(batches * self.batch_size / len(self.train_frames)) * self.train_frames.times
 
     def val_dataloader(self) -> DataLoader[Any]:
         spread = range(0, len(self.held_out), max(1, math.ceil(len(self.held_out) / self.val_frames)))
         # In a fixed random order, so that the first few batches already speak for all of them.
         rows = Subset(self.held_out, [spread[place] for place in Order(len(spread), seed=0).epoch(0)])
-        return self._loader(rows, batch_size=self.batch_size)
+        return self._loader(rows, self._collate, batch_size=self.batch_size)
+
+    def portions(self, portions: Sequence[Tensor]) -> DataLoader[Any]:
+        """Training frames in these portions of samples, each once and in this order: to make pairs of them."""
+        rows = [torch.searchsorted(self.train_frames.frames.samples, samples) for samples in portions]
+        return self._loader(Portions(self.train_frames.frames, rows), self._collate, batch_size=None)
 
     def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:
         """Everything but the identities: noise is drawn from them on the host, and fetching them would be a wait."""
         identity = {key: batch[key] for key in (SAMPLE, VISIT)}
         return {**super().transfer_batch_to_device(batch, device, dataloader_idx), **identity}
 
-    def _loader(self, frames: Any, **kwargs: Any) -> DataLoader[Any]:
+    def _loader(self, frames: Any, collate: Any, **kwargs: Any) -> DataLoader[Any]:
         return DataLoader(
             frames,
             num_workers=self.num_workers,
             prefetch_factor=self.prefetch_factor if self.num_workers else None,
             persistent_workers=self.num_workers > 0,
             pin_memory=self.pin_memory,
-            collate_fn=self._collate,
+            collate_fn=collate,
             worker_init_fn=_quiet_worker,
             **kwargs,
         )
 
-    def _collate(self, items: list[dict[str, Any]]) -> dict[str, Any]:
+    def _collate(self, items: list[dict[str, Any]], stored: Stored | None = None) -> dict[str, Any]:
         batch = default_collate(items)
         identity = {key: batch.pop(key) for key in (SAMPLE, VISIT)}
-        return {**self.preprocess(batch), **identity}
+        looked = self.preprocess(batch) if batch else {}
+        return {**looked, **identity, **(stored(identity[SAMPLE], identity[VISIT]) if stored else {})}
 
 
 def load_metadata(repo_id: str, root: str | Path | None) -> LeRobotDatasetMetadata:

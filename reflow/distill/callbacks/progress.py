@@ -18,9 +18,9 @@ class Throughput(Measurement):
 
     ``throughput/pairs_per_second``: (noise, action) pairs made and learned from per second; data loading is included,
     validation is not. ``throughput/data_wait``: share of that time between the end of a step and the start of the
-    next, in which batches are read. Where it is more than a few percent, workers (``data.num_workers``), frames kept in
-    memory (``data.preload``) or a cache with vision features (``python -m reflow.pairs store=vision``) help. The first
-    steps, in which caches warm up, do not count.
+    next, in which batches are read. Where it is more than a few percent, workers (``data.num_workers``), frames kept
+    in memory (``data.preload``) or a cache with vision features (``python -m reflow.pairs store=vision``) help. The
+    first steps, in which caches warm up, do not count.
 
     Args:
         skip: first steps of this process that do not count.

@@ -1,0 +1,142 @@
+"""Learning from a cache is the live run: the same batches, noises, times and endpoints, and so the same losses.
+
+What remains is rounding: the cache was made in other batches than those of training, and sums of float32 are rounded
+in another order there (1e-6 of an endpoint).
+"""
+
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import pytest
+
+from reflow.cache import PairCache
+from reflow.data import ENDPOINT, LeRobotDataModule, load_metadata
+from reflow.distill.module import Reflow
+from reflow.distill.optim import OptimizerSettings
+from reflow.distill.student import make_student
+from reflow.flow import EULER, PaddingRule, UniformTime
+from reflow.policies import load_policy
+from tests.builders import make_dataset, make_teacher_folder, repo_id
+from tests.cache.conftest import LENGTHS, fill_cache, open_data
+
+pytestmark = pytest.mark.slow
+
+STEPS = 30  # 36 frames in batches of 4: more than three epochs, so the pool comes round
+POOL = 4
+Losses = list[float]
+
+
+class Curve(L.Callback):
+    """Keeps every loss, and what the batches carried."""
+
+    def __init__(self) -> None:
+        self.losses: Losses = []
+        self.keys: set[str] = set()
+
+    def on_train_batch_end(
+        self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        self.losses.append(outputs["loss"].item())
+        self.keys |= batch.keys()
+
+
+@pytest.fixture(scope="module")
+def demos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_dataset(tmp_path_factory.mktemp("data") / "demos", frames=LENGTHS)
+
+
+@pytest.fixture(scope="module")
+def own_teacher(demos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("teacher") / "pretrained_model"
+    return make_teacher_folder(folder, statistics=load_metadata(repo_id(demos), demos).stats, num_steps=4)
+
+
+@pytest.fixture(scope="module")
+def filled(demos: Path, own_teacher: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    stores = {"vision": "float32", "prefix": "float32"}
+    return fill_cache(
+        tmp_path_factory.mktemp("pairs") / "cache", own_teacher, demos, stores=stores, draws=POOL
+    )
+
+
+def curve(
+    folder: Path, demos: Path, cache: PairCache | None, pool: int | None = POOL, seed: int = 3
+) -> Curve:
+    teacher = load_policy(folder)
+    teacher.velocity_by = "shared"
+    rule = PaddingRule(teacher.space, "full", "full", "full")
+    module = Reflow(
+        teacher,
+        make_student(teacher, folder, rule),
+        rule,
+        solver=EULER,
+        time=UniformTime(),
+        draws=2,
+        draw_pool=pool,
+        times=2,
+        seed=seed,
+        optimizer=OptimizerSettings(lr=1e-3),
+    )
+    data: LeRobotDataModule = open_data(folder, demos, teacher, pairs=cache, draws=2, draw_pool=pool)
+    kept = Curve()
+    L.Trainer(
+        accelerator="cpu",
+        max_steps=STEPS,
+        callbacks=[kept],
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        limit_val_batches=0,
+        use_distributed_sampler=False,
+        default_root_dir=demos.parent,
+    ).fit(module, data)
+    return kept
+
+
+@pytest.fixture(scope="module")
+def live(own_teacher: Path, demos: Path) -> Losses:
+    found = curve(own_teacher, demos, None)
+    assert ENDPOINT not in found.keys
+    assert len(found.losses) == STEPS
+    return found.losses
+
+
+@pytest.mark.parametrize("stores", [(), ("vision",), ("prefix",)])
+def test_the_loss_curve_is_the_live_one(
+    own_teacher: Path, demos: Path, filled: Path, live: Losses, stores: tuple[str, ...]
+) -> None:
+    cache = PairCache(filled)
+    cache.stores = {name: cache.stores[name] for name in stores}
+    found = curve(own_teacher, demos, cache)
+    assert ENDPOINT in found.keys
+    assert found.losses == pytest.approx(live, rel=1e-5)
+
+
+def test_the_same_cache_gives_the_same_curve_to_the_last_bit(
+    own_teacher: Path, demos: Path, filled: Path
+) -> None:
+    one, other = (curve(own_teacher, demos, PairCache(filled)).losses for _ in range(2))
+    assert one == other
+
+
+def test_the_curve_tells_pairs_apart(own_teacher: Path, demos: Path, live: Losses) -> None:
+    """Or the tolerance above would hide a wrong pool or seed."""
+    pool = curve(own_teacher, demos, None, pool=None).losses
+    assert pool[:18] == live[:18]  # two epochs of two draws are the pool
+    assert max(abs(a - b) / b for a, b in zip(pool[18:], live[18:], strict=True)) > 1e-2
+    seed = curve(own_teacher, demos, None, seed=4).losses
+    assert min(abs(a - b) / b for a, b in zip(seed[:5], live[:5], strict=True)) > 1e-4
+
+
+def test_the_teacher_walks_no_step(
+    own_teacher: Path, demos: Path, filled: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: Any) -> None:
+        raise AssertionError("the teacher walked")
+
+    monkeypatch.setattr(Reflow, "carry", refuse)
+    curve(own_teacher, demos, PairCache(filled))
+    with pytest.raises(AssertionError, match="the teacher walked"):
+        curve(own_teacher, demos, None)
