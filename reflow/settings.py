@@ -72,9 +72,13 @@ class ObjectiveSettings:
 
 @dataclass
 class PairsSettings:
-    """The folder of a pair cache to learn from; null: the teacher walks as the student learns."""
+    """The folder of a pair cache to learn from, and how precise what is stored in it beside endpoints must be.
+
+    Without a path the teacher walks as the student learns.
+    """
 
     path: str | None = None
+    precision: str = "float32"
 
 
 @dataclass
@@ -193,6 +197,11 @@ def check_settings(config: DictConfig) -> None:
     ):
         if value < least:
             raise ValueError(f"{name}={value}; allowed: {least} or more")
+    if config.pairs.path is not None and padding_name(config) == AUTO:
+        raise ValueError(
+            f"+fix=auto with pairs.path={config.pairs.path}: a cache is of one rule; give the fix that it was made "
+            "with (+fix=full32)"
+        )
     pool, draws = config.objective.draw_pool, config.objective.draws
     if pool is not None and pool < draws:
         raise ValueError(

@@ -25,6 +25,7 @@ from hydra.types import RunMode
 from lerobot.utils.constants import ACTION
 from omegaconf import DictConfig, OmegaConf
 
+from reflow.cache import PairCache
 from reflow.config_path import CONFIG_DIR
 from reflow.data import LeRobotDataModule
 from reflow.demo import embedded
@@ -37,6 +38,7 @@ from reflow.distill.finite import NonFiniteLossError
 from reflow.distill.harm import harm_of
 from reflow.distill.module import Reflow
 from reflow.distill.optim import OptimizerSettings
+from reflow.distill.pairs import Source, Walks, fit
 from reflow.distill.report import keep_for_report, report_run
 from reflow.distill.run_folder import RunFolder, fingerprint
 from reflow.distill.student import make_student
@@ -85,11 +87,18 @@ def train(config: DictConfig, run_dir: Path) -> dict[str, float]:
     teacher = load_policy(teacher_folder)
     teacher.velocity_by = config.velocity
     preprocess, _ = load_processors(teacher_folder, teacher, rename=dict(config.data.rename or {}))
-    data = LeRobotDataModule(teacher.config, preprocess, seed=config.seed, **_data_arguments(config))
+    data = LeRobotDataModule(
+        teacher.config,
+        preprocess,
+        seed=config.seed,
+        pairs=_pairs(config, teacher, teacher_folder) if config.pairs.path is not None else None,
+        draws=config.objective.draws,
+        draw_pool=config.objective.draw_pool,
+        **_data_arguments(config),
+    )
     if padding_name(config) == AUTO:
         _choose_fix(config, teacher, data)
-    padding = config.padding
-    rule = PaddingRule(teacher.space, padding.noise, padding.target, padding.loss, padding.inert)
+    rule = _rule(config, teacher)
     time = hydra.utils.instantiate(config.time)
     if (harm := harm_of(rule, time)) is not None:
         warnings.warn(harm, stacklevel=2)
@@ -128,6 +137,30 @@ def train(config: DictConfig, run_dir: Path) -> dict[str, float]:
     report_run(run.path, trainer.loggers, trainer.global_step)
     print_summary(metrics, run.path)
     return metrics
+
+
+def _rule(config: DictConfig, teacher: FlowPolicy) -> PaddingRule:
+    padding = config.padding
+    return PaddingRule(teacher.space, padding.noise, padding.target, padding.loss, padding.inert)
+
+
+def _pairs(config: DictConfig, teacher: FlowPolicy, teacher_folder: Path) -> PairCache:
+    """The cache that this run is to learn from, if it holds what the run would make live."""
+    data = _data_arguments(config)
+    trained_precision = config.trainer.get("precision", "32-true")
+    walks = Walks(
+        config.solver.name, config.teacher.num_steps, config.seed, trained_precision, config.matmul_precision
+    )
+    return fit(
+        config.pairs.path,
+        teacher,
+        teacher_folder,
+        _rule(config, teacher),
+        Source(*(data[name] for name in ("repo_id", "root", "episodes", "val_episodes", "rename"))),
+        walks,
+        stored_precision=config.pairs.precision,
+        train_state_proj=config.student.train_state_proj,
+    )
 
 
 def _choose_fix(config: DictConfig, teacher: FlowPolicy, data: LeRobotDataModule) -> None:
