@@ -22,7 +22,6 @@ from reflow.policies import load_policy
 from tests.builders import make_dataset, make_teacher_folder, repo_id
 from tests.cache.conftest import LENGTHS, fill_cache, open_data
 
-
 STEPS = 30  # 36 frames in batches of 4: more than three epochs, so the pool comes round
 POOL = 4
 Losses = list[float]
