@@ -49,8 +49,8 @@ from reflow.policies import (
 )
 from reflow.settings import (
     AUTO,
+    EXTENTS,
     DataSettings,
-    Extents,
     ObjectiveSettings,
     SolverSettings,
     TeacherSettings,
@@ -196,9 +196,9 @@ def _check(config: DictConfig) -> None:
             "cannot be told"
         )
     for name in ("noise", "target", "loss"):
-        if config.padding[name] not in (None, AUTO, *Extents):
+        if config.padding[name] not in (None, AUTO, *EXTENTS):
             raise ValueError(
-                f"padding.{name}={config.padding[name]}; allowed: {' or '.join(Extents)}, or null to ask about none"
+                f"padding.{name}={config.padding[name]}; allowed: {' or '.join(EXTENTS)}, or null to ask about none"
             )
     get_solver(config.solver.name)
     if config.student.old is not None and config.student.path is None:

@@ -11,7 +11,6 @@ import os
 import shlex
 import sys
 import warnings
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
@@ -45,17 +44,7 @@ from reflow.distill.fill_cost import check_disk, measure_cost
 from reflow.distill.pairs import Walks, decisive_versions, pair_identity, samples_of
 from reflow.flow import PaddingRule, get_solver
 from reflow.policies import FlowPolicy, find_folder, load_policy, load_processors
-from reflow.settings import (
-    AUTO,
-    DataSettings,
-    Extents,
-    PaddingSettings,
-    SolverSettings,
-    TeacherSettings,
-    check_arithmetic,
-    check_own_data,
-    check_schema,
-)
+from reflow.settings import check_pair_settings
 
 USER_ERRORS = (ValueError, OSError, InstantiationException)
 CANNOT_RUN = 2
@@ -72,29 +61,6 @@ _OWN = (
     "repair",
 )
 _MAKING = ("data.batch_size", "data.num_workers", "trainer.devices", "trainer.num_nodes", "trainer.strategy")
-
-
-@dataclass
-class PairSettings:
-    """The whole of ``conf/pairs.yaml``."""
-
-    name: str = "demo"
-    path: str | None = None
-    seed: int = 0
-    matmul_precision: str = "highest"
-    velocity: str = "shared"
-    draws: int = 8
-    store: Any = None
-    store_precision: str = "float32"
-    samples_per_shard: int = 64
-    draws_at_once: int = 8
-    part: str | None = None
-    repair: bool = False
-    teacher: TeacherSettings = field(default_factory=TeacherSettings)
-    data: DataSettings = field(default_factory=DataSettings)
-    padding: PaddingSettings = field(default_factory=PaddingSettings)
-    solver: SolverSettings = field(default_factory=SolverSettings)
-    trainer: dict[str, Any] = field(default_factory=dict)
 
 
 class _Progress(RichProgressBar):
@@ -116,7 +82,8 @@ def generate(config: DictConfig, overrides: list[str]) -> Path:
     Raises:
         ValueError, OSError: bad input, or a cache of other pairs, before anything is made.
     """
-    _check(config)
+    check_pair_settings(config)
+    _check_devices(config)
     part = Part.parse(config.part)
     torch.set_float32_matmul_precision(config.matmul_precision)
     teacher_folder = find_folder(embedded.policy_path(config.teacher.path))
@@ -212,30 +179,7 @@ def _asked(
     )
 
 
-def _check(config: DictConfig) -> None:
-    check_schema(config, PairSettings)
-    check_own_data(config)
-    check_arithmetic(config)
-    get_solver(config.solver.name)
-    for name in ("noise", "target", "loss"):
-        if config.padding[name] == AUTO:
-            raise ValueError(
-                "padding is auto: a cache has to be of one rule; python -m reflow.train +fix=auto says which one it "
-                "chooses, give that (+fix=full32)"
-            )
-        if config.padding[name] not in Extents:
-            raise ValueError(f"padding.{name}={config.padding[name]}; allowed: {' or '.join(Extents)}")
-    steps = config.teacher.num_steps
-    for name, value, least in (
-        ("teacher.num_steps", 1 if steps is None else steps, 1),
-        ("draws", config.draws, 1),
-        ("draws_at_once", config.draws_at_once, 1),
-        ("samples_per_shard", config.samples_per_shard, 1),
-        ("data.batch_size", config.data.batch_size, 1),
-        ("seed", config.seed, 0),
-    ):
-        if value < least:
-            raise ValueError(f"{name}={value}; allowed: {least} or more")
+def _check_devices(config: DictConfig) -> None:
     sweeping = HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN
     if sweeping and config.trainer.get("devices", 1) not in (1, "1"):
         raise ValueError(
