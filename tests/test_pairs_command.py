@@ -84,14 +84,16 @@ def test_two_ranks_leave_the_same_bytes(settings: list[str], one: Path, tmp_path
     assert without_command(path) == without_command(one)
 
 
-def test_a_killed_fill_goes_on(settings: list[str], one: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])
+def test_a_killed_fill_goes_on(settings: list[str], one: Path, tmp_path: Path, how: signal.Signals) -> None:
     path = tmp_path / "killed"
     process = start(*settings, f"path={path}")
     while len(list(path.glob("vision/*.json"))) < 3:
         assert process.poll() is None, process.communicate()[1]
         time.sleep(0.01)
-    process.send_signal(signal.SIGKILL)
-    process.communicate()
+    process.send_signal(how)
+    _, errors = process.communicate()
+    assert ("; the same command goes on" in errors) == (how is signal.SIGTERM)
     made = {file: file.stat().st_mtime_ns for file in path.glob("vision/*.json")}
     assert len(made) < 23
     (path / "vision" / f".00022.safetensors.{os.uname().nodename}-{process.pid}.partial").write_bytes(b"half")

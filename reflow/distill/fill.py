@@ -178,6 +178,10 @@ class ShardWriter(BasePredictionWriter):
             for name in portion.work.folders:
                 tensors = {key: joined([entry[name][key] for entry in made]) for key in made[0][name]}
                 write_shard(self.folder / shard_file(name, portion.work.shard), tensors)
+        if trainer.received_sigterm:  # Lightning looks for it while training only
+            raise SystemExit(
+                f"stopped by SIGTERM; the same command goes on, {self.folder} keeps whole shards"
+            )
 
     def on_predict_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         trainer.strategy.barrier("pairs")

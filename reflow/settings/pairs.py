@@ -46,12 +46,12 @@ def check_pair_settings(config: DictConfig) -> None:
     check_own_data(config)
     check_arithmetic(config)
     get_solver(config.solver.name)
-    check_padding(config)
     if padding_name(config) == AUTO:
         raise ValueError(
             "padding is auto: a cache has to be of one rule; python -m reflow.train +fix=auto says which one it "
             "chooses, give that (+fix=full32)"
         )
+    check_padding(config)
     check_least(
         (
             ("teacher.num_steps", config.teacher.num_steps, 1),

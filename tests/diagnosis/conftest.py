@@ -41,6 +41,15 @@ class FieldPolicy(FlowPolicy[Tensor]):
     def encode(self, batch: dict[str, Any]) -> Tensor:
         return batch["observation.state"]
 
+    def look(self, batch: Any) -> dict[str, Tensor]:
+        raise NotImplementedError
+
+    def pack(self, context: Tensor) -> dict[str, Tensor]:
+        raise NotImplementedError
+
+    def unpack(self, tensors: dict[str, Tensor]) -> Tensor:
+        raise NotImplementedError
+
     def velocity(self, context: Tensor, x_t: Tensor, t: Tensor) -> Tensor:
         return self._field(x_t, t[..., None, None])
 
