@@ -122,8 +122,8 @@ def fit(
         ValueError: the cache is damaged or not complete, or something in it was stored in another precision.
     """
     cache = PairCache(path, leave_out="prefix" if train_state_proj else None)
-    for store, precision in cache.stores.items():
-        if precision != stored_precision:
+    for store in [name for name in ("prefix", "vision") if name in cache.stores][:1]:  # the one that is read
+        if (precision := cache.stores[store]) != stored_precision:
             raise ValueError(
                 f"pairs.precision={stored_precision}, but {store} is stored as {precision} in {cache.path}; accept "
                 f"its rounding (pairs.precision={precision}), or make a cache with store_precision={stored_precision}"

@@ -121,6 +121,11 @@ def test_an_unknown_fix_lists_the_known_ones() -> None:
         ("padding.noise=auto", r"padding\.noise=auto; allowed: real or full, or auto for all three"),
         ("matmul_precision=low", r"matmul_precision=low; allowed: highest, high, medium"),
         ("objective.draws=0", r"objective\.draws=0; allowed: 1 or more"),
+        (
+            "objective.draw_pool=1",
+            r"objective\.draw_pool=1 with objective\.draws=2; allowed: 2 or more, or null",
+        ),
+        ("velocity=fast", r"velocity=fast; allowed: stock, shared, compiled"),
         ("student.num_steps=0", r"student\.num_steps=0; allowed: 1 or more"),
         ("data.val_frames=0", r"data\.val_frames=0"),
         ("data.batch_size=0", r"data\.batch_size=0"),
@@ -172,3 +177,16 @@ def test_the_resolved_configuration_round_trips() -> None:
     assert OmegaConf.create(OmegaConf.to_yaml(config, resolve=True)) == OmegaConf.create(
         OmegaConf.to_container(config, resolve=True)
     )
+
+
+def test_a_cache_is_of_one_rule() -> None:
+    check_settings(composed("+fix=full32", "pairs.path=somewhere"))
+    with pytest.raises(
+        ValueError, match=r"\+fix=auto with pairs\.path=somewhere: a cache is of one rule; give"
+    ):
+        check_settings(composed("+fix=auto", "pairs.path=somewhere"))
+
+
+def test_where_pairs_come_from_gives_a_run_no_other_folder() -> None:
+    live, cached = (["+fix=full32", "seed=1"], ["+fix=full32", "seed=1", "pairs.path=outputs/pairs/demo"])
+    assert run_directory(composed(*live), live) == run_directory(composed(*cached), cached)

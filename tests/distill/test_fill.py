@@ -238,7 +238,8 @@ def ask(filled: Path, folder: Path, root: Path, **changes: Any) -> PairCache:
     teacher.velocity_by = changes.pop("velocity", "shared")
     rule = PaddingRule(teacher.space, *changes.pop("rule", ("full", "full", "full")))
     walks = {entry: changes.pop(entry, getattr(WALKS, entry)) for entry in WALKS.__dataclass_fields__}
-    kept = {"train_state_proj": changes.pop("train_state_proj", False)}
+    names = ("train_state_proj", "stored_precision")
+    kept = {name: changes.pop(name) for name in names if name in changes}
     source = Source(repo_id(root), root, **changes)
     return fit(filled, teacher, folder, rule, source, Walks(**walks), **kept)
 
@@ -248,6 +249,15 @@ def test_a_cache_that_fits_is_opened(filled: Path, own_teacher: Path, demos: Pat
     assert cache.stores.keys() == {"vision", "prefix"}
     ask(filled, own_teacher, demos, precision=32, rule=("real", "real", "real", True), num_steps=4)
     ask(filled, own_teacher, demos, episodes=[0, 2], val_episodes=[1])  # part of what is there
+
+
+def test_rounding_in_storage_has_to_be_asked_for(filled: Path, own_teacher: Path, demos: Path) -> None:
+    with pytest.raises(
+        ValueError,
+        match=r"pairs\.precision=bfloat16, but prefix is stored as float32 in .*accept its rounding "
+        r"\(pairs\.precision=float32\), or make a cache with store_precision=bfloat16",
+    ):
+        ask(filled, own_teacher, demos, stored_precision="bfloat16")
 
 
 def test_a_student_that_encodes_for_itself_takes_no_prefix(
