@@ -22,6 +22,7 @@ _ROWS = (
     ("student: sensitivity to padding noise", "padding/student/sensitivity"),
     ("straightness of the student (0 is straight)", "straightness/real"),
     ("pairs per second", "throughput/pairs_per_second"),
+    ("share of time that waits for data", "throughput/data_wait"),
 )
 
 
