@@ -21,11 +21,11 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
+from reflow.config import MATMUL_PRECISIONS, check_schema
+from reflow.config.run_folder import write_json
 from reflow.config_path import CONFIG_DIR
-from reflow.distill.run_folder import write_json
-from reflow.reporting.figures.speed import draw_quality, draw_speed
-from reflow.reporting.theme import drawing
-from reflow.settings import MATMUL_PRECISIONS, check_schema
+from reflow.reports.figures.speed import draw_quality, draw_speed
+from reflow.reports.theme import drawing
 from reflow.speed.disk import PairsOnDisk, fill_pairs
 from reflow.speed.geometry import Place, available_memory, check_memory, get_geometry, lay_out
 from reflow.speed.hardware import hardware_here

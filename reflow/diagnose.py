@@ -21,10 +21,21 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
+from reflow.config import (
+    AUTO,
+    EXTENTS,
+    DataSettings,
+    ObjectiveSettings,
+    SolverSettings,
+    TeacherSettings,
+    check_own_data,
+    check_schema,
+)
+from reflow.config.run_folder import write_json
 from reflow.config_path import CONFIG_DIR
 from reflow.data import SAMPLE, LeRobotDataModule, load_metadata
 from reflow.demo import embedded
-from reflow.diagnosis import (
+from reflow.doctor import (
     CANNOT_RUN,
     Check,
     Diagnosis,
@@ -37,7 +48,6 @@ from reflow.diagnosis import (
     print_check,
     print_diagnosis,
 )
-from reflow.distill.run_folder import write_json
 from reflow.flow import PaddingRule, get_solver
 from reflow.policies import (
     FlowPolicy,
@@ -46,16 +56,6 @@ from reflow.policies import (
     load_policy,
     load_processors,
     share_frozen,
-)
-from reflow.settings import (
-    AUTO,
-    EXTENTS,
-    DataSettings,
-    ObjectiveSettings,
-    SolverSettings,
-    TeacherSettings,
-    check_own_data,
-    check_schema,
 )
 
 USER_ERRORS = (ValueError, OSError)

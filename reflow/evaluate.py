@@ -19,26 +19,26 @@ import torch
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import MISSING, DictConfig, ListConfig, OmegaConf
 
+from reflow.config import DataSettings, TeacherSettings, check_own_data, check_schema
 from reflow.config_path import CONFIG_DIR
 from reflow.data import LeRobotDataModule
+from reflow.data.robot import robot_of
 from reflow.demo import embedded
-from reflow.evaluation.environment import EnvironmentSettings
-from reflow.evaluation.figures import Figures
 from reflow.evaluation.folders import Folders
-from reflow.evaluation.observations import Deployed, Pair
 from reflow.evaluation.offline import OfflineSettings, evaluate_offline
 from reflow.evaluation.result_folder import ResultFolder
-from reflow.evaluation.robot import robot_of
-from reflow.evaluation.rollout import Conditions
 from reflow.evaluation.simulated import SimulatorSettings, check_environment, evaluate_in_simulator, film
-from reflow.evaluation.success import Success
 from reflow.evaluation.summary import print_summary
-from reflow.evaluation.workers import WorkerDiedError
 from reflow.flow import Draws
 from reflow.policies import FlowPolicy, check_belongs, fingerprint, load_policy, load_processors
-from reflow.reporting.folder import CONFIGURATION, Words, content_of_run, save_words, versions_here
-from reflow.reporting.page import write_report
-from reflow.settings import DataSettings, TeacherSettings, check_own_data, check_schema
+from reflow.probes.figures import Figures
+from reflow.probes.observations import Deployed, Pair
+from reflow.reports.folder import CONFIGURATION, Words, content_of_run, save_words, versions_here
+from reflow.reports.page import write_report
+from reflow.simulator.environment import EnvironmentSettings
+from reflow.simulator.rollout import Conditions
+from reflow.simulator.success import Success
+from reflow.simulator.workers import WorkerDiedError
 
 USER_ERRORS = (ValueError, OSError, ModuleNotFoundError, WorkerDiedError)
 # What changes no figure: how data are read.

@@ -24,7 +24,11 @@ from lightning.fabric.utilities.rank_zero import rank_zero_only
 from lightning.pytorch.callbacks import RichProgressBar
 from omegaconf import DictConfig, OmegaConf
 
-from reflow.cache import (
+from reflow.config import check_pair_settings
+from reflow.config_path import CONFIG_DIR
+from reflow.data import LeRobotDataModule
+from reflow.demo import embedded
+from reflow.endpoints import (
     Layout,
     Manifest,
     Part,
@@ -36,15 +40,11 @@ from reflow.cache import (
     sweep,
     verify_command,
 )
-from reflow.config_path import CONFIG_DIR
-from reflow.data import LeRobotDataModule
-from reflow.demo import embedded
-from reflow.distill.fill import FillPairs, ShardWriter
-from reflow.distill.fill_cost import check_disk, measure_cost
-from reflow.distill.pairs import Walks, decisive_versions, pair_identity, samples_of
+from reflow.endpoints.cost import check_disk, measure_cost
+from reflow.endpoints.fill import FillPairs, ShardWriter
+from reflow.endpoints.wanted import Walks, decisive_versions, pair_identity, samples_of
 from reflow.flow import PaddingRule, get_solver
 from reflow.policies import FlowPolicy, find_folder, load_policy, load_processors
-from reflow.settings import check_pair_settings
 
 USER_ERRORS = (ValueError, OSError, InstantiationException)
 CANNOT_RUN = 2

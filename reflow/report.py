@@ -20,13 +20,13 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
+from reflow.config import check_schema, padding_name
+from reflow.config.run_folder import METRICS, RUN
 from reflow.config_path import CONFIG_DIR
-from reflow.distill.run_folder import METRICS, RUN
-from reflow.reporting.compare import Run, RunComparison, compare
-from reflow.reporting.comparison_page import write_comparison
-from reflow.reporting.files import UnwritableError
-from reflow.reporting.folder import report_on
-from reflow.settings import check_schema, padding_name
+from reflow.reports.compare import Run, RunComparison, compare
+from reflow.reports.comparison_page import write_comparison
+from reflow.reports.files import UnwritableError
+from reflow.reports.folder import report_on
 
 USER_ERRORS = (ValueError, OSError)
 UNFINISHED = ("error", "skip")

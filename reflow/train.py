@@ -25,12 +25,11 @@ from hydra.types import RunMode
 from lerobot.utils.constants import ACTION
 from omegaconf import DictConfig, OmegaConf
 
-from reflow.cache import PairCache
+from reflow.config import AUTO, PaddingSettings, check_settings, padding_name, run_directory
+from reflow.config.run_folder import RunFolder, fingerprint
 from reflow.config_path import CONFIG_DIR
 from reflow.data import LeRobotDataModule
 from reflow.demo import embedded
-from reflow.diagnosis import measure_padding, padding_regime, recommend_fix
-from reflow.diagnosis.fit import joint_names
 from reflow.distill.callbacks import Measurement
 from reflow.distill.checkpoints import AtomicCheckpointIO
 from reflow.distill.deliver import deliver_student
@@ -38,16 +37,17 @@ from reflow.distill.finite import NonFiniteLossError
 from reflow.distill.harm import harm_of
 from reflow.distill.module import Reflow
 from reflow.distill.optim import OptimizerSettings
-from reflow.distill.pairs import Source, Walks, fit
 from reflow.distill.report import keep_for_report, report_run
-from reflow.distill.run_folder import RunFolder, fingerprint
 from reflow.distill.student import make_student
 from reflow.distill.success import measure_success
 from reflow.distill.summary import print_summary
+from reflow.doctor import measure_padding, padding_regime, recommend_fix
+from reflow.doctor.fit import joint_names
+from reflow.endpoints.stored import Stored
+from reflow.endpoints.wanted import Source, Walks, fit
 from reflow.flow import PaddingRule, get_solver
 from reflow.policies import FlowPolicy, find_folder, load_policy, load_processors
-from reflow.reporting.folder import REPORT, Words, versions_here
-from reflow.settings import AUTO, PaddingSettings, check_settings, padding_name, run_directory
+from reflow.reports.folder import REPORT, Words, versions_here
 
 USER_ERRORS = (ValueError, FileNotFoundError, NonFiniteLossError, InstantiationException)
 
@@ -91,9 +91,7 @@ def train(config: DictConfig, run_dir: Path) -> dict[str, float]:
         teacher.config,
         preprocess,
         seed=config.seed,
-        pairs=_pairs(config, teacher, teacher_folder) if config.pairs.path is not None else None,
-        draws=config.objective.draws,
-        draw_pool=config.objective.draw_pool,
+        stored=_stored(config, teacher, teacher_folder) if config.pairs.path is not None else None,
         **_data_arguments(config),
     )
     if padding_name(config) == AUTO:
@@ -144,14 +142,14 @@ def _rule(config: DictConfig, teacher: FlowPolicy) -> PaddingRule:
     return PaddingRule(teacher.space, padding.noise, padding.target, padding.loss, padding.inert)
 
 
-def _pairs(config: DictConfig, teacher: FlowPolicy, teacher_folder: Path) -> PairCache:
+def _stored(config: DictConfig, teacher: FlowPolicy, teacher_folder: Path) -> Stored:
     """The cache that this run is to learn from, if it holds what the run would make live."""
     data = _data_arguments(config)
     trained_precision = config.trainer.get("precision", "32-true")
     walks = Walks(
         config.solver.name, config.teacher.num_steps, config.seed, trained_precision, config.matmul_precision
     )
-    return fit(
+    cache = fit(
         config.pairs.path,
         teacher,
         teacher_folder,
@@ -161,6 +159,7 @@ def _pairs(config: DictConfig, teacher: FlowPolicy, teacher_folder: Path) -> Pai
         stored_precision=config.pairs.precision,
         train_state_proj=config.student.train_state_proj,
     )
+    return Stored(cache, config.objective.draws, config.objective.draw_pool)
 
 
 def _choose_fix(config: DictConfig, teacher: FlowPolicy, data: LeRobotDataModule) -> None:

@@ -14,7 +14,7 @@ import pytest
 
 from reflow.data import load_metadata
 from tests.builders import make_dataset, make_teacher_folder, repo_id
-from tests.cache.conftest import content
+from tests.endpoints.conftest import content
 
 pytestmark = pytest.mark.slow
 

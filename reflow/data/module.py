@@ -12,7 +12,7 @@ import math
 import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import lightning as L
 import torch
@@ -24,12 +24,25 @@ from lerobot.datasets.utils import CompatibilityError
 from torch import Tensor
 from torch.utils.data import DataLoader, Subset, default_collate
 
-from reflow.cache import PairCache
 from reflow.data.checks import check_fit, check_lengths, split_episodes
-from reflow.data.frames import SAMPLE, VISIT, Frames, Portions
+from reflow.data.frames import SAMPLE, VISIT, Frames, Portions, Reading
 from reflow.data.looks import Looks
 from reflow.data.order import Order, StepSampler
-from reflow.data.stored import Stored
+
+
+class Extras(Protocol):
+    """What comes with a batch from elsewhere, by the identities of its visits (a pair cache, say)."""
+
+    @property
+    def reading(self) -> Reading:
+        """What must still be read of the data set."""
+
+    def check_visits(self, visits: int) -> None:
+        """Refuses a run that meets its observations so often, before it has begun."""
+
+    def __call__(self, sample: Tensor, visit: Tensor) -> dict[str, Any]:
+        """Entries of the batch with these identities, ``[b]`` each."""
+
 
 Preprocessor = Callable[[dict[str, Any]], dict[str, Any]]
 
@@ -55,9 +68,7 @@ class LeRobotDataModule(L.LightningDataModule):
         with_actions: also give ``action`` and ``action_is_pad``, to train a teacher.
         allow_short_episodes: accept episodes shorter than the policy's chunk.
         look_within, look_times: frames this close to a deployed look come up so many times (:class:`Looks`).
-        pairs: a cache that fits (:func:`reflow.distill.pairs.fit`): training batches carry ``endpoint``, and where
-            it stores vision features or prefixes, those in the place of cameras or of everything.
-        draws, draw_pool: of the objective; they say which endpoints a visit meets.
+        stored: what training batches carry besides, and need not read of the data set (:class:`Extras`).
     """
 
     def __init__(
@@ -81,13 +92,11 @@ class LeRobotDataModule(L.LightningDataModule):
         allow_short_episodes: bool = False,
         look_within: int = 0,
         look_times: int = 1,
-        pairs: PairCache | None = None,
-        draws: int = 1,
-        draw_pool: int | None = None,
+        stored: Extras | None = None,
     ) -> None:
         super().__init__()
         self.preprocess = preprocess
-        self.stored = Stored(pairs, draws, draw_pool) if pairs is not None else None
+        self.stored = stored
         self.batch_size, self.seed, self.val_frames = batch_size, seed, val_frames
         self.num_workers, self.prefetch_factor, self.pin_memory = num_workers, prefetch_factor, pin_memory
         self.meta = load_metadata(repo_id, root)
@@ -164,7 +173,7 @@ class LeRobotDataModule(L.LightningDataModule):
             **kwargs,
         )
 
-    def _collate(self, items: list[dict[str, Any]], stored: Stored | None = None) -> dict[str, Any]:
+    def _collate(self, items: list[dict[str, Any]], stored: Extras | None = None) -> dict[str, Any]:
         batch = default_collate(items)
         identity = {key: batch.pop(key) for key in (SAMPLE, VISIT)}
         looked = self.preprocess(batch) if batch else {}

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from reflow.demo.gl import no_render_error, prepare_gl
+from reflow.simulator.gl import no_render_error, prepare_gl
 
 FPS = 50  # control steps per second
 FRAME_HEIGHT, FRAME_WIDTH = 480, 640  # pixels

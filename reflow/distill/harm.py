@@ -1,7 +1,7 @@
 """Padding rules that the ablation shows to be harmful, each with its figure; and the founding script's own.
 
 The figures are those of ``+experiment=padding_ablation`` (README): the embedded teacher, whose padding was never
-supervised, uniform times, three seeds. Left out: what a given teacher calls for (:mod:`reflow.diagnosis.regime`).
+supervised, uniform times, three seeds. Left out: what a given teacher calls for (:mod:`reflow.doctor.regime`).
 """
 
 from __future__ import annotations

@@ -17,7 +17,6 @@ from torch import Tensor, nn
 
 from reflow.data import ENDPOINT, SAMPLE, VISIT
 from reflow.distill.finite import FiniteLoss
-from reflow.distill.frozen import Frozen
 from reflow.distill.heldout import HeldOut
 from reflow.distill.optim import OptimizerSettings
 from reflow.flow import (
@@ -32,6 +31,7 @@ from reflow.flow import (
     velocity_loss,
 )
 from reflow.policies import FlowPolicy, shares_prefix
+from reflow.policies.frozen import Frozen
 
 HELD_OUT_DRAWS = 2**40
 """Draw identities of held-out noise start here: no training noise is ever met again."""

@@ -1,6 +1,6 @@
 """What a training run leaves for its report: arrays that its callbacks kept, words, and the figures in TensorBoard.
 
-Left out: the page and the figures themselves (:mod:`reflow.reporting`).
+Left out: the page and the figures themselves (:mod:`reflow.reports`).
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ import numpy as np
 from lightning.pytorch.loggers import Logger, TensorBoardLogger
 
 from reflow.distill.callbacks import DeployGap, FlowOfOneObservation, PaddingStatistics
-from reflow.reporting import Content
-from reflow.reporting.figures import matplotlib_figures
-from reflow.reporting.folder import ARRAYS, Words, report_on, save_arrays, save_words
+from reflow.reports import Content
+from reflow.reports.figures import matplotlib_figures
+from reflow.reports.folder import ARRAYS, Words, report_on, save_arrays, save_words
 
 SAMPLES = 20_000
 """Values at most in a histogram array."""

@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from reflow.evaluation.environment import EnvironmentSettings
-from reflow.evaluation.rollout import Conditions, Contender
-from reflow.evaluation.simulator import simulate
-from reflow.evaluation.success import success_of
+from reflow.simulator.environment import EnvironmentSettings
+from reflow.simulator.play import simulate
+from reflow.simulator.rollout import Conditions, Contender
+from reflow.simulator.success import success_of
 
 MARGIN = 0.02  # of non-inferiority; without a teacher among the contenders nothing is compared
 

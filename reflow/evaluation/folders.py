@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from reflow.demo import embedded
-from reflow.evaluation.observations import Who
 from reflow.policies import find_folder
+from reflow.probes.observations import Who
 
 _STUDENT = "pretrained_model"
 

@@ -1,6 +1,6 @@
 """Everything that can be measured of a student without a robot or a simulator, on held-out observations.
 
-Each batch is encoded once and shown to every probe. Left out: the simulator (``reflow.evaluation.simulator``).
+Each batch is encoded once and shown to every probe. Left out: the simulator (``reflow.simulator.play``).
 """
 
 from __future__ import annotations
@@ -14,18 +14,18 @@ from rich.console import Console
 from rich.progress import track
 
 from reflow.data import LeRobotDataModule
-from reflow.evaluation.distributions import LEAST_NOISES, Distributions
-from reflow.evaluation.endpoints import EndpointErrors
-from reflow.evaluation.fan import fan
-from reflow.evaluation.figures import Figures, Probe
-from reflow.evaluation.motion import Motion
-from reflow.evaluation.observations import Pair, Who, episode_looks, load_rows
-from reflow.evaluation.padding import PaddingAsDeployed
-from reflow.evaluation.robot import Robot
-from reflow.evaluation.straightness import StraightnessOfFlows
-from reflow.evaluation.timing import time_both
-from reflow.evaluation.velocity import VelocityErrors
+from reflow.data.robot import Robot
 from reflow.policies import Batch
+from reflow.probes.distributions import LEAST_NOISES, Distributions
+from reflow.probes.endpoints import EndpointErrors
+from reflow.probes.fan import fan
+from reflow.probes.figures import Figures, Probe
+from reflow.probes.motion import Motion
+from reflow.probes.observations import Pair, Who, episode_looks, load_rows
+from reflow.probes.padding import PaddingAsDeployed
+from reflow.probes.straightness import StraightnessOfFlows
+from reflow.probes.timing import time_both
+from reflow.probes.velocity import VelocityErrors
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """Where an evaluation leaves what it found, so that the same command finds it again, and no other one does.
 
 ``offline.json`` says what was measured (settings, fingerprints) and what came out; the simulator's episodes keep
-their own account (``reflow.evaluation.journal``). Left out: the report page.
+their own account (``reflow.simulator.journal``). Left out: the report page.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from typing import Any
 
 from safetensors.numpy import load_file
 
-from reflow.evaluation.figures import Figures
-from reflow.evaluation.journal import EPISODES, IDENTITY
-from reflow.reporting.files import replace_text
-from reflow.reporting.folder import ARRAYS, METRICS, save_arrays
+from reflow.probes.figures import Figures
+from reflow.reports.files import replace_text
+from reflow.reports.folder import ARRAYS, METRICS, save_arrays
+from reflow.simulator.journal import EPISODES, IDENTITY
 
 OFFLINE = "offline.json"
 

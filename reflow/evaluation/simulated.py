@@ -1,7 +1,7 @@
 """The simulator's part of an evaluation: who plays how often, asked beforehand whether it can be played at all.
 
-Left out: playing (``reflow.evaluation.simulator``), filming (``reflow.evaluation.video``), and what success means
-(``reflow.evaluation.success``).
+Left out: playing (``reflow.simulator.play``), filming (``reflow.simulator.video``), and what success means
+(``reflow.simulator.success``).
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from typing import Any
 from rich.console import Console
 from rich.progress import Progress
 
-from reflow.evaluation.environment import EnvironmentSettings, check_fit, check_runtime, saved_rename
-from reflow.evaluation.observations import WHO, Pair, Who
-from reflow.evaluation.rollout import Conditions, Contender
-from reflow.evaluation.simulator import simulate
-from reflow.evaluation.success import Success, success_of
-from reflow.evaluation.video import record_videos
+from reflow.probes.observations import WHO, Pair, Who
+from reflow.simulator.environment import EnvironmentSettings, check_fit, check_runtime, saved_rename
+from reflow.simulator.play import simulate
+from reflow.simulator.rollout import Conditions, Contender
+from reflow.simulator.success import Success, success_of
+from reflow.simulator.video import record_videos
 
 VIDEOS, _FILMED = "videos", "filmed.json"  # who is on those films
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from reflow.evaluation.success import Success
+from reflow.simulator.success import Success
 
 _DISTANCES = (
     ("sliced Wasserstein distance", "sliced_wasserstein"),

@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from reflow.cache import PairCache
+from reflow.endpoints import PairCache
 from reflow.speed.geometry import Place
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from reflow.reporting.folder import versions_here
+from reflow.reports.folder import versions_here
 from reflow.speed.stopwatch import Stopwatch
 from reflow.speed.variants import Variant
 

@@ -11,9 +11,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from reflow.evaluation.latency import measure_latency
 from reflow.policies import Batch, FlowPolicy, VelocityBy
-from reflow.reporting import Latency
+from reflow.probes.latency import measure_latency
+from reflow.reports import Latency
 from reflow.speed.stopwatch import waiter
 from reflow.speed.summary import Spread
 
@@ -52,7 +52,7 @@ def deployed_latency(
         warmup: before those.
 
     Raises:
-        ValueError: as :func:`reflow.evaluation.latency.measure_latency`.
+        ValueError: as :func:`reflow.probes.latency.measure_latency`.
     """
     rows = measure_latency("teacher", teacher, batch, [teacher.num_steps], repeats=repeats, warmup=warmup)
     rows += measure_latency("student", student, batch, [1], repeats=repeats, warmup=warmup)

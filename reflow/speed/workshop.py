@@ -17,6 +17,7 @@ from torch import Tensor
 from reflow.data import LeRobotDataModule
 from reflow.distill.module import Reflow
 from reflow.distill.student import make_student
+from reflow.endpoints.stored import Stored
 from reflow.flow import GridTime, PaddingRule, TimeSampler, get_solver
 from reflow.policies import Batch, FlowPolicy, load_policy
 from reflow.speed.bounds import lone_loss, lone_student, ready_loss
@@ -160,9 +161,7 @@ class Workshop:
             batch_size=asked.batch_size,
             seed=asked.seed,
             num_workers=0,
-            pairs=self.pairs.open(store),
-            draws=draws,
-            draw_pool=self.pairs.draws,
+            stored=Stored(self.pairs.open(store), draws, self.pairs.draws),
         )
         return self.ours(name, self.module(draws, self.pairs.draws), iter(data.train_dataloader()))
 

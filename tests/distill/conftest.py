@@ -7,8 +7,8 @@ import pytest
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
 
+from reflow.config import check_settings, run_directory
 from reflow.config_path import CONFIG_DIR
-from reflow.settings import check_settings, run_directory
 from reflow.train import train
 from tests.builders import make_dataset, make_teacher_folder, repo_id
 

@@ -3,7 +3,7 @@
 import pytest
 from omegaconf import OmegaConf
 
-from reflow.settings import padding_name
+from reflow.config import padding_name
 
 
 @pytest.mark.parametrize(

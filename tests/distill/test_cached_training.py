@@ -11,16 +11,16 @@ import lightning as L
 import pytest
 import torch
 
-from reflow.cache import PairCache
 from reflow.data import ENDPOINT, LeRobotDataModule, load_metadata
 from reflow.demo import embedded
 from reflow.distill.module import Reflow
 from reflow.distill.optim import OptimizerSettings
 from reflow.distill.student import make_student
+from reflow.endpoints import PairCache
 from reflow.flow import EULER, PaddingRule, UniformTime
 from reflow.policies import load_policy
 from tests.builders import make_dataset, make_teacher_folder, repo_id
-from tests.cache.conftest import LENGTHS, fill_cache, open_data
+from tests.endpoints.conftest import LENGTHS, fill_cache, open_data
 
 STEPS = 30  # 36 frames in batches of 4: more than three epochs, so the pool comes round
 POOL = 4

@@ -8,10 +8,10 @@ import torch
 from hydra.errors import ConfigCompositionException, InstantiationException
 from omegaconf import OmegaConf
 
+from reflow.config import check_settings, padding_name, run_directory
 from reflow.config_path import CONFIG_DIR
 from reflow.distill.optim import OptimizerSettings
 from reflow.flow import get_solver
-from reflow.settings import check_settings, padding_name, run_directory
 from tests.distill.conftest import composed
 
 ROOT = Path(CONFIG_DIR)

@@ -11,7 +11,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from reflow.distill.callbacks import FlowOfOneObservation
 from reflow.distill.report import SAMPLES, _thinned, arrays_of
-from reflow.reporting.folder import content_of_run
+from reflow.reports.folder import content_of_run
 
 Run = Callable[..., dict[str, float]]
 FLOW = "+callbacks.flow={_target_: reflow.distill.callbacks.FlowOfOneObservation, noises: 5}"

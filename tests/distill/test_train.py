@@ -13,8 +13,8 @@ import torch
 from lerobot.policies.smolvla.modeling_smolvla import SmolVLAPolicy
 from safetensors.torch import load_file
 
+from reflow.config.run_folder import fingerprint
 from reflow.distill.module import Reflow
-from reflow.distill.run_folder import fingerprint
 from tests.builders import repo_id
 from tests.distill.conftest import SMALL
 

@@ -14,10 +14,10 @@ from omegaconf import DictConfig, OmegaConf
 from safetensors.numpy import load_file
 
 import reflow.evaluate
+from reflow.config import check_schema, run_directory
 from reflow.config_path import CONFIG_DIR
 from reflow.evaluate import EvaluateSettings, evaluate
 from reflow.policies import load_policy, save_policy
-from reflow.settings import check_schema, run_directory
 from reflow.train import train
 from tests.builders import make_dataset, make_teacher_folder, repo_id
 from tests.distill.conftest import SMALL as SMALL_TRAINING

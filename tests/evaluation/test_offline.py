@@ -9,13 +9,18 @@ import pytest
 import torch
 
 from reflow.data import LeRobotDataModule
+from reflow.data.robot import Robot, robot_of
 from reflow.distill.module import HELD_OUT_DRAWS, Reflow
-from reflow.evaluation.distributions import Distributions
-from reflow.evaluation.endpoints import EndpointErrors
-from reflow.evaluation.fan import fan
-from reflow.evaluation.figures import Figures, figures
-from reflow.evaluation.motion import Motion
-from reflow.evaluation.observations import (
+from reflow.evaluation.offline import OfflineSettings, evaluate_offline
+from reflow.flow import EULER, Draws, GridTime, PaddingRule
+from reflow.metrics import Straightness
+from reflow.policies import FlowPolicy, load_policy, load_processors
+from reflow.probes.distributions import Distributions
+from reflow.probes.endpoints import EndpointErrors
+from reflow.probes.fan import fan
+from reflow.probes.figures import Figures, figures
+from reflow.probes.motion import Motion
+from reflow.probes.observations import (
     CHUNKS_AT_ONCE,
     Deployed,
     Observed,
@@ -24,16 +29,11 @@ from reflow.evaluation.observations import (
     episode_looks,
     load_rows,
 )
-from reflow.evaluation.offline import OfflineSettings, evaluate_offline
-from reflow.evaluation.padding import SAMPLES, PaddingAsDeployed
-from reflow.evaluation.physical import JointError
-from reflow.evaluation.robot import Robot, robot_of
-from reflow.evaluation.straightness import StraightnessOfFlows
-from reflow.evaluation.velocity import VelocityErrors
-from reflow.flow import EULER, Draws, GridTime, PaddingRule
-from reflow.metrics import Straightness
-from reflow.policies import FlowPolicy, load_policy, load_processors
-from reflow.reporting.folder import latency_rows
+from reflow.probes.padding import SAMPLES, PaddingAsDeployed
+from reflow.probes.physical import JointError
+from reflow.probes.straightness import StraightnessOfFlows
+from reflow.probes.velocity import VelocityErrors
+from reflow.reports.folder import latency_rows
 from tests.builders import make_dataset, make_teacher_folder, repo_id
 
 STEPS, CHUNK, PLAYED = 4, 8, 5

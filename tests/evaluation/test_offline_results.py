@@ -5,14 +5,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from reflow.evaluation.figures import Figures
 from reflow.evaluation.folders import Folders
-from reflow.evaluation.journal import Episode
 from reflow.evaluation.result_folder import OtherResultsError, ResultFolder
 from reflow.evaluation.simulated import SimulatorSettings
-from reflow.evaluation.success import success_of
 from reflow.evaluation.summary import print_summary
 from reflow.metrics import wilson_interval
+from reflow.probes.figures import Figures
+from reflow.simulator.journal import Episode
+from reflow.simulator.success import success_of
 from tests.builders import make_teacher_folder
 
 FOUND = Figures({"a": 1.0, "b": 2.0}, {"x": np.arange(3, dtype=np.float32)})

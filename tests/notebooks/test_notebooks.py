@@ -14,8 +14,8 @@ import nbformat
 import pytest
 from nbclient import NotebookClient
 
-from reflow.reporting.compare import Run, compare
-from reflow.reporting.comparison_table import csv_text
+from reflow.reports.compare import Run, compare
+from reflow.reports.comparison_table import csv_text
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "notebooks"

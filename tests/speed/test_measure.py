@@ -8,8 +8,8 @@ import pytest
 import torch
 from rich.console import Console
 
-from reflow.reporting.figures.speed import draw_speed
-from reflow.reporting.theme import color, drawing, palette, themed_svg
+from reflow.reports.figures.speed import draw_speed
+from reflow.reports.theme import color, drawing, palette, themed_svg
 from reflow.speed.conditions import Conditions
 from reflow.speed.disk import fill_pairs
 from reflow.speed.geometry import GEOMETRIES

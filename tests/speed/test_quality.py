@@ -9,8 +9,8 @@ import torch
 from reflow.data import SAMPLE
 from reflow.distill.module import HELD_OUT_DRAWS
 from reflow.flow import Draws
-from reflow.reporting.figures.speed import draw_quality
-from reflow.reporting.theme import drawing, palette, themed_svg
+from reflow.reports.figures.speed import draw_quality
+from reflow.reports.theme import drawing, palette, themed_svg
 from reflow.speed.conditions import Conditions
 from reflow.speed.quality import OUR_TIMES, Point, QualitySettings, Racer, contender, time_to
 from reflow.speed.race import endpoint_error, held_out_chunks, race

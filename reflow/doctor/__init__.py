@@ -1,0 +1,37 @@
+"""The doctor: what a teacher, its data and a student are like, before any training time is spent.
+
+One check a file; each measures figures, and pure functions turn figures into findings. Left out: loading,
+configuration and the command line (``reflow.diagnose``).
+"""
+
+from reflow.doctor.cost import Plan
+from reflow.doctor.examine import Patient, Question, examine
+from reflow.doctor.finding import CANNOT_RUN, Check, Diagnosis, Finding, Table
+from reflow.doctor.fit import fit_check
+from reflow.doctor.observe import Observed, observe
+from reflow.doctor.padding import measure_padding, padding_figures
+from reflow.doctor.regime import Recommendation, Regime, padding_regime, recommend_fix
+from reflow.doctor.show import print_check, print_diagnosis
+
+__all__ = [
+    "CANNOT_RUN",
+    "Check",
+    "Diagnosis",
+    "Finding",
+    "Observed",
+    "Patient",
+    "Plan",
+    "Question",
+    "Recommendation",
+    "Regime",
+    "Table",
+    "examine",
+    "fit_check",
+    "measure_padding",
+    "observe",
+    "padding_figures",
+    "padding_regime",
+    "print_check",
+    "print_diagnosis",
+    "recommend_fix",
+]

@@ -1,0 +1,191 @@
+"""What the distillation asked about will take: time, memory, disk; from one real step measured on this machine.
+
+Time is that of the training steps. Validation and the final measurement come on top, in proportion to held-out
+frames.
+Activations are counted exactly: the tensors that autograd keeps for the backward pass.
+
+Left out: several devices, mixed precision; and what the figures mean (:mod:`reflow.doctor.cost_report`).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from reflow.doctor.observe import Observed
+from reflow.flow import Solver, integrate
+from reflow.policies import FlowPolicy, load_policy, share_frozen, shares_prefix
+
+_REPEATS = 3
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The distillation asked about, as ``reflow.train`` would be told.
+
+    Attributes:
+        max_steps, batch_size, draws, times: of the training.
+        num_steps, solver: of the teacher.
+        train_state_proj: the student encodes for itself.
+        num_workers, preload: how frames come.
+        frame_seconds: to decode and preprocess one frame, measured.
+        frames: of the training episodes.
+    """
+
+    max_steps: int
+    batch_size: int
+    draws: int
+    times: int
+    num_steps: int
+    solver: Solver
+    train_state_proj: bool = False
+    num_workers: int = 0
+    preload: bool = False
+    frame_seconds: float = 0.0
+    frames: int = 0
+
+
+@dataclass(frozen=True)
+class Step:
+    """One training step, measured on ``observations`` observations.
+
+    Attributes:
+        observations: as many as there were at hand.
+        encode, walk, learn: seconds; of the teacher's look, the teacher's endpoints, the student's forward, backward
+            and update.
+        activation_bytes: kept for the backward pass.
+        trainable_bytes, weight_bytes: of the student's trained parameters; of all the teacher's.
+    """
+
+    observations: int
+    encode: float
+    walk: float
+    learn: float
+    activation_bytes: int
+    trainable_bytes: int
+    weight_bytes: int
+
+
+def measure_step(teacher: FlowPolicy, folder: Path, one: Observed, plan: Plan) -> Step:
+    """Times one step of a throw-away student.
+
+    Args:
+        teacher: in eval mode. What it shares with the student is frozen afterwards.
+        folder: its folder.
+        one: held-out observations; at most ``batch_size`` of them are taken.
+        plan: what is asked about.
+    """
+    device = next(teacher.parameters()).device
+    student = load_policy(folder, device)
+    student.prepare_for_distillation(train_state_proj=plan.train_state_proj)
+    share_frozen(teacher, student)
+    trainable = [parameter for parameter in student.parameters() if parameter.requires_grad]
+    optimizer = torch.optim.AdamW(trainable, lr=0.0)
+    size = min(len(one.noise), plan.batch_size)
+    batch = {
+        key: value[:size] if isinstance(value, (Tensor, list)) and len(value) == len(one.noise) else value
+        for key, value in one.batch.items()
+    }
+    space = teacher.space
+    noise = torch.randn(size, plan.draws, space.chunk_size, space.max_action_dim, device=device)
+    t = torch.ones(size, plan.draws * plan.times, device=device)
+    kept: dict[int, int] = {}
+
+    def encode() -> Any:
+        with torch.no_grad():
+            return teacher.encode(batch)
+
+    def walk() -> Tensor:
+        with torch.no_grad():
+            return integrate(teacher.field(context), noise, plan.num_steps, plan.solver, time_dims=2).endpoint
+
+    def learn() -> None:
+        own = context if shares_prefix(teacher, student) else student.encode(batch)
+        x_t = noise.repeat_interleave(plan.times, 1)
+        student.velocity(own, x_t, t).square().mean().backward()
+        optimizer.step()
+        optimizer.zero_grad()
+
+    def keep(tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        if tensor.data_ptr() not in weights:
+            kept[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+    context = encode()
+    weights = {parameter.data_ptr() for parameter in (*teacher.parameters(), *student.parameters())}
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        learn()  # warms up, too
+    return Step(
+        size,
+        _seconds(encode, device),
+        _seconds(walk, device),
+        _seconds(learn, device),
+        sum(kept.values()),
+        _bytes(trainable),
+        _bytes(list(teacher.parameters())),
+    )
+
+
+def estimate(step: Step, plan: Plan, folder: Path) -> dict[str, float]:
+    """Seconds and bytes of the whole distillation.
+
+    Args:
+        step: measured.
+        plan: what is asked about.
+        folder: the teacher's; the student's will be as large.
+    """
+    scale = plan.batch_size / step.observations
+    compute = scale * (step.encode + step.walk + step.learn)
+    load = 0.0 if plan.preload else plan.batch_size * plan.frame_seconds
+    # Workers decode while the device computes; without workers one waits for the other.
+    seconds_per_step = max(compute, load / plan.num_workers) if plan.num_workers else compute + load
+    trained = step.trainable_bytes
+    student = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+    checkpoint = 4 * trained  # weights, their average, Adam's two moments
+    return {
+        "seconds": seconds_per_step * plan.max_steps
+        + (plan.frames * plan.frame_seconds if plan.preload else 0),
+        "seconds_per_step": seconds_per_step,
+        "encode_seconds": scale * step.encode,
+        "teacher_seconds": scale * step.walk,
+        "student_seconds": scale * step.learn,
+        "load_seconds": load,
+        "pairs_per_second": plan.batch_size * plan.draws / seconds_per_step,
+        "memory_bytes": step.weight_bytes + 5 * trained + scale * step.activation_bytes,
+        "weight_bytes": step.weight_bytes + trained,
+        "gradient_bytes": trained,
+        "adam_bytes": 2 * trained,
+        "average_bytes": trained,
+        "activation_bytes": scale * step.activation_bytes,
+        "trainable_parameters": trained / 4,
+        "disk_bytes": student + 2 * checkpoint,  # a new checkpoint is whole before the old one goes
+        "checkpoint_bytes": checkpoint,
+        "student_bytes": student,
+    }
+
+
+def _seconds(work: Callable[[], Any], device: torch.device) -> float:
+    found = []
+    for _ in range(_REPEATS):
+        _wait(device)
+        start = time.perf_counter()
+        work()
+        _wait(device)
+        found.append(time.perf_counter() - start)
+    return sorted(found)[_REPEATS // 2]
+
+
+def _wait(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def _bytes(parameters: list[nn.Parameter]) -> int:
+    return sum(parameter.numel() * parameter.element_size() for parameter in parameters)

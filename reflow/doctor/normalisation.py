@@ -1,0 +1,141 @@
+"""Normalisation, joint by joint: are the statistics plausible, and are these the data the teacher was trained on?
+
+From statistics alone (the policy's own, and the data set's ``meta/stats``), and the range of the teacher's endpoints.
+Missing statistics are refused before it comes to this (:func:`reflow.policies.load_processors`).
+
+Left out: images, whose statistics say little.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from math import isnan
+
+import torch
+from jaxtyping import Float64
+from lerobot.utils.constants import ACTION, OBS_STATE
+from torch import Tensor
+
+from reflow.doctor.finding import Check, Finding, Table, rows
+from reflow.doctor.joints import Joints, Statistics, compare, endpoint_findings, joint_findings
+from reflow.policies import SavedStatistics
+
+
+def normalisation_check(
+    saved: SavedStatistics,
+    restored: SavedStatistics,
+    data: Statistics | None,
+    names: Mapping[str, Sequence[str]],
+    endpoints: Float64[Tensor, "n a"] | None,
+) -> Check:
+    """Statistics of states and actions, and the range of the teacher's endpoints.
+
+    Args:
+        saved: of the policy's preprocessor.
+        restored: of its postprocessor, which turns actions back.
+        data: of the data set, where it has some.
+        names: of each feature's dimensions.
+        endpoints: the teacher's, real dimensions, normalised, every chunk step a row; None where the policy
+            converts actions itself, so that they are not comparable.
+    """
+    figures: dict[str, float] = {}
+    found: list[Finding] = []
+    tables = []
+    if data is None or ACTION not in data:
+        found.append(
+            Finding(
+                "no_statistics", "note", "The data set has no statistics: it cannot be compared.", "", None
+            )
+        )
+    for feature in (OBS_STATE, ACTION):
+        joints = compare(saved, data, feature, names[feature])
+        if joints is None:
+            found.append(Finding("not_normalised", "note", f"{feature} is not normalised in this policy."))
+            continue
+        ends = None
+        if feature == ACTION and endpoints is not None:
+            ends = endpoints.double().amin(0).cpu(), endpoints.double().amax(0).cpu()
+            found += endpoint_findings(joints, *ends)
+        found += joint_findings(feature, joints)
+        figures |= _figures(feature, joints, ends)
+        tables.append(_statistics_table(feature, joints))
+        if ends is not None:
+            tables.append(_endpoint_table(joints, *ends))
+    if _differ(saved, restored):
+        found.append(
+            Finding(
+                "processors_disagree",
+                "error",
+                "Pre- and postprocessor carry different statistics of actions.",
+                "The robot would get other actions than the policy was trained on.",
+                "save the teacher's processors anew, both with the statistics of its data set",
+            )
+        )
+    if not found:
+        found.append(
+            Finding("normalisation", "ok", "Statistics are there, plausible, and those of the data.")
+        )
+    return Check("normalisation", figures, tuple(found), tuple(tables))
+
+
+def _figures(feature: str, joints: Joints, ends: tuple[Tensor, Tensor] | None) -> dict[str, float]:
+    columns = {
+        "low": joints.low,
+        "high": joints.high,
+        "normalised_low": joints.normalise(joints.low),
+        "normalised_high": joints.normalise(joints.high),
+        "scale": joints.scale,
+        "mean_shift": joints.shift,
+        "std_ratio": joints.ratio,
+    }
+    if ends is not None:
+        columns |= {"endpoint_normalised_low": ends[0], "endpoint_normalised_high": ends[1]}
+        columns |= {
+            "endpoint_low": joints.physical(ends[0]),
+            "endpoint_high": joints.physical(ends[1]),
+        }
+    return {
+        f"{feature}/{joint}/{name}": value
+        for name, column in columns.items()
+        for joint, value in zip(joints.names, column.tolist(), strict=True)
+    }
+
+
+def _statistics_table(feature: str, joints: Joints) -> Table:
+    columns = (
+        _spans(joints.low, joints.high),
+        _spans(joints.normalise(joints.low), joints.normalise(joints.high)),
+        joints.shift.tolist(),
+        joints.ratio.tolist(),
+    )
+    return Table(
+        f"{feature}: the data, and their statistics against the policy's",
+        ("joint", "data", "normalised", "mean off", "spread"),
+        rows(zip(joints.names, *columns, strict=True)),
+    )
+
+
+def _endpoint_table(joints: Joints, low: Tensor, high: Tensor) -> Table:
+    columns = (
+        _spans(joints.low, joints.high),
+        _spans(joints.physical(low), joints.physical(high)),
+        _spans(joints.normalise(joints.low), joints.normalise(joints.high)),
+        _spans(low, high),
+    )
+    return Table(
+        "actions of the data, and endpoints of the teacher",
+        ("joint", "data", "teacher", "data, norm.", "teacher, norm."),
+        rows(zip(joints.names, *columns, strict=True)),
+    )
+
+
+def _spans(low: Tensor, high: Tensor) -> list[str]:
+    pairs = zip(low.tolist(), high.tolist(), strict=True)
+    return ["-" if isnan(least) else f"{least:.2g}..{greatest:.2g}" for least, greatest in pairs]
+
+
+def _differ(saved: SavedStatistics, restored: SavedStatistics) -> bool:
+    one, other = saved.line(ACTION, "ACTION"), restored.line(ACTION, "ACTION")
+    if one is None or other is None:
+        return one is not other
+    return any(not torch.equal(a, b) for a, b in zip(one, other, strict=True))

@@ -1,0 +1,179 @@
+"""``manifest.json`` of a pair cache: which pairs, in which files, with which checksums.
+
+It is written first, without checksums; who finds every shard complete writes it again with all of them, and whoever
+that is writes the same. More draws, or a store, asked for later are added to it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+
+from torch import Tensor
+
+from reflow.endpoints.identity import Identity
+from reflow.endpoints.layout import Layout
+from reflow.endpoints.shards import Seal, read_seal, write_bytes
+
+MANIFEST = "manifest.json"
+FORMAT = 1
+
+
+class OtherPairsError(ValueError):
+    """The cache holds other pairs than those asked for."""
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What a pair cache says about itself.
+
+    Attributes:
+        identity: which pairs.
+        layout: what is to be there.
+        about: said, never compared: the data set's name, the command that makes the cache.
+        versions: of the libraries it was made with; a difference is worth a warning.
+        checksums: of every shard that is known to be complete, by its path inside the cache.
+    """
+
+    identity: Identity
+    layout: Layout
+    about: Mapping[str, str] = field(default_factory=dict)
+    versions: Mapping[str, str] = field(default_factory=dict)
+    checksums: Mapping[str, Seal] = field(default_factory=dict)
+
+    @classmethod
+    def read(cls, folder: Path, said: str = "pairs.path=") -> Manifest:
+        """The manifest of a cache.
+
+        Args:
+            folder: the cache.
+            said: what it was named by, as in ``pairs.path=``.
+
+        Raises:
+            FileNotFoundError: there is none.
+            ValueError: it cannot be understood.
+        """
+        path = folder / MANIFEST
+        if not path.is_file():
+            raise FileNotFoundError(
+                f"{said}{folder} holds no pair cache: {MANIFEST} is missing; make one with "
+                "python -m reflow.pairs, which says where it is"
+            )
+        try:
+            values = json.loads(path.read_text())
+            if values["format"] != FORMAT:
+                raise ValueError(
+                    f"{path} has format {values['format']}, this version of reflow reads {FORMAT}; "
+                    "make the cache anew"
+                )
+            return cls(
+                Identity.from_json(values["identity"]),
+                Layout.from_json(values["layout"]),
+                values["about"],
+                values["versions"],
+                {name: Seal(**seal) for name, seal in values["checksums"].items()},
+            )
+        except (KeyError, TypeError, AttributeError, json.JSONDecodeError) as error:
+            raise ValueError(
+                f"{path} is damaged ({type(error).__name__}: {error}); copy it from where the cache was made, or "
+                "delete it and run the command that made the cache again: whole shards are kept"
+            ) from error
+
+    def write(self, folder: Path) -> None:
+        """Puts ``manifest.json`` in place; the folder is made where it is missing."""
+        folder.mkdir(parents=True, exist_ok=True)
+        values = {
+            "format": FORMAT,
+            "identity": self.identity.as_json(),
+            "layout": self.layout.as_json(),
+            "about": dict(self.about),
+            "versions": dict(self.versions),
+            "checksums": {name: asdict(seal) for name, seal in sorted(self.checksums.items())},
+        }
+        write_bytes(folder / MANIFEST, json.dumps(values, indent=1).encode() + b"\n")
+
+    @property
+    def command(self) -> str:
+        """The command that makes, or goes on making, this cache."""
+        return self.about.get("command", "python -m reflow.pairs")
+
+    @property
+    def complete(self) -> frozenset[str]:
+        """Folders (blocks of draws, stores) of which every shard is sealed."""
+        sealed: dict[str, int] = {}
+        for name in self.checksums:
+            sealed[name.partition("/")[0]] = sealed.get(name.partition("/")[0], 0) + 1
+        return frozenset(name for name in self.layout.folders if sealed.get(name) == self.layout.num_shards)
+
+    def check_identity(self, asked: Identity, folder: Path) -> None:
+        """Refuses a cache of other pairs.
+
+        Raises:
+            OtherPairsError: names every field that differs, and what to do.
+        """
+        differences = list(self.identity.differences(asked))
+        if differences:
+            raise OtherPairsError(
+                f"{folder} holds other pairs than those asked for:\n  "
+                + "\n  ".join(differences)
+                + "\nAsk for those, or make another cache: python -m reflow.pairs name=... with this run's settings"
+            )
+
+    def check_covers(self, samples: Tensor, episodes: Tensor, folder: Path) -> None:
+        """Refuses a cache that lacks observations.
+
+        Args:
+            samples: identities of those asked for, ``[n]``.
+            episodes: the episode of each, ``[n]``.
+            folder: of the cache.
+
+        Raises:
+            OtherPairsError: says how many are missing, and of which episodes.
+        """
+        missing = self.layout.samples.places(samples) < 0
+        if missing.any():
+            of_episodes = episodes[missing].unique().tolist()
+            raise OtherPairsError(
+                f"{folder} lacks {int(missing.sum())} of the {len(samples)} observations asked for, of episodes "
+                f"{_shortened(of_episodes)}; leave those out (data.episodes=..., data.val_episodes=...), or make "
+                "another cache of all of them: python -m reflow.pairs name=..."
+            )
+
+    def sealed(self, folder: Path) -> Manifest:
+        """This manifest with the checksums of all kinds of content that are complete on disk."""
+        found: dict[str, Seal] = {}
+        for name in self.layout.folders:
+            shards = [file for file in self.layout.files if file.partition("/")[0] == name]
+            seals = {file: seal for file in shards if (seal := read_seal(folder / file)) is not None}
+            if len(seals) == len(shards):
+                found |= seals
+        return replace(self, checksums=found)
+
+
+def settle(asked: Manifest, folder: Path) -> Manifest:
+    """What a folder will hold once what is asked for is in it, too.
+
+    Args:
+        asked: of a cache that holds just what is asked for.
+        folder: of a cache that may be there.
+
+    Returns:
+        ``asked`` where nothing is there; else what is there, extended by draws and stores. The way of working
+        (shards, sub-batches) stays the one that is there.
+
+    Raises:
+        OtherPairsError: other pairs are there.
+        ValueError: a store is there in another precision, or the manifest is damaged.
+    """
+    if not (folder / MANIFEST).is_file():
+        return asked
+    there = Manifest.read(folder, "path=")
+    there.check_identity(asked.identity, folder)
+    layout = there.layout.extended(asked.layout.draws, asked.layout.stores)
+    return there if layout == there.layout else replace(there, layout=layout, about=asked.about)
+
+
+def _shortened(numbers: list[int]) -> str:
+    return str(numbers) if len(numbers) <= 20 else f"[{', '.join(map(str, numbers[:20]))}, ...]"

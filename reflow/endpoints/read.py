@@ -1,0 +1,161 @@
+"""A pair cache to read from: endpoints, vision features and prefixes by (sample, draw), at random.
+
+Opening reads the manifest alone. Shards are mapped into memory when first asked for, in each process for itself, so a
+cache may be handed to loader workers, forked or spawned. Checksums are not looked at here (``reflow.pairs verify``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from jaxtyping import Float, Int
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+from reflow.endpoints.layout import block_folder, shard_file
+from reflow.endpoints.manifest import Manifest
+
+_MAPPED = 4096  # shards at once; the kernel allows some 65,000 mappings in a process
+
+
+class PairCache:
+    """Pairs, and what else was stored, of the observations of a data set.
+
+    Args:
+        path: the cache's folder.
+        leave_out: a store that is not to be used although it may be there.
+
+    Attributes:
+        path: the cache's folder.
+        manifest: what it says about itself.
+        draws: endpoints that every observation has, those of draws ``0 ... draws - 1``.
+        stores: ``vision``, ``prefix`` or both, as far as they are complete, with their precision.
+
+    Raises:
+        FileNotFoundError: there is no cache.
+        ValueError: it is damaged or not yet complete.
+    """
+
+    def __init__(self, path: str | Path, leave_out: str | None = None) -> None:
+        self.path = Path(path).expanduser().absolute()
+        self.manifest = Manifest.read(self.path)
+        layout, complete = self.manifest.layout, self.manifest.complete
+        blocks = []
+        for block in layout.blocks:
+            if block_folder(block) not in complete:
+                break
+            blocks.append(block)
+        if not blocks:
+            raise ValueError(
+                f"pairs.path={path} is not complete yet: shards are missing; the command that makes it goes on "
+                f"where it was stopped:\n  {self.manifest.command}"
+            )
+        self.layout = replace(layout, blocks=tuple(blocks))
+        self.draws = self.layout.draws
+        self.stores = {
+            name: how for name, how in layout.stores.items() if name in complete and name != leave_out
+        }
+        self._mapped: dict[str, dict[str, Tensor]] = {}
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"_mapped": {}}
+
+    def endpoints(self, sample: Int[Tensor, " b"], draw: Int[Tensor, "b k"]) -> Float[Tensor, "b k h d"]:
+        """Where the teacher carried these noises, float32 at native width.
+
+        Args:
+            sample: identities of the observations.
+            draw: identities of their noises, each below ``draws``.
+
+        Raises:
+            ValueError: it does not hold such an observation or draw.
+            FileNotFoundError: a shard is missing or has been cut.
+        """
+        if draw.numel() and int(draw.max()) >= self.draws:
+            raise ValueError(
+                f"draw {int(draw.max())} of an observation is asked for, {self.path} holds {self.draws} of each; "
+                f"meet those again and again (objective.draw_pool={self.draws}), or add more: python -m reflow.pairs "
+                f"draws={int(draw.max()) + 1}, with the settings that made it"
+            )
+        identity = self.manifest.identity
+        out = torch.empty(*draw.shape, identity.chunk_size, identity.max_action_dim)
+        for shard, members, rows in self._groups(sample):
+            its = draw[members]
+            for first, stop in self.layout.blocks:
+                held = (its >= first) & (its < stop)
+                if not held.any():
+                    continue
+                at, column = held.nonzero(as_tuple=True)
+                endpoint = self._shard(block_folder((first, stop)), shard)["endpoint"]
+                out[members[at], column] = endpoint[rows[at], its[at, column] - first]
+        return out
+
+    def vision(self, sample: Int[Tensor, " b"]) -> dict[str, Tensor] | None:
+        """Vision features of these observations (``FlowPolicy.look``) as stored, or None where there are none.
+
+        Raises:
+            ValueError, FileNotFoundError: as :meth:`endpoints`.
+        """
+        return self._stored("vision", sample)
+
+    def prefix(self, sample: Int[Tensor, " b"]) -> dict[str, Tensor] | None:
+        """Packed contexts of these observations (``FlowPolicy.pack``) as stored, or None where there are none.
+
+        Raises:
+            ValueError, FileNotFoundError: as :meth:`endpoints`.
+        """
+        return self._stored("prefix", sample)
+
+    def _stored(self, name: str, sample: Tensor) -> dict[str, Tensor] | None:
+        if name not in self.stores:
+            return None
+        groups = [(members, rows, self._shard(name, shard)) for shard, members, rows in self._groups(sample)]
+        out = {}
+        for key, like in groups[0][2].items():
+            longest = max(tensors[key].shape[1] for _, _, tensors in groups)
+            out[key] = like.new_zeros(len(sample), longest, *like.shape[2:])
+            for members, rows, tensors in groups:
+                out[key][members, : tensors[key].shape[1]] = tensors[key][rows]
+        return out
+
+    def _groups(self, sample: Tensor) -> Iterator[tuple[int, Tensor, Tensor]]:
+        """The observations by shard: its number, their places in the batch, their rows in the shard."""
+        places = self.layout.samples.places(sample)
+        if (places < 0).any():
+            missing = sample[places < 0].tolist()
+            raise ValueError(
+                f"samples {missing} are not in {self.path}; make a cache of this run's episodes: "
+                "python -m reflow.pairs"
+            )
+        shards = places // self.layout.samples_per_shard
+        for shard in shards.unique().tolist():
+            members = (shards == shard).nonzero()[:, 0]
+            yield shard, members, places[members] % self.layout.samples_per_shard
+
+    def _shard(self, folder: str, shard: int) -> dict[str, Tensor]:
+        name = shard_file(folder, shard)
+        if name not in self._mapped:
+            if len(self._mapped) >= _MAPPED:
+                self._mapped.clear()
+            self._mapped[name] = self._map(name)
+        return self._mapped[name]
+
+    def _map(self, name: str) -> dict[str, Tensor]:
+        file, expected = self.path / name, self.manifest.checksums[name].bytes
+        try:
+            there = file.stat().st_size
+            if there == expected:
+                with safe_open(file, "pt") as content:  # maps the file; nothing is read yet
+                    return {key: content.get_tensor(key) for key in content.keys()}  # noqa: SIM118 (no mapping)
+            what = f"has {there} bytes instead of {expected}"
+        except OSError:
+            what = "is missing"
+        except SafetensorError as error:
+            what = f"cannot be read ({error})"
+        raise FileNotFoundError(
+            f"shard {file} {what}; make it anew with\n  {self.manifest.command} repair=true"
+        )

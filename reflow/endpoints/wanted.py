@@ -1,0 +1,171 @@
+"""Which pairs a run wants, and a cache that holds them, or an error that says in what it does not.
+
+Asked alike by who makes a cache (``reflow.pairs``) and who learns from one (``reflow.train``). Left out: making them
+(``reflow.endpoints.fill``).
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from lerobot.datasets.dataset_metadata import LeRobotDatasetMetadata
+from lerobot.datasets.lerobot_dataset import LeRobotDataset
+from torch import Tensor
+
+from reflow.data import load_metadata, split_episodes
+from reflow.data.module import video_backend
+from reflow.endpoints import Identity, PairCache, data_content, noise_stream
+from reflow.flow import PaddingRule
+from reflow.policies import FlowPolicy, fingerprint
+
+_DECISIVE = ("reflow", "torch", "lerobot", "transformers", "numpy")
+_PRECISIONS = {"32": "32-true", "64": "64-true", "16": "16-mixed", "bf16": "bf16-mixed"}
+
+
+@dataclass(frozen=True)
+class Source:
+    """Which observations: arguments of :class:`reflow.data.LeRobotDataModule` of the same names."""
+
+    repo_id: str
+    root: str | Path | None = None
+    episodes: Sequence[int] | None = None
+    val_episodes: Sequence[int] | None = None
+    rename: Mapping[str, str] | None = None
+
+
+@dataclass(frozen=True)
+class Walks:
+    """How their noises are carried.
+
+    Attributes:
+        solver: name of the teacher's solver.
+        num_steps: its steps; None for the teacher's own number.
+        seed: of the noise.
+        precision: of Lightning's trainer.
+        matmul_precision: of torch's float32 products.
+    """
+
+    solver: str
+    num_steps: int | None
+    seed: int
+    precision: str | int
+    matmul_precision: str
+
+
+def pair_identity(
+    teacher: FlowPolicy,
+    folder: Path,
+    rule: PaddingRule,
+    meta: LeRobotDatasetMetadata,
+    rename: Mapping[str, str] | None,
+    walks: Walks,
+) -> Identity:
+    """What decides about the pairs of a run.
+
+    Args:
+        teacher: loaded, with its way of computing velocities.
+        folder: that it was loaded from.
+        rule: what of a draw the teacher starts from.
+        meta: of the data set, whose files are here.
+        rename: camera keys, the data set's to the policy's.
+        walks: how noises are carried.
+    """
+    return Identity(
+        teacher=fingerprint(folder),
+        data_revision=str(meta.revision),
+        data_content=data_content(Path(meta.root)),
+        rename=dict(rename or {}),
+        solver=walks.solver,
+        num_steps=walks.num_steps or teacher.num_steps,
+        teacher_noise="full" if rule.inert else rule.noise_dims,
+        seed=walks.seed,
+        noise_stream=noise_stream(walks.seed),
+        chunk_size=rule.space.chunk_size,
+        max_action_dim=rule.space.max_action_dim,
+        precision=_PRECISIONS.get(str(walks.precision), str(walks.precision)),
+        matmul_precision=walks.matmul_precision,
+        velocity=teacher.velocity_by,
+    )
+
+
+def fit(
+    path: str | Path,
+    teacher: FlowPolicy,
+    folder: Path,
+    rule: PaddingRule,
+    source: Source,
+    walks: Walks,
+    *,
+    stored_precision: str = "float32",
+    train_state_proj: bool = False,
+) -> PairCache:
+    """The cache at ``path``, if it holds the pairs that a run would make live.
+
+    Args:
+        path: the cache's folder.
+        teacher: loaded, with its way of computing velocities.
+        folder: that it was loaded from.
+        rule: what of a draw the teacher starts from.
+        source: the run's observations.
+        walks: how it would carry noises.
+        stored_precision: that stored vision features or prefixes must have.
+        train_state_proj: the student encodes for itself: a stored prefix is not its own, and left aside.
+
+    Raises:
+        FileNotFoundError: there is no cache, or no data set.
+        OtherPairsError: names every field in which the cache differs, or the episodes it lacks.
+        ValueError: the cache is damaged or not complete, or something in it was stored in another precision.
+    """
+    cache = PairCache(path, leave_out="prefix" if train_state_proj else None)
+    for store in [name for name in ("prefix", "vision") if name in cache.stores][:1]:  # the one that is read
+        if (precision := cache.stores[store]) != stored_precision:
+            raise ValueError(
+                f"pairs.precision={stored_precision}, but {store} is stored as {precision} in {cache.path}; accept "
+                f"its rounding (pairs.precision={precision}), or make a cache with store_precision={stored_precision}"
+            )
+    meta = load_metadata(source.repo_id, source.root)
+    train, held_out = split_episodes(meta.total_episodes, source.episodes, source.val_episodes)
+    if source.root is None:  # or files that are still to be downloaded would be missing in the fingerprint
+        LeRobotDataset(source.repo_id, episodes=sorted([*train, *held_out]), video_backend=video_backend())
+    cache.manifest.check_identity(
+        pair_identity(teacher, folder, rule, meta, source.rename, walks), cache.path
+    )
+    cache.manifest.check_covers(*samples_of(meta, train), cache.path)
+    warn_of_versions(cache)
+    return cache
+
+
+def samples_of(meta: LeRobotDatasetMetadata, episodes: Sequence[int]) -> tuple[Tensor, Tensor]:
+    """Identities of the frames of some episodes, and the episode of each; ``[n]`` both."""
+    runs = [
+        torch.arange(meta.episodes[number]["dataset_from_index"], meta.episodes[number]["dataset_to_index"])
+        for number in sorted(episodes)
+    ]
+    owners = [torch.full_like(run, number) for run, number in zip(runs, sorted(episodes), strict=True)]
+    return torch.cat(runs), torch.cat(owners)
+
+
+def decisive_versions() -> dict[str, str]:
+    """Versions of what computes endpoints, as installed here."""
+    return {name: importlib.metadata.version(name) for name in _DECISIVE}
+
+
+def warn_of_versions(cache: PairCache) -> None:
+    """Warns of libraries that have changed since a cache was made."""
+    there, here = cache.manifest.versions, decisive_versions()
+    changed = [
+        f"{name} {there[name]} then, {here[name]} now"
+        for name in _DECISIVE
+        if there.get(name, here[name]) != here[name]
+    ]
+    if changed:
+        warnings.warn(
+            f"{cache.path} was made with other versions ({'; '.join(changed)}); its endpoints may differ in rounding "
+            "from those that this run would make",
+            stacklevel=3,
+        )

@@ -1,0 +1,94 @@
+"""How long a policy thinks: one look and the walk after it, timed apart.
+
+A chunk costs one ``encode`` (cameras, language, state) and as many velocities as there are steps; distillation
+makes the second part shorter. Left out: processors and simulator, which are the same for all.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import torch
+from lerobot.utils.constants import OBS_STATE
+
+from reflow.policies import Batch, FlowPolicy
+from reflow.reports import Latency
+
+
+def measure_latency(
+    name: str,
+    flow: FlowPolicy,
+    batch: Batch,
+    nfe: Sequence[int],
+    *,
+    repeats: int = 50,
+    warmup: int = 5,
+) -> list[Latency]:
+    """Times chunks as they are deployed: one observation, one noise.
+
+    Args:
+        name: of the policy.
+        flow: the policy, where it is to run.
+        batch: one observation as the policy's preprocessor leaves it.
+        nfe: numbers of Euler steps.
+        repeats: timed chunks for each.
+        warmup: chunks before those.
+
+    Returns:
+        Median and 95th percentile in ms, one entry per number of steps. All share the timed looks; a total is the
+        sum of a look and the walk from it.
+
+    Raises:
+        ValueError: the batch holds more or less than one observation, or a number is out of range.
+    """
+    size = batch[OBS_STATE].shape[0]
+    if size != 1:
+        raise ValueError(f"batch holds {size} observations; a robot has 1 at a time: give one")
+    if repeats < 1 or warmup < 0 or not nfe or min(nfe) < 1:
+        raise ValueError(
+            f"repeats={repeats}, warmup={warmup}, nfe={list(nfe)}; allowed: 1 or more, 0 or more, and steps from 1"
+        )
+    device = next(flow.parameters()).device
+    wait: Callable[[], None] = torch.cuda.synchronize if device.type == "cuda" else _nothing
+    space = flow.space
+    noise = torch.zeros(1, 1, space.chunk_size, space.max_action_dim, device=device)
+    prefix = np.empty(repeats)
+    velocity = np.empty((len(nfe), repeats))
+    with torch.inference_mode():
+        for repeat in range(-warmup, repeats):
+            wait()
+            start = time.perf_counter()
+            context = flow.encode(batch)
+            wait()
+            looked = time.perf_counter()
+            ends = [looked]
+            for steps in nfe:
+                flow.walk(context, noise, steps)
+                wait()
+                ends.append(time.perf_counter())
+            if repeat >= 0:
+                prefix[repeat] = looked - start
+                velocity[:, repeat] = np.diff(ends)
+    return [_latency(name, steps, prefix * 1e3, row * 1e3) for steps, row in zip(nfe, velocity, strict=True)]
+
+
+def _latency(name: str, nfe: int, prefix: np.ndarray, velocity: np.ndarray) -> Latency:
+    (prefix_50, prefix_95), (velocity_50, velocity_95), (total_50, total_95) = (
+        np.percentile(times, (50, 95)).tolist() for times in (prefix, velocity, prefix + velocity)
+    )
+    return Latency(
+        name=name,
+        nfe=nfe,
+        prefix_p50_ms=prefix_50,
+        prefix_p95_ms=prefix_95,
+        velocity_p50_ms=velocity_50,
+        velocity_p95_ms=velocity_95,
+        total_p50_ms=total_50,
+        total_p95_ms=total_95,
+    )
+
+
+def _nothing() -> None:
+    pass

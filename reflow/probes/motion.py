@@ -1,0 +1,76 @@
+"""How the robot would move: held-out episodes in open loop, each policy playing its own chunks.
+
+At every frame where a deployed policy looks (0, n_action_steps, ...) it sees what the demonstrator saw there,
+and n_action_steps of its chunk are played, the last one's too, however short the recording is.
+
+Left out: consequences. A policy that meets those of its own actions is the simulator's business.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+from reflow.data.robot import Robot
+from reflow.metrics import MotionStatistics
+from reflow.probes.figures import Figures, figures
+from reflow.probes.observations import Observed, Purpose, Who
+
+_SHORTEST = 4  # actions of an episode; jerk is a third difference
+
+
+class Motion:
+    """Figures ``motion/<who>@n/<statistic>`` and ``.../<joint>``.
+
+    Args:
+        robot: what plays.
+        n_action_steps: control steps played of each chunk.
+        looks: how many looks each episode has; observations come in that order.
+        contenders: who, at which step count.
+    """
+
+    def __init__(
+        self, robot: Robot, n_action_steps: int, looks: Sequence[int], contenders: Sequence[tuple[Who, int]]
+    ) -> None:
+        self.robot, self.n_action_steps, self.looks = robot, n_action_steps, tuple(looks)
+        self._played: dict[tuple[Who, int], list[Tensor]] = {contender: [] for contender in contenders}
+
+    def update(self, seen: Observed) -> None:
+        """Plays the next looks."""
+        noise = seen.noise(Purpose.MOTION, 1)
+        for (who, num_steps), played in self._played.items():
+            chunk = seen.walk(who, noise, num_steps)[:, 0]
+            played.append(seen.physical(who, chunk)[:, : self.n_action_steps])
+
+    def result(self) -> Figures:
+        """Statistics over all episodes."""
+        found = Figures()
+        for (who, num_steps), played in self._played.items():
+            episodes = [episode.flatten(0, 1) for episode in torch.cat(played).split(self.looks)]
+            episodes = [actions for actions in episodes if len(actions) >= _SHORTEST]
+            if not episodes:
+                continue
+            statistics = MotionStatistics(
+                self.robot.fps,
+                self.n_action_steps,
+                self.robot.lower,
+                self.robot.upper,
+                self.robot.grippers,
+            )
+            for actions in episodes:
+                statistics.update(actions)
+            found |= figures(_named(f"motion/{who}@{num_steps}", statistics.compute(), self.robot.joints))
+        return found
+
+
+def _named(prefix: str, statistics: Mapping[str, Tensor], joints: Sequence[str]) -> dict[str, Tensor]:
+    named: dict[str, Tensor] = {}
+    for name, value in statistics.items():
+        if value.ndim == 0:
+            named[f"{prefix}/{name}"] = value
+        else:
+            figure = name.removesuffix("/joint")
+            named |= {f"{prefix}/{figure}/{joint}": x for joint, x in zip(joints, value, strict=True)}
+    return named

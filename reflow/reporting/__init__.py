@@ -1,5 +1,0 @@
-"""The report page of a run or an evaluation, its figures, and the comparison of several runs."""
-
-from reflow.reporting.content import Comparison, Content, Latency, SuccessRow, Verdict
-
-__all__ = ["Comparison", "Content", "Latency", "SuccessRow", "Verdict"]

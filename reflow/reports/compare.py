@@ -1,0 +1,262 @@
+"""Any set of runs side by side: what their settings differ in, and what came out, over seeds.
+
+Runs that differ in nothing but the seed are one row: mean and sample standard deviation; successes are pooled.
+Plain values in, plain values out. Left out: reading run folders (``reflow.report``), and showing the result
+(:mod:`reflow.reports.comparison_table`, ``comparison_figure``, ``comparison_page``).
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from math import isfinite
+from statistics import fmean, stdev
+from typing import Any, Literal
+
+from reflow.metrics import wilson_interval
+
+FIXES = ("unfixed", "keep_target", "full_loss", "full_noise", "full32", "valid14")
+DEFAULT_METRICS = (
+    "train/loss",
+    "deploy/loss",
+    "deploy/gap",
+    "deploy/gap_reported",
+    "velocity/relative_error",
+    *(f"student/endpoint_error@{n}" for n in (1, 2, 4, 10)),
+)
+# Over the dimensions that the fix lets into the loss: two fixes report means over different things.
+OF_ITS_FIX = ("train/loss", "deploy/gap_reported")
+SUCCESS = re.compile(r"success/[^/@]+@(\d+)")
+
+type Better = Literal["lower", "higher"]
+_BETTER: tuple[tuple[str, Better], ...] = (
+    (r"success/[^/]+@\d+(/(low|high|reward))?", "higher"),
+    (r"distribution/mode_coverage@\d+", "higher"),
+    (r"throughput/.*", "higher"),
+    (r"(train|deploy|velocity|latency|straightness)/.*", "lower"),
+    (r"student/.*(error|rmse).*", "lower"),
+    (r"distribution/(sliced_wasserstein|energy|mmd)@\d+", "lower"),
+)
+
+
+@dataclass(frozen=True)
+class Run:
+    """One finished run.
+
+    Attributes:
+        name: its folder, as it was given.
+        seed: of its training.
+        settings: flat, without the seed and without what changes no figure; ``teacher`` and ``fix`` among them.
+        metrics: flat, as in ``metrics.json``.
+    """
+
+    name: str
+    seed: int
+    settings: Mapping[str, Any]
+    metrics: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class Value:
+    """One metric of one row.
+
+    Attributes:
+        points: of each seed that has it.
+        mean: of the points; of a success rate, that of all episodes.
+        spread: sample standard deviation of the points; None for a single one.
+        interval: 95 % (Wilson) of a success rate over all episodes, 0 to 1; None for other metrics.
+        episodes: behind a success rate; 0 where unknown, and for other metrics.
+    """
+
+    points: tuple[float, ...]
+    mean: float
+    spread: float | None = None
+    interval: tuple[float, float] | None = None
+    episodes: int = 0
+
+
+@dataclass(frozen=True)
+class Row:
+    """Runs that differ in their seed only.
+
+    Attributes:
+        settings: which they share.
+        runs: by seed.
+        values: of the metrics asked for; those that no run has are absent.
+    """
+
+    settings: Mapping[str, Any]
+    runs: tuple[Run, ...]
+    values: Mapping[str, Value]
+
+
+@dataclass(frozen=True)
+class RunComparison:
+    """Rows to be read side by side.
+
+    Attributes:
+        keys: of the settings that differ between rows, ``teacher`` and ``fix`` first.
+        shared: teacher and fix, where all rows have the same.
+        metrics: names, in order.
+        rows: sorted by ``keys``.
+        notes: what a reader should know, in sentences.
+    """
+
+    keys: tuple[str, ...]
+    shared: Mapping[str, Any]
+    metrics: tuple[str, ...]
+    rows: tuple[Row, ...]
+    notes: tuple[str, ...] = ()
+
+    def best(self, metric: str) -> tuple[Row, ...]:
+        """The rows with the best mean, of each teacher that has at least two.
+
+        Nothing is best where no direction is better, nor where the metric means another thing in each row.
+        """
+        better = direction(metric)
+        if better is None or (metric in OF_ITS_FIX and "fix" in self.keys):
+            return ()
+        found: list[Row] = []
+        for teacher in dict.fromkeys(row.settings.get("teacher") for row in self.rows):
+            rivals = [
+                row
+                for row in self.rows
+                if row.settings.get("teacher") == teacher
+                and metric in row.values
+                and isfinite(row.values[metric].mean)
+            ]
+            if len(rivals) > 1:
+                goal = (max if better == "higher" else min)(row.values[metric].mean for row in rivals)
+                found += [row for row in rivals if row.values[metric].mean == goal]
+        return tuple(found)
+
+
+def compare(
+    runs: Iterable[Run], metrics: Sequence[str] | None = None, notes: Sequence[str] = ()
+) -> RunComparison:
+    """Folds runs into rows and finds what the rows differ in.
+
+    Args:
+        runs: one or more. The second of two runs of the same settings and seed is left out, with a note.
+        metrics: which to show; None for :data:`DEFAULT_METRICS` and every success rate of the student.
+        notes: said before, to be shown with the rest.
+
+    Returns:
+        The rows, sorted: teacher, fix, then the other settings that differ.
+
+    Raises:
+        ValueError: No run, or no run has one of ``metrics``.
+    """
+    grouped: dict[str, list[Run]] = {}
+    said = list(notes)
+    for run in runs:
+        group = grouped.setdefault(json.dumps(run.settings, sort_keys=True, default=str), [])
+        twin = next((other for other in group if other.seed == run.seed), None)
+        if twin is None:
+            group.append(run)
+        else:
+            said.append(f"{run.name} is left out: the settings and the seed ({run.seed}) of {twin.name}.")
+    if not grouped:
+        raise ValueError("runs is empty; give at least one finished run folder (runs=[outputs/demo])")
+    groups = [sorted(group, key=lambda run: run.seed) for group in grouped.values()]
+    shown = choose_metrics([run.metrics for group in groups for run in group], metrics)
+    keys = _differing([group[0].settings for group in groups])
+    rows = [Row(group[0].settings, tuple(group), _values(group, shown)) for group in groups]
+    rows.sort(key=lambda row: [_sort_key(key, row.settings.get(key)) for key in keys])
+    first = rows[0].settings
+    shared = {key: first[key] for key in ("teacher", "fix") if key in first and key not in keys}
+    if len(rows) == 1:  # nothing differs, and a row wants a name
+        keys, shared = tuple(shared), {}
+    if "fix" in keys and any(metric in OF_ITS_FIX for metric in shown):
+        names = " and ".join(metric for metric in shown if metric in OF_ITS_FIX)
+        said.append(
+            f"{names}: over the dimensions that each fix lets into the loss, so no row is best there; "
+            "deploy/loss is over the real dimensions for all."
+        )
+    if any(value.interval for row in rows if len(row.runs) > 1 for value in row.values.values()):
+        said.append(
+            "Success: all seeds' episodes together, with their 95 % interval (Wilson). Seeds play the same "
+            "starts, so the interval does not hold what another set of seeds would change."
+        )
+    return RunComparison(keys, shared, shown, tuple(rows), tuple(said))
+
+
+def choose_metrics(found: Sequence[Mapping[str, float]], asked: Sequence[str] | None) -> tuple[str, ...]:
+    """Which metrics to show.
+
+    Args:
+        found: metrics of each run.
+        asked: names; None for the default.
+
+    Raises:
+        ValueError: No run has one of those asked for; the message names close ones.
+    """
+    known = sorted({name for metrics in found for name in metrics})
+    if asked is None:
+        success = [name for name in known if name.startswith("success/student@") and SUCCESS.fullmatch(name)]
+        success.sort(key=lambda name: int(name.rpartition("@")[2]))
+        return (*(name for name in DEFAULT_METRICS if name in known), *success)
+    for name in asked:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=5, cutoff=0.5)
+            near = near or [other for other in known if other.partition("/")[0] == name.partition("/")[0]][:5]
+            groups = sorted({other.partition("/")[0] for other in known})
+            hint = f"close: {', '.join(near)}" if near else f"they begin with: {', '.join(groups)}"
+            raise ValueError(f"metrics: no run has {name!r}; {hint}")
+    return tuple(dict.fromkeys(asked))
+
+
+def direction(metric: str) -> Better | None:
+    """Which values of a metric are better; None where neither is."""
+    if metric.endswith("_null"):
+        return None
+    return next((better for pattern, better in _BETTER if re.fullmatch(pattern, metric)), None)
+
+
+def is_percent(metric: str) -> bool:
+    """Whether a metric is a share, to be shown in percent: relative errors and success rates."""
+    return bool(re.search(r"error(_to_reference)?(@\d+)?$", metric) or SUCCESS.fullmatch(metric))
+
+
+def _values(runs: Sequence[Run], metrics: Sequence[str]) -> dict[str, Value]:
+    there = {name: [run.metrics for run in runs if name in run.metrics] for name in metrics}
+    return {name: _value(name, found) for name, found in there.items() if found}
+
+
+def _value(name: str, found: Sequence[Mapping[str, float]]) -> Value:
+    points = tuple(metrics[name] for metrics in found)
+    spread = None if len(points) == 1 else stdev(points) if all(map(isfinite, points)) else float("nan")
+    counts = [round(metrics.get(f"{name}/episodes", 0)) for metrics in found]
+    if not (SUCCESS.fullmatch(name) and all(counts)):
+        return Value(points, fmean(points), spread)
+    successes = sum(round(rate * count) for rate, count in zip(points, counts, strict=True))
+    total = sum(counts)
+    return Value(points, successes / total, spread, wilson_interval(successes, total), total)
+
+
+def _differing(settings: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
+    keys = sorted(
+        {key for one in settings for key in one}, key=lambda key: (key != "teacher", key != "fix", key)
+    )
+    return tuple(key for key in keys if any(one.get(key) != settings[0].get(key) for one in settings))
+
+
+def _sort_key(key: str, value: Any) -> tuple[int, float, str]:
+    if key == "fix":
+        return _fix_order(str(value)), 0.0, str(value)
+    if isinstance(value, int | float):
+        return 0, float(value), ""
+    return (1, 0.0, str(value)) if value is not None else (-1, 0.0, "")
+
+
+def _fix_order(name: str) -> int:
+    """Unfixed, the single ones, pairs of them, then full32 and valid14; others last."""
+    parts = name.split("+")
+    if len(parts) > 1:
+        places = sorted(FIXES.index(part) if part in FIXES else 9 for part in parts)
+        return 100 + sum(place * 10**power for power, place in enumerate(reversed(places)))
+    order = {fix: place if place < 4 else 10_000 + place for place, fix in enumerate(FIXES)}
+    return order.get(name, 100_000)

@@ -1,0 +1,212 @@
+"""A run folder and the report made of it: figures and arrays out of files, arrays and words into them.
+
+``metrics.json`` and ``arrays.safetensors`` hold what was measured; ``report.json`` the words of the report that
+cannot be told from those; ``config.yaml`` and ``videos/*.mp4`` are shown where they are. Success and latency are read
+out of the metrics. Left out: how the page looks (``reflow.reports.page``).
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import platform
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors import SafetensorError
+from safetensors.numpy import load_file, save_file
+
+from reflow.reports.content import Comparison, Content, Latency, SuccessRow
+from reflow.reports.figures import write_figures
+from reflow.reports.files import replace_file, replace_text
+from reflow.reports.page import write_report
+from reflow.reports.verdict import verdict_of
+
+METRICS, ARRAYS, WORDS, CONFIGURATION = "metrics.json", "arrays.safetensors", "report.json", "config.yaml"
+REPORT, FIGURES = "report.html", "figures"
+_PACKAGES = ("reflow", "torch", "lightning", "lerobot", "transformers")
+_SUCCESS = re.compile(r"success/(teacher|student)@(\d+)$")
+_LATENCY = re.compile(r"latency/(teacher|student)@(\d+)/total_p50$")
+
+
+@dataclass(frozen=True)
+class Words:
+    """What ``report.json`` holds.
+
+    Attributes:
+        title: of the page.
+        num_steps: the student's own; None where that is not known.
+        commands: that make this again.
+        versions: of packages, by name.
+        joint_names: of the real dimensions.
+        comparisons: of simulator results, in sentences.
+    """
+
+    title: str
+    num_steps: int | None = None
+    commands: tuple[str, ...] = ()
+    versions: dict[str, str] = field(default_factory=dict)
+    joint_names: tuple[str, ...] = ()
+    comparisons: tuple[str, ...] = ()
+
+
+def save_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
+    """Writes ``arrays.safetensors``.
+
+    Args:
+        path: of the file.
+        arrays: of any shape; kept as float32.
+
+    Raises:
+        UnwritableError: it cannot be written there.
+    """
+    kept = {name: np.ascontiguousarray(array, dtype=np.float32) for name, array in arrays.items()}
+    replace_file(path, lambda staged: save_file(kept, staged))
+
+
+def save_words(folder: Path, words: Words) -> None:
+    """Writes ``report.json``.
+
+    Raises:
+        UnwritableError: it cannot be written there.
+    """
+    replace_text(folder / WORDS, json.dumps(asdict(words), indent=2) + "\n")
+
+
+def load_words(folder: Path) -> Words:
+    """Reads ``report.json``; without one, the folder's name is the title.
+
+    Raises:
+        ValueError: the file is no such file.
+    """
+    path = folder / WORDS
+    if not path.is_file():
+        return Words(folder.resolve().name)
+    found = _json(path)
+    known = {entry.name for entry in fields(Words)}
+    if "title" not in found or not found.keys() <= known:
+        raise ValueError(
+            f"{path} holds {', '.join(sorted(found)) or 'nothing'}; allowed: {', '.join(sorted(known))}, "
+            "title always; delete it, and the report goes without"
+        )
+    values: dict[str, Any] = {
+        key: tuple(value) if isinstance(value, list) else value for key, value in found.items()
+    }
+    return Words(**values)
+
+
+def versions_here() -> dict[str, str]:
+    """Versions of what matters for the figures, as installed here."""
+    versions = {"python": platform.python_version()}
+    for name in _PACKAGES:
+        try:
+            versions[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return versions
+
+
+def content_of_run(folder: Path) -> Content:
+    """Everything a report says, out of a run folder or an evaluation's.
+
+    Args:
+        folder: with ``metrics.json``; all other files may be missing.
+
+    Raises:
+        FileNotFoundError: nothing was measured there.
+        ValueError: a file is damaged.
+    """
+    if not (folder / METRICS).is_file():
+        raise FileNotFoundError(
+            f"{folder} has no {METRICS}: it is the folder of no finished run or evaluation; give one of those"
+        )
+    metrics = {str(name): float(value) for name, value in _json(folder / METRICS).items()}
+    words = load_words(folder)
+    configuration = folder / CONFIGURATION
+    return Content(
+        title=words.title,
+        verdict=verdict_of(metrics, words.num_steps),
+        metrics=metrics,
+        arrays=_arrays(folder / ARRAYS),
+        success=success_rows(metrics),
+        comparisons=tuple(map(Comparison, words.comparisons)),
+        latency=latency_rows(metrics),
+        videos=tuple(sorted((folder / "videos").glob("*.mp4"))),
+        commands=words.commands,
+        configuration=configuration.read_text() if configuration.is_file() else "",
+        versions=words.versions,
+        joint_names=words.joint_names,
+    )
+
+
+def report_on(folder: Path) -> Content:
+    """Writes ``report.html`` and ``figures/*.png`` of a folder, out of what it holds.
+
+    Args:
+        folder: of a finished run or an evaluation.
+
+    Returns:
+        What the report says.
+
+    Raises:
+        FileNotFoundError, ValueError: as `content_of_run`.
+        UnwritableError: a file cannot be written there.
+    """
+    content = content_of_run(folder)
+    write_report(content, folder / REPORT)
+    write_figures(content, folder / FIGURES)
+    return content
+
+
+def success_rows(metrics: Mapping[str, float]) -> tuple[SuccessRow, ...]:
+    """Rows out of ``success/<who>@n`` and what stands below it; teacher first, more steps first."""
+    rows = []
+    for key, rate in metrics.items():
+        if (match := _SUCCESS.match(key)) and f"{key}/episodes" in metrics:
+            episodes = round(metrics[f"{key}/episodes"])
+            low, high, reward, length = (
+                metrics.get(f"{key}/{name}", float("nan")) for name in ("low", "high", "reward", "length")
+            )
+            successes = round(rate * episodes)
+            rows.append(SuccessRow(match[1], int(match[2]), episodes, successes, low, high, reward, length))
+    return tuple(sorted(rows, key=lambda row: (row.name != "teacher", -row.num_steps)))
+
+
+def latency_rows(metrics: Mapping[str, float]) -> tuple[Latency, ...]:
+    """Rows out of ``latency/<who>@n/{prefix,velocity,total}_{p50,p95}``; teacher first, more steps first."""
+    rows = []
+    for key in metrics:
+        if match := _LATENCY.match(key):
+            start = key.removesuffix("total_p50")
+            times = [
+                metrics.get(f"{start}{part}_{percentile}", float("nan"))
+                for part in ("prefix", "velocity", "total")
+                for percentile in ("p50", "p95")
+            ]
+            rows.append(Latency(match[1], int(match[2]), *times))
+    return tuple(sorted(rows, key=lambda row: (row.name != "teacher", -row.nfe)))
+
+
+def _arrays(path: Path) -> dict[str, np.ndarray]:
+    if not path.is_file():
+        return {}
+    try:
+        return load_file(path)
+    except SafetensorError as error:
+        raise ValueError(
+            f"{path} is damaged ({error}); delete it, and the report goes without its figures"
+        ) from error
+
+
+def _json(path: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(path.read_text())
+    except ValueError as error:
+        raise ValueError(f"{path} is no JSON ({error}); make the run again, or restore the file") from error
+    if not isinstance(found, dict):
+        raise ValueError(f"{path} holds a {type(found).__name__}; allowed: an object of names and values")
+    return found

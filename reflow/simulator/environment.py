@@ -1,0 +1,242 @@
+"""Any LeRobot environment, made by LeRobot's own factory, and whether a policy can play in it.
+
+Left out: playing (``reflow.simulator.rollout``), and when cameras are rendered (``reflow.simulator.looking``).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import importlib
+import io
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from lerobot.configs import PreTrainedConfig
+from lerobot.envs.configs import EnvConfig
+from lerobot.envs.factory import make_env, make_env_config
+from lerobot.envs.utils import close_envs, env_to_policy_features
+from lerobot.utils.constants import ACTION, OBS_IMAGE, OBS_STATE
+
+import reflow.demo.pick_env  # noqa: F401  registers env.type=pick
+from reflow.policies.folder import PREPROCESSOR
+from reflow.simulator import robotwin
+from reflow.simulator.gl import prepare_gl
+
+_MUJOCO = ("aloha", "pick")
+_OURS = ("type", "rename", "instruction", "discover_packages_path")
+
+
+@dataclass(frozen=True)
+class EnvironmentSettings:
+    """Which environment, and how a policy is brought together with it.
+
+    Attributes:
+        type: a name in LeRobot's registry: aloha, pusht, robotwin, ..., and the demo's own, pick.
+        fields: fields of that environment's ``EnvConfig`` (task, episode_length, ...); its defaults for the others.
+        rename: from the environment's observation keys to the policy's; None or empty leaves it to what is saved with
+            the policy, and to the known names of RoboTwin's cameras.
+        instruction: the sentence that the policy is given; None for the environment's own, as LeRobot does.
+        discover_packages_path: a module that registers further environments when it is imported, as
+            ``lerobot-eval --env.discover_packages_path``.
+    """
+
+    type: str
+    fields: Mapping[str, Any] = field(default_factory=dict)
+    rename: Mapping[str, str] | None = None
+    instruction: str | None = None
+    discover_packages_path: str | None = None
+
+    @classmethod
+    def from_mapping(cls, given: Mapping[str, Any]) -> EnvironmentSettings:
+        """From the flat keys of ``conf/env/*.yaml``: ours by name, all others are fields of the ``EnvConfig``."""
+        if not given.get("type"):
+            raise ValueError(f"env.type is missing; choose one of {_known()} (env=NAME or env.type=NAME)")
+        ours = {name: given[name] for name in _OURS if given.get(name) is not None}
+        return cls(**ours, fields={key: value for key, value in given.items() if key not in _OURS})
+
+    def make_config(self) -> EnvConfig:
+        """LeRobot's configuration of this environment.
+
+        Raises:
+            ValueError: no such environment, or no such field.
+        """
+        if self.discover_packages_path is not None:
+            importlib.import_module(self.discover_packages_path)
+        if self.type not in EnvConfig.get_known_choices():
+            raise ValueError(
+                f"env.type={self.type} is not in LeRobot's registry; allowed: {_known()}. An environment of another "
+                "package: env.discover_packages_path=PACKAGE"
+            )
+        kind: Any = EnvConfig.get_choice_class(self.type)
+        allowed = [entry.name for entry in dataclasses.fields(kind) if entry.init]
+        unknown = sorted(set(self.fields) - set(allowed))
+        if unknown:
+            raise ValueError(
+                f"env.{unknown[0]} is no field of env.type={self.type}; allowed: {sorted(allowed)}"
+            )
+        return make_env_config(self.type, **self.fields)
+
+    def rename_for(self, policy: PreTrainedConfig, saved: Mapping[str, str]) -> dict[str, str]:
+        """From the environment's keys to this policy's.
+
+        Args:
+            policy: LeRobot's configuration of the policy.
+            saved: the map in the policy's own preprocessor.
+        """
+        if self.rename:
+            return dict(self.rename)
+        if not saved and self.type == "robotwin":
+            return robotwin.camera_map(cameras_of(policy))
+        return dict(saved)
+
+    def identity(self) -> dict[str, Any]:
+        """What makes episodes of one environment comparable; JSON-able."""
+        config = self.make_config()
+        values = {
+            entry.name: getattr(config, entry.name)
+            for entry in dataclasses.fields(config)
+            if entry.name not in ("features", "features_map")
+        }
+        return {"type": self.type, "instruction": self.instruction, "rename": self.rename, **values}
+
+
+def cameras_of(policy: PreTrainedConfig) -> list[str]:
+    """The cameras a policy looks at, without those it keeps empty."""
+    return [key for key in policy.image_features if ".empty_camera_" not in key]
+
+
+def saved_rename(folder: Path) -> dict[str, str]:
+    """The map of observation keys in a policy folder's own preprocessor."""
+    for step in json.loads((folder / PREPROCESSOR).read_text())["steps"]:
+        if step.get("registry_name") == "rename_observations_processor":
+            return dict(step.get("config", {}).get("rename_map", {}))
+    return {}
+
+
+def check_fit(config: EnvConfig, policy: PreTrainedConfig, rename: Mapping[str, str], who: str) -> None:
+    """Compares what an environment says it shows and takes with what a policy was trained on.
+
+    Args:
+        config: of the environment.
+        policy: LeRobot's configuration of the policy.
+        rename: from the environment's keys to the policy's.
+        who: the policy's name in messages.
+
+    Raises:
+        ValueError: cameras are missing, or the state's or the action's width differs.
+    """
+    shown = env_to_policy_features(config)
+    unknown = sorted(set(rename) - set(shown))
+    if unknown and config.features:
+        raise ValueError(f"env.rename names {unknown}, environment {config.type} has {sorted(shown)}")
+    renamed = [rename.get(key, key) for key in shown]
+    twice = sorted({key for key in renamed if renamed.count(key) > 1})
+    if twice:
+        raise ValueError(
+            f"env.rename gives {twice} to more than one of {sorted(shown)}; one would silently hide the other"
+        )
+    have = {rename.get(key, key): feature for key, feature in shown.items()}
+    cameras = [key for key in have if key.startswith(OBS_IMAGE)]
+    missing = [key for key in cameras_of(policy) if key not in cameras]
+    if missing:
+        raise ValueError(_no_camera(config.type, who, policy, missing, rename, cameras))
+    # A processor of the environment may put the state together from parts: then the first look tells.
+    composed = bool(config.get_env_processors()[0].steps)
+    for key, feature, what in (
+        (OBS_STATE, policy.robot_state_feature, "state"),
+        (ACTION, policy.action_feature, "action"),
+    ):
+        there = have.get(key)
+        if feature is None or (there is None and composed):
+            continue
+        if there is None or there.shape[0] != feature.shape[0]:
+            width = "none" if there is None else f"{there.shape[0]} dimensions"
+            raise ValueError(_no_width(config.type, who, what, f"{feature.shape[0]} dimensions", width))
+
+
+def check_look(
+    settings: EnvironmentSettings, batch: Mapping[str, Any], policy: PreTrainedConfig, who: str
+) -> None:
+    """The same of a real observation, as the policy's preprocessor leaves it.
+
+    Raises:
+        ValueError: a camera is missing, or the state's width differs.
+    """
+    missing = [key for key in cameras_of(policy) if key not in batch]
+    if missing:
+        there = [key for key in batch if key.startswith(OBS_IMAGE)]
+        raise ValueError(_no_camera(settings.type, who, policy, missing, settings.rename or {}, there))
+    feature = policy.robot_state_feature
+    if feature is not None and (OBS_STATE not in batch or batch[OBS_STATE].shape[-1] != feature.shape[0]):
+        width = f"{batch[OBS_STATE].shape[-1]} dimensions" if OBS_STATE in batch else "none"
+        raise ValueError(_no_width(settings.type, who, "state", f"{feature.shape[0]} dimensions", width))
+
+
+def make_vector_env(settings: EnvironmentSettings) -> Any:
+    """The environment as ``lerobot-eval`` has it: a gymnasium ``VectorEnv``, a batch of one.
+
+    Raises:
+        ValueError: the settings name several tasks.
+        ModuleNotFoundError: the environment's package or runtime is not installed.
+        RuntimeError: MuJoCo has nothing to render with.
+    """
+    if settings.type in _MUJOCO:
+        prepare_gl()
+    with contextlib.redirect_stdout(io.StringIO()):
+        envs = make_env(settings.make_config(), n_envs=1, use_async_envs=False)
+    made = [env for tasks in envs.values() for env in tasks.values()]
+    if len(made) != 1:
+        names = [f"{suite}/{task}" for suite, tasks in envs.items() for task in tasks]
+        close_envs(envs)
+        raise ValueError(
+            f"env.type={settings.type} with these fields gives {len(made)} tasks, {names[:6]}; one evaluation plays "
+            "one: choose it (env.task=..., env.task_ids=[...])"
+        )
+    return made[0]
+
+
+def check_runtime(settings: EnvironmentSettings) -> None:
+    """Says what to install before any worker process is started.
+
+    Raises:
+        ModuleNotFoundError: it is not installed.
+        RuntimeError: MuJoCo has nothing to render with.
+    """
+    config = settings.make_config()
+    if settings.type in _MUJOCO:
+        prepare_gl()
+    if settings.type == "robotwin":
+        robotwin.check_runtime(str(config.task))
+
+
+def _no_camera(
+    kind: str,
+    who: str,
+    policy: PreTrainedConfig,
+    missing: list[str],
+    rename: Mapping[str, str],
+    there: list[str],
+) -> str:
+    backwards = {new: old for old, new in rename.items()}
+    spare = [backwards.get(key, key) for key in there if key not in cameras_of(policy)] or ["<camera>"]
+    renames = {**rename, **dict(zip(spare, missing, strict=False))}
+    pairs = ",".join(f"{old}:{new}" for old, new in renames.items())
+    return (
+        f"cameras do not fit: the {who} looks at {cameras_of(policy)}, environment {kind} shows {sorted(there)}; "
+        f"missing {missing}. If only the names differ: 'env.rename={{{pairs}}}'"
+    )
+
+
+def _no_width(kind: str, who: str, what: str, wanted: str, there: str) -> str:
+    return (
+        f"{what} does not fit: the {who} has {wanted}, environment {kind} has {there}; choose the environment this "
+        "policy was trained for (env=NAME, env.task=..., env.obs_type=...)"
+    )
+
+
+def _known() -> list[str]:
+    return sorted(EnvConfig.get_known_choices())

@@ -1,0 +1,88 @@
+"""Cameras are rendered when the policy looks, not at every control step.
+
+A policy that plays 50 actions of each chunk needs one frame in 50. An environment that knows how to leave the
+others out is a :class:`RendersOnLook`; the demo's own is one, gym-aloha's is made into one here. Every other
+environment renders as it always does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+
+from reflow.simulator.gl import no_render_error
+
+type Observation = dict[str, Any]
+
+
+@runtime_checkable
+class RendersOnLook(Protocol):
+    """An environment whose steps need not render.
+
+    Attributes:
+        render_steps: set to False, the pixels that ``reset`` and ``step`` return mean nothing.
+    """
+
+    render_steps: bool
+
+    def observe(self) -> Observation:
+        """The present observation, rendered: what the last ``step`` would have returned."""
+        ...
+
+
+def render_on_look(vector: Any) -> Callable[[], Observation] | None:
+    """Stops an environment from rendering at its steps.
+
+    Args:
+        vector: a ``VectorEnv`` of one environment, as LeRobot's factory makes it.
+
+    Returns:
+        What gives the present observation of the batch, rendered; None where nothing is known about this
+        environment, which then goes on as before.
+    """
+    environments: Sequence[Any] = getattr(vector, "envs", ())
+    if len(environments) != 1:
+        return None
+    env = environments[0].unwrapped
+    quiet = _QUIET.get(f"{type(env).__module__}.{type(env).__qualname__}")
+    looking = quiet(env) if quiet is not None else env
+    if not isinstance(looking, RendersOnLook):
+        return None
+    looking.render_steps = False
+    return lambda: _batch_of_one(looking.observe())
+
+
+class _QuietAloha:
+    """gym-aloha's environment, which renders three cameras a step and shows one of them."""
+
+    def __init__(self, env: Any) -> None:
+        self.render_steps = True
+        self._env = env
+        self._task = env._env.task
+        self._stock = self._task.get_observation
+        self._black = np.zeros((480, 640, 3), np.uint8)
+        self._task.get_observation = self._get_observation
+
+    def observe(self) -> Observation:
+        try:
+            frame = self._env._env.physics.render(height=480, width=640, camera_id="top")
+        except (ImportError, AttributeError, RuntimeError) as error:
+            raise no_render_error(error) from error
+        return self._env._format_raw_obs(self._raw(frame))
+
+    def _get_observation(self, physics: Any) -> Observation:
+        return self._stock(physics) if self.render_steps else self._raw(self._black)
+
+    def _raw(self, frame: np.ndarray) -> Observation:
+        return {"qpos": self._task.get_qpos(self._env._env.physics), "images": {"top": frame}}
+
+
+_QUIET: dict[str, Callable[[Any], RendersOnLook]] = {"gym_aloha.env.AlohaEnv": _QuietAloha}
+
+
+def _batch_of_one(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _batch_of_one(entry) for key, entry in value.items()}
+    return np.asarray(value)[None]

@@ -1,0 +1,189 @@
+"""Teacher and student in the simulator: the same seeds, the same noise, several step counts, several processes.
+
+Every finished episode goes straight into a journal; the same call again plays only what is missing. Left out: what
+the successes say about teacher and student (``reflow.simulator.success``).
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from lerobot.configs import PreTrainedConfig
+from safetensors.numpy import load_file, save_file
+
+from reflow.policies import fingerprint
+from reflow.simulator.environment import check_fit, check_runtime, saved_rename
+from reflow.simulator.journal import Episode, Journal, Key
+from reflow.simulator.rollout import Conditions, Contender, Player
+from reflow.simulator.workers import WorkerDiedError, run_jobs
+
+ACTIONS = "actions"
+
+
+@dataclass(frozen=True)
+class _Job:
+    contender: Contender
+    seed: int
+    keep_actions: bool
+
+    def __str__(self) -> str:
+        return f"the episode of seed {self.seed} ({self.contender.label})"
+
+    @property
+    def key(self) -> Key:
+        return self.contender.name, self.contender.num_steps, self.seed
+
+
+def simulate(
+    conditions: Conditions,
+    contenders: Sequence[Contender],
+    seeds: Sequence[int],
+    *,
+    folder: Path,
+    processes: int = 2,
+    keep_actions: int = 0,
+    progress: Callable[[int, int], None] | None = None,
+) -> list[Episode]:
+    """Lets every contender play the episode of every seed.
+
+    Args:
+        conditions: environment, noise, device.
+        contenders: policies at step counts; one name is one folder.
+        seeds: of the episodes, 0 to 2**32 - 1, each once.
+        folder: where ``episodes.jsonl`` is, or will be.
+        processes: worker processes, one thread each; 0 plays in this process.
+        keep_actions: of the first so many seeds, the executed actions are kept (:func:`load_actions`).
+        progress: called with the number of finished episodes and of all.
+
+    Returns:
+        One episode per contender and seed, in that order.
+
+    Raises:
+        ValueError: an argument out of range, or policies and environment that do not fit.
+        OtherEvaluationError: ``folder`` holds episodes of another environment, policy or noise.
+        WorkerDiedError: a worker was killed. What was finished is safe.
+    """
+    _check(conditions, contenders, seeds, processes)
+    jobs = [
+        _Job(contender, seed, number < keep_actions)
+        for number, seed in enumerate(seeds)
+        for contender in contenders
+    ]
+    with Journal(folder, _identity(conditions, contenders)) as journal:
+        todo = [
+            job
+            for job in jobs
+            if job.key not in journal.finished
+            or (job.keep_actions and not _actions_file(folder, job.key).is_file())
+        ]
+        done = len(jobs) - len(todo)
+        if progress is not None:
+            progress(done, len(jobs))
+        try:
+            for job, (episode, actions) in run_jobs(partial(_make_worker, conditions), todo, processes):
+                if actions is not None:
+                    _save_actions(_actions_file(folder, job.key), actions)
+                journal.append(episode)
+                done += 1
+                if progress is not None:
+                    progress(done, len(jobs))
+        except WorkerDiedError as error:
+            raise WorkerDiedError(
+                f"{error}. {done} of {len(jobs)} episodes are safe in {journal.path}; the same command "
+                "plays the others"
+            ) from error
+        except KeyboardInterrupt as error:
+            error.add_note(f"{done} of {len(jobs)} episodes are safe in {journal.path}")
+            raise
+        finished = journal.finished
+    return [finished[contender.name, contender.num_steps, seed] for contender in contenders for seed in seeds]
+
+
+def load_actions(folder: Path, episodes: Sequence[Episode]) -> Iterator[tuple[Episode, np.ndarray]]:
+    """The executed actions that :func:`simulate` kept.
+
+    Args:
+        folder: as given to :func:`simulate`.
+        episodes: what it returned.
+
+    Yields:
+        An episode and its actions, float32 [T, a], physical units; episodes without are left out.
+    """
+    for episode in episodes:
+        file = _actions_file(folder, episode.key)
+        if file.is_file():
+            yield episode, load_file(file)["action"]
+
+
+def _check(
+    conditions: Conditions, contenders: Sequence[Contender], seeds: Sequence[int], processes: int
+) -> None:
+    if processes < 0:
+        raise ValueError(f"processes={processes}; allowed: 0 (this process) or more")
+    if not seeds or not contenders:
+        raise ValueError(f"{len(contenders)} contenders, {len(seeds)} seeds; an evaluation needs one of each")
+    bad = [seed for seed in seeds if not 0 <= seed < 2**32]
+    if bad or len(set(seeds)) < len(seeds):
+        raise ValueError(f"seeds must be different numbers from 0 to 2**32 - 1; got {bad or list(seeds)}")
+    folders: dict[str, Path] = {}
+    for contender in contenders:
+        if contender.num_steps < 1:
+            raise ValueError(f"{contender.name}: num_steps={contender.num_steps}; allowed: 1 or more")
+        if folders.setdefault(contender.name, contender.folder) != contender.folder:
+            raise ValueError(
+                f"{contender.name} names two policies, {folders[contender.name]} and {contender.folder}; "
+                "give each a name of its own"
+            )
+    if len({(contender.name, contender.num_steps) for contender in contenders}) < len(contenders):
+        raise ValueError(f"a contender stands twice in {[contender.label for contender in contenders]}")
+    config = conditions.env.make_config()
+    for name, path in folders.items():
+        policy = PreTrainedConfig.from_pretrained(path)
+        chunk: int = getattr(policy, "chunk_size", 1)
+        if conditions.n_action_steps is not None and not 1 <= conditions.n_action_steps <= chunk:
+            raise ValueError(
+                f"n_action_steps={conditions.n_action_steps}; allowed for the {name}: 1 to chunk_size={chunk}, "
+                "or null for its own"
+            )
+        check_fit(config, policy, conditions.env.rename_for(policy, saved_rename(path)), name)
+    check_runtime(conditions.env)
+
+
+def _identity(conditions: Conditions, contenders: Sequence[Contender]) -> dict[str, Any]:
+    return {
+        "env": conditions.env.identity(),
+        "noise_seed": conditions.noise_seed,
+        "n_action_steps": conditions.n_action_steps,
+        "policies": {
+            name: {"fingerprint": fingerprint(folder)}
+            for name, folder in {contender.name: contender.folder for contender in contenders}.items()
+        },
+    }
+
+
+def _make_worker(conditions: Conditions) -> Callable[[_Job], tuple[Episode, np.ndarray | None]]:
+    player = Player.alone(conditions)
+
+    def play(job: _Job) -> tuple[Episode, np.ndarray | None]:
+        episode, actions = player.play(job.contender, job.seed)
+        return episode, actions if job.keep_actions else None
+
+    return play
+
+
+def _actions_file(folder: Path, key: Key) -> Path:
+    name, num_steps, seed = key
+    return folder / ACTIONS / f"{name}-{num_steps}-{seed}.safetensors"
+
+
+def _save_actions(file: Path, actions: np.ndarray) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    staged = file.with_suffix(".partial")
+    save_file({"action": actions}, staged)
+    os.replace(staged, file)

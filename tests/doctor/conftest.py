@@ -1,0 +1,106 @@
+"""A field that is known exactly behind the interface of a policy; and a small real teacher with data of its own."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from reflow.data import SAMPLE, load_metadata
+from reflow.doctor import Observed, observe
+from reflow.flow import ActionSpace
+from reflow.policies import FlowPolicy
+from tests.builders import make_dataset, make_teacher_folder, repo_id
+
+SPACE = ActionSpace(3, 5, chunk_size=4)
+Field = Callable[[Tensor, Tensor], Tensor]
+
+
+class FieldPolicy(FlowPolicy[Tensor]):
+    """A velocity field given as a function of ``x_t`` and ``t`` (with two dimensions of size 1 behind)."""
+
+    def __init__(self, field: Field, num_steps: int = 4, space: ActionSpace = SPACE) -> None:
+        nn.Module.__init__(self)
+        self.weight = nn.Parameter(torch.zeros(1))
+        self._field, self._steps, self._space = field, num_steps, space
+
+    @property
+    def space(self) -> ActionSpace:
+        return self._space
+
+    @property
+    def num_steps(self) -> int:
+        return self._steps
+
+    @num_steps.setter
+    def num_steps(self, value: int) -> None:
+        self._steps = value
+
+    def encode(self, batch: dict[str, Any]) -> Tensor:
+        return batch["observation.state"]
+
+    def look(self, batch: Any) -> dict[str, Tensor]:
+        raise NotImplementedError
+
+    def pack(self, context: Tensor) -> dict[str, Tensor]:
+        raise NotImplementedError
+
+    def unpack(self, tensors: dict[str, Tensor]) -> Tensor:
+        raise NotImplementedError
+
+    def velocity(self, context: Tensor, x_t: Tensor, t: Tensor) -> Tensor:
+        return self._field(x_t, t[..., None, None])
+
+    def stock_velocity(self, batch: Any, noise: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
+        raise NotImplementedError
+
+    def stock_endpoint(self, batch: Any, noise: Tensor) -> Tensor:
+        raise NotImplementedError
+
+    def prefix_parameters(self) -> Iterator[tuple[str, nn.Parameter]]:
+        return iter(())
+
+    def state_projection(self) -> None:
+        return None
+
+    def action_in_proj(self) -> nn.Linear:
+        raise NotImplementedError
+
+
+def straight(action: Tensor, padding: Field) -> Field:
+    """Straight lines to ``action`` on real dimensions, and whatever ``padding`` says on the others."""
+
+    def field(x_t: Tensor, t: Tensor) -> Tensor:
+        return torch.cat([(SPACE.real(x_t) - action) / t, padding(SPACE.padding(x_t), t)], dim=-1)
+
+    return field
+
+
+def looks(
+    policy: FlowPolicy, observations: int = 6, draws: int = 4, batches: int = 2
+) -> tuple[Observed, ...]:
+    """What a policy does with made-up observations."""
+    size = observations // batches
+    found = [
+        {SAMPLE: torch.arange(size) + i * size, "observation.state": torch.zeros(size, 2)}
+        for i in range(batches)
+    ]
+    return observe(policy, found, draws=draws)
+
+
+@pytest.fixture(scope="session")
+def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_dataset(tmp_path_factory.mktemp("data") / "set")
+
+
+@pytest.fixture(scope="session")
+def meta(dataset: Path) -> Any:
+    return load_metadata(repo_id(dataset), dataset)
+
+
+@pytest.fixture(scope="session")
+def teacher_folder(meta: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("teacher") / "pretrained_model"
+    return make_teacher_folder(path, statistics=meta.stats, num_steps=4)
