@@ -23,9 +23,9 @@ from yaml import YAMLError
 from reflow.config import check_schema, padding_name
 from reflow.config.run_folder import METRICS, RUN
 from reflow.config_path import CONFIG_DIR
+from reflow.files import UnwritableError
 from reflow.reports.compare import Run, RunComparison, compare
 from reflow.reports.comparison_page import write_comparison
-from reflow.reports.files import UnwritableError
 from reflow.reports.folder import report_on
 
 USER_ERRORS = (ValueError, OSError)

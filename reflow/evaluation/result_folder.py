@@ -15,8 +15,8 @@ from typing import Any
 
 from safetensors.numpy import load_file
 
+from reflow.files import replace_text
 from reflow.probes.figures import Figures
-from reflow.reports.files import replace_text
 from reflow.reports.folder import ARRAYS, METRICS, save_arrays
 from reflow.simulator.journal import EPISODES, IDENTITY
 

@@ -11,10 +11,10 @@ from functools import partial
 from html import escape
 from pathlib import Path
 
+from reflow.files import replace_file
 from reflow.reports.compare import RunComparison
 from reflow.reports.comparison_figure import comparison_figure
 from reflow.reports.comparison_table import Cell, body, caption, csv_text, header, markdown
-from reflow.reports.files import replace_file
 from reflow.reports.shell import Section, shell
 from reflow.reports.theme import themed_svg
 

@@ -20,9 +20,9 @@ import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
+from reflow.files import replace_file, replace_text
 from reflow.reports.content import Comparison, Content, Latency, SuccessRow
 from reflow.reports.figures import write_figures
-from reflow.reports.files import replace_file, replace_text
 from reflow.reports.page import write_report
 from reflow.reports.verdict import verdict_of
 

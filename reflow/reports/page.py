@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from html import escape
 from pathlib import Path
 
+from reflow.files import replace_text
 from reflow.reports.content import Content
 from reflow.reports.figures import Drawing, draw
 from reflow.reports.figures.drawing import by_steps, percent, short, steps_name
-from reflow.reports.files import replace_text
 from reflow.reports.shell import Section, Tile, hero, shell
 from reflow.reports.tables import all_figures, overview, own_steps, pairs
 from reflow.reports.theme import drawing, themed_svg

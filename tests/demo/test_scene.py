@@ -12,7 +12,6 @@ import torch
 from gym_aloha.utils import sample_box_pose
 from lerobot.policies.common.vla_utils import resize_with_pad
 
-from reflow.demo import gl
 from reflow.demo.frames import RECORD_HEIGHT, RECORD_WIDTH, shrink_frame
 from reflow.demo.scene import (
     FRAME_HEIGHT,
@@ -23,6 +22,7 @@ from reflow.demo.scene import (
     PickScene,
     is_picked,
 )
+from reflow.simulator import gl
 
 
 def run_python(code: str, **environment: str) -> subprocess.CompletedProcess:

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from reflow.files import UnwritableError
 from reflow.reports import Comparison
-from reflow.reports.files import UnwritableError
 from reflow.reports.folder import (
     Words,
     content_of_run,

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from reflow.files import UnwritableError
 from reflow.reports import Comparison, Content, SuccessRow, Verdict
-from reflow.reports.files import UnwritableError
 from reflow.reports.page import render, write_report
 from reflow.reports.tables import overview
 from reflow.reports.video import EMBED_LIMIT, video_elements

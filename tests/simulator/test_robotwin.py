@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from reflow.policies import load_policy
-from reflow.probes import robotwin
+from reflow.simulator import robotwin
 from reflow.simulator.environment import EnvironmentSettings, check_fit, check_runtime
 from reflow.simulator.rollout import Conditions, Contender, Player
 from tests.builders import make_teacher_folder

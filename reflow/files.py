@@ -1,0 +1,65 @@
+"""Files that are the old one or the new one, whenever the power goes; and JSON in them."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+
+class UnwritableError(ValueError):
+    """A file cannot be written where it was to go."""
+
+
+def replace_file(path: Path, write: Callable[[Path], object], *, unique: str = "") -> Path:
+    """Lets ``write`` make a file beside ``path``, flushes it to disk, then renames it into place.
+
+    Args:
+        path: of the file; its folder is made where it is missing.
+        write: writes the file it is given.
+        unique: goes into the name of the file beside, where several processes may write the same ``path``.
+
+    Returns:
+        The path.
+
+    Raises:
+        UnwritableError: names the folder.
+    """
+    staged = path.with_name(f".{path.name}{unique and '.'}{unique}.partial")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write(staged)
+        with open(staged, "rb") as handle:
+            os.fsync(handle.fileno())
+        os.replace(staged, path)
+    except OSError as error:
+        raise UnwritableError(
+            f"{path.name} cannot be written to {path.parent} ({error.strerror or error}); choose another folder, or "
+            "make room and rights there"
+        ) from error
+    return path
+
+
+def replace_text(path: Path, text: str) -> Path:
+    """`replace_file` for text."""
+    return replace_file(path, lambda staged: staged.write_text(text, encoding="utf-8"))
+
+
+def write_json(path: Path, content: object) -> Path:
+    """`replace_file` for indented JSON."""
+    return replace_text(path, json.dumps(content, indent=2) + "\n")
+
+
+def read_json(path: Path) -> Any:
+    """What a JSON file holds.
+
+    Raises:
+        FileNotFoundError: there is none.
+        ValueError: names the file that is no JSON.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path} is no JSON ({error}); it may be cut short: make or copy it anew") from error
