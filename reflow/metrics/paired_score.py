@@ -38,7 +38,7 @@ def tango_interval(
     return lower(only_first, only_second), -lower(only_second, only_first)
 
 
-def score_excess(b: int, c: int, n: int, d: float, z: float) -> float:
+def score_excess(b: float | int, c: float | int, n: float | int, d: float, z: float) -> float:
     """Compute by how much ``b - c`` exceeds what a difference of ``d`` lets expect, and ``z`` standard errors more.
 
     Its sign is that of Tango's test: above 0 where a difference of at most ``d`` is rejected. ``q`` is the
