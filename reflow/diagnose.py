@@ -25,7 +25,6 @@ from reflow.config import (
     AUTO,
     EXTENTS,
     DataSettings,
-    ObjectiveSettings,
     SolverSettings,
     TeacherSettings,
     check_own_data,
@@ -88,8 +87,9 @@ class DiagnoseSettings:
     seed: int = 0
     teacher: TeacherSettings = field(default_factory=TeacherSettings)
     data: DataSettings = field(default_factory=DataSettings)
-    objective: ObjectiveSettings = field(default_factory=ObjectiveSettings)
+    objective: dict[str, Any] = field(default_factory=dict)
     solver: SolverSettings = field(default_factory=SolverSettings)
+    time: dict[str, Any] = field(default_factory=dict)
     trainer: dict[str, Any] = field(default_factory=dict)
     student: StudentToLookAt = field(default_factory=StudentToLookAt)
     padding: AskedPadding = field(default_factory=AskedPadding)
@@ -153,7 +153,7 @@ def diagnose(config: DictConfig) -> Diagnosis:
         max_steps=config.trainer.max_steps,
         batch_size=config.data.batch_size,
         draws=config.objective.draws,
-        times=config.objective.times,
+        times=config.objective.get("times", 1),
         num_steps=config.teacher.num_steps or teacher.num_steps,
         solver=get_solver(config.solver.name),
         train_state_proj=config.student.train_state_proj,
@@ -179,8 +179,6 @@ def _check(config: DictConfig) -> None:
     least_one = {name: config[name] for name in ("draws", "reference_steps", "time_bins")}
     least_one |= {
         "student.num_steps": config.student.num_steps,
-        "objective.draws": config.objective.draws,
-        "objective.times": config.objective.times,
         "data.batch_size": config.data.batch_size,
         "data.val_frames": config.data.val_frames,
         "nfe": min(config.nfe, default=0),

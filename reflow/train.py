@@ -35,7 +35,7 @@ from reflow.distill.checkpoints import AtomicCheckpointIO
 from reflow.distill.deliver import deliver_student
 from reflow.distill.finite import NonFiniteLossError
 from reflow.distill.harm import harm_of
-from reflow.distill.module import Reflow
+from reflow.distill.module import Distillation
 from reflow.distill.optim import OptimizerSettings
 from reflow.distill.report import keep_for_report, report_run
 from reflow.distill.student import make_student
@@ -43,9 +43,11 @@ from reflow.distill.success import measure_success
 from reflow.distill.summary import print_summary
 from reflow.doctor import measure_padding, padding_regime, recommend_fix
 from reflow.doctor.fit import joint_names
+from reflow.endpoints.source import LiveEndpoints, StoredEndpoints
 from reflow.endpoints.stored import Stored
 from reflow.endpoints.wanted import Source, Walks, fit
-from reflow.flow import PaddingRule, get_solver
+from reflow.flow import EndpointTime, PaddingRule, get_solver
+from reflow.objectives import Objective
 from reflow.policies import FlowPolicy, find_folder, load_policy, load_processors
 from reflow.reports.folder import REPORT, Words, versions_here
 
@@ -87,31 +89,36 @@ def train(config: DictConfig, run_dir: Path) -> dict[str, float]:
     teacher = load_policy(teacher_folder)
     teacher.velocity_by = config.velocity
     preprocess, _ = load_processors(teacher_folder, teacher, rename=dict(config.data.rename or {}))
+    objective: Objective = hydra.utils.instantiate(config.objective)
+    stored = _stored(config, teacher, teacher_folder, objective) if config.pairs.path is not None else None
     data = LeRobotDataModule(
         teacher.config,
         preprocess,
         seed=config.seed,
-        stored=_stored(config, teacher, teacher_folder) if config.pairs.path is not None else None,
+        stored=stored,
+        with_actions=objective.needs_actions,
         **_data_arguments(config),
     )
     if padding_name(config) == AUTO:
         _choose_fix(config, teacher, data)
     rule = _rule(config, teacher)
-    time = hydra.utils.instantiate(config.time)
-    if (harm := harm_of(rule, time)) is not None:
+    if (harm := harm_of(rule, getattr(objective, "time", EndpointTime()))) is not None:
         warnings.warn(harm, stacklevel=2)
     student = make_student(teacher, teacher_folder, rule, **_plain(config.student))
-    module = Reflow(
+    endpoints = (
+        LiveEndpoints(
+            teacher, get_solver(config.solver.name), config.teacher.num_steps or teacher.num_steps, rule
+        )
+        if stored is None
+        else StoredEndpoints()
+    )
+    module = Distillation(
         teacher,
         student,
+        objective,
+        endpoints,
         rule,
-        solver=get_solver(config.solver.name),
-        num_steps=config.teacher.num_steps,
-        time=time,
-        draws=config.objective.draws,
-        draw_pool=config.objective.draw_pool,
-        times=config.objective.times,
-        val_draws=config.objective.val_draws,
+        val_draws=config.val_draws,
         seed=config.seed,
         optimizer=OptimizerSettings(**_plain(config.optimizer)),
     )
@@ -142,8 +149,13 @@ def _rule(config: DictConfig, teacher: FlowPolicy) -> PaddingRule:
     return PaddingRule(teacher.space, padding.noise, padding.target, padding.loss, padding.inert)
 
 
-def _stored(config: DictConfig, teacher: FlowPolicy, teacher_folder: Path) -> Stored:
+def _stored(config: DictConfig, teacher: FlowPolicy, teacher_folder: Path, objective: Objective) -> Stored:
     """The cache that this run is to learn from, if it holds what the run would make live."""
+    if not objective.needs_endpoints:
+        raise ValueError(
+            f"pairs.path={config.pairs.path} with {type(objective).__name__}, which learns from no endpoints; leave "
+            "pairs.path out, or choose objective=reflow or objective=endpoint"
+        )
     data = _data_arguments(config)
     trained_precision = config.trainer.get("precision", "32-true")
     walks = Walks(
@@ -159,7 +171,7 @@ def _stored(config: DictConfig, teacher: FlowPolicy, teacher_folder: Path) -> St
         stored_precision=config.pairs.precision,
         train_state_proj=config.student.train_state_proj,
     )
-    return Stored(cache, config.objective.draws, config.objective.draw_pool)
+    return Stored(cache, objective.draws, objective.draw_pool)
 
 
 def _choose_fix(config: DictConfig, teacher: FlowPolicy, data: LeRobotDataModule) -> None:

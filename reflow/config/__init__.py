@@ -5,7 +5,6 @@ from reflow.config.naming import AUTO, padding_name, run_directory
 from reflow.config.pairs import PairSettings, check_pair_settings
 from reflow.config.sections import (
     DataSettings,
-    ObjectiveSettings,
     PaddingSettings,
     SolverSettings,
     TeacherSettings,
@@ -17,7 +16,6 @@ __all__ = [
     "EXTENTS",
     "MATMUL_PRECISIONS",
     "DataSettings",
-    "ObjectiveSettings",
     "PaddingSettings",
     "PairSettings",
     "SolverSettings",

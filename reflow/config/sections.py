@@ -45,16 +45,6 @@ class PaddingSettings:
 
 
 @dataclass
-class ObjectiveSettings:
-    """Noises per observation and step, noises per observation in all, and times per noise."""
-
-    draws: int = 8
-    draw_pool: int | None = None
-    times: int = 1
-    val_draws: int = 4
-
-
-@dataclass
 class PairsSettings:
     """The folder of a pair cache to learn from, and how precise what is stored in it beside endpoints must be.
 

@@ -14,7 +14,6 @@ from reflow.config.checks import check_arithmetic, check_least, check_own_data, 
 from reflow.config.naming import AUTO, padding_name
 from reflow.config.sections import (
     DataSettings,
-    ObjectiveSettings,
     OptimizerValues,
     PaddingSettings,
     PairsSettings,
@@ -37,7 +36,8 @@ class TrainSettings:
     teacher: TeacherSettings = field(default_factory=TeacherSettings)
     data: DataSettings = field(default_factory=DataSettings)
     padding: PaddingSettings = field(default_factory=PaddingSettings)
-    objective: ObjectiveSettings = field(default_factory=ObjectiveSettings)
+    objective: dict[str, Any] = field(default_factory=dict)
+    val_draws: int = 4
     solver: SolverSettings = field(default_factory=SolverSettings)
     pairs: PairsSettings = field(default_factory=PairsSettings)
     student: StudentSettings = field(default_factory=StudentSettings)
@@ -65,9 +65,7 @@ def check_settings(config: DictConfig) -> None:
     check_least(
         (
             ("student.num_steps", config.student.num_steps, 1),
-            ("objective.draws", config.objective.draws, 1),
-            ("objective.times", config.objective.times, 1),
-            ("objective.val_draws", config.objective.val_draws, 1),
+            ("val_draws", config.val_draws, 1),
             ("data.batch_size", config.data.batch_size, 1),
             ("data.val_frames", config.data.val_frames, 1),
             ("seed", config.seed, 0),
@@ -77,11 +75,5 @@ def check_settings(config: DictConfig) -> None:
         raise ValueError(
             f"+fix=auto with pairs.path={config.pairs.path}: a cache is of one rule; give the fix that it was made "
             "with (+fix=full32)"
-        )
-    pool, draws = config.objective.draw_pool, config.objective.draws
-    if pool is not None and pool < draws:
-        raise ValueError(
-            f"objective.draw_pool={pool} with objective.draws={draws}; allowed: {draws} or more, or null for noises "
-            "that never come twice"
         )
     check_own_data(config)

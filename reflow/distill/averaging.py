@@ -8,10 +8,20 @@ shared.
 
 from __future__ import annotations
 
+import copy
+from typing import Any
+
 import lightning as L
 import torch
 from lightning.pytorch.callbacks import WeightAveraging
-from torch import Tensor
+from torch import Tensor, nn
+
+from reflow.policies import FlowPolicy
+
+
+def warm_decay(decay: float, steps: int) -> float:
+    """Decay after so many steps: early on less, so that a short run is not averaged with its beginning."""
+    return min(decay, (1 + steps) / (10 + steps))
 
 
 class TrainedWeightsEMA(WeightAveraging):
@@ -28,8 +38,7 @@ class TrainedWeightsEMA(WeightAveraging):
             raise ValueError(f"decay is {decay}; allowed: from 0 up to, but not including, 1")
 
         def average(mean: Tensor, value: Tensor, n: Tensor | int) -> Tensor:
-            warm = min(decay, (1 + int(n)) / (10 + int(n)))
-            return torch.lerp(mean, value, 1.0 - warm)
+            return torch.lerp(mean, value, 1.0 - warm_decay(decay, int(n)))
 
         super().__init__(avg_fn=average)
 
@@ -42,3 +51,48 @@ class TrainedWeightsEMA(WeightAveraging):
             if not parameter.requires_grad:
                 owner, _, leaf = name.rpartition(".")
                 setattr(self._average_model.module.get_submodule(owner), leaf, parameter)
+
+
+class AveragedStudent:
+    """A student whose trained weights are the average of another's: a target that some objectives ask for.
+
+    What is frozen is shared with that other. It is no child module of anything: optimizer and weight averaging do not
+    see it.
+
+    Args:
+        student: the one in training.
+        decay: see :class:`TrainedWeightsEMA`.
+    """
+
+    def __init__(self, student: FlowPolicy, decay: float) -> None:
+        if not 0.0 <= decay < 1.0:
+            raise ValueError(f"average_decay is {decay}; allowed: from 0 up to, but not including, 1")
+        shared: dict[int, Any] = {id(p): p for p in student.parameters() if not p.requires_grad}
+        self.policy: FlowPolicy = copy.deepcopy(student, shared).eval().requires_grad_(False)
+        self.decay, self.steps = decay, 0
+
+    @torch.no_grad()
+    def update(self, student: FlowPolicy) -> None:
+        """After a step of the optimizer."""
+        pairs = list(self._trained(student))
+        kept = warm_decay(self.decay, self.steps) if self.steps else 0.0
+        for mean, value in pairs:
+            mean.lerp_(value, 1.0 - kept)
+        self.steps += 1
+
+    def _trained(self, student: FlowPolicy) -> list[tuple[nn.Parameter, nn.Parameter]]:
+        mine = dict(self.policy.named_parameters())
+        return [(mine[name], value) for name, value in student.named_parameters() if value.requires_grad]
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything that is needed to go on."""
+        return {"steps": self.steps, "weights": self.policy.state_dict()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Goes on from there."""
+        self.steps = state["steps"]
+        self.policy.load_state_dict(state["weights"])
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> AveragedStudent:
+        """A copy shares it: the average of the weights (:class:`TrainedWeightsEMA`) copies the whole module."""
+        return self

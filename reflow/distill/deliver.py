@@ -7,11 +7,11 @@ from pathlib import Path
 import torch
 
 from reflow.data import SAMPLE, VISIT, LeRobotDataModule
-from reflow.distill.module import Reflow
+from reflow.distill.module import Distillation
 from reflow.policies import load_policy, save_policy
 
 
-def deliver_student(module: Reflow, source: Path, folder: Path, data: LeRobotDataModule) -> Path:
+def deliver_student(module: Distillation, source: Path, folder: Path, data: LeRobotDataModule) -> Path:
     """Saves the student and compares what is loaded back with what was trained.
 
     Args:
@@ -27,6 +27,7 @@ def deliver_student(module: Reflow, source: Path, folder: Path, data: LeRobotDat
         RuntimeError: the loaded student does not give the same chunk, to the last bit.
     """
     student = module.student.eval().cpu()
+    module.objective.cpu().fold(student)
     student.velocity_by = "stock"  # the comparison is to the last bit
     save_policy(student, source, folder)
 

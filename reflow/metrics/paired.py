@@ -94,8 +94,8 @@ class PairedComparison:
 
 
 def compare_paired(
-    first: Mapping[int, bool],
-    second: Mapping[int, bool],
+    first: Mapping[int, object],
+    second: Mapping[int, object],
     margin: float = 0.02,
     alpha: float = 0.025,
     power: float = 0.8,

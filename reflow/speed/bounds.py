@@ -9,14 +9,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from reflow.distill.module import Reflow
+from reflow.distill.module import Distillation
 from reflow.flow import PaddingRule, couple, straight_path, velocity_loss
 from reflow.policies import Batch, FlowPolicy, load_policy
 from reflow.speed.conditions import Conditions
 from reflow.speed.training import autocast
 
 
-def ready_loss(module: Reflow, batch: Batch, conditions: Conditions) -> Callable[[Any], Tensor]:
+def ready_loss(module: Distillation, batch: Batch, conditions: Conditions) -> Callable[[Any], Tensor]:
     """The loss of one batch again and again, everything but the student's velocity being ready: the limit of speed.
 
     Args:
@@ -26,9 +26,10 @@ def ready_loss(module: Reflow, batch: Batch, conditions: Conditions) -> Callable
     """
     student, rule = module.student, module.rule
     with torch.no_grad(), autocast(conditions.precision, conditions.device):
-        teacher_context, context = module.encode(batch)
-        randn, t = module.draw(batch, module.draws)
-        coupling = couple(randn, module.carry(teacher_context, randn), rule)
+        step = module.step(batch)
+        context, randn = step.student_context, step.noise(module.objective.draws)
+        t = torch.ones(randn.shape[:2], device=randn.device)
+        coupling = couple(randn, step.endpoint(randn), rule)
     point = straight_path(coupling.noise, coupling.action, t)
 
     def loss(_: Any) -> Tensor:

@@ -1,6 +1,6 @@
 """The contenders: each a step that takes a batch from the data, makes a loss and trains on it.
 
-Ours run :meth:`reflow.distill.module.Reflow.training_step` itself. All of ours share one student and one optimizer,
+Ours run :meth:`reflow.distill.module.Distillation.training_step`. All of ours share one student and optimizer,
 so that many of them fit into memory beside the reference's two whole policies; a step costs the same whatever was
 trained before. Left out: when each of them runs (:mod:`reflow.speed.rounds`).
 """

@@ -15,10 +15,12 @@ from typing import Any
 from torch import Tensor
 
 from reflow.data import LeRobotDataModule
-from reflow.distill.module import Reflow
+from reflow.distill.module import Distillation
 from reflow.distill.student import make_student
+from reflow.endpoints.source import LiveEndpoints, StoredEndpoints
 from reflow.endpoints.stored import Stored
-from reflow.flow import GridTime, PaddingRule, TimeSampler, get_solver
+from reflow.flow import EULER, GridTime, PaddingRule, TimeSampler
+from reflow.objectives import Reflow
 from reflow.policies import Batch, FlowPolicy, load_policy
 from reflow.speed.bounds import lone_loss, lone_student, ready_loss
 from reflow.speed.conditions import Conditions
@@ -100,21 +102,21 @@ class Workshop:
             num_workers=0,
         )
 
-    def module(self, draws: int, pool: int | None = None) -> Reflow:
+    def module(self, draws: int, pool: int | None = None, *, stored: bool = False) -> Distillation:
         """The training step itself.
 
         Args:
             draws: noises per observation and step.
             pool: noises per observation in all; None for no end of them.
+            stored: endpoints come with the batch.
         """
-        module = Reflow(
+        live = LiveEndpoints(self.teacher, EULER, self.teacher.num_steps, self.rule)
+        module = Distillation(
             self.teacher,
             self.student,
+            Reflow(GridTime(1), draws, pool),
+            StoredEndpoints() if stored else live,
             self.rule,
-            solver=get_solver("euler"),
-            time=GridTime(1),
-            draws=draws,
-            draw_pool=pool,
             seed=self.conditions.seed,
         )
         return module.to(self.conditions.device)
@@ -163,9 +165,11 @@ class Workshop:
             num_workers=0,
             stored=Stored(self.pairs.open(store), draws, self.pairs.draws),
         )
-        return self.ours(name, self.module(draws, self.pairs.draws), iter(data.train_dataloader()))
+        return self.ours(
+            name, self.module(draws, self.pairs.draws, stored=True), iter(data.train_dataloader())
+        )
 
-    def ours(self, name: str, module: Reflow, batches: Iterator[Batch]) -> Variant:
+    def ours(self, name: str, module: Distillation, batches: Iterator[Batch]) -> Variant:
         """This framework's training step.
 
         Args:
@@ -175,7 +179,7 @@ class Workshop:
         """
         return self._variant(
             name,
-            module.draws,
+            module.objective.draws,
             batches,
             lambda batch: module.training_step(batch, 0)["loss"],
             self.training,

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from reflow.distill.callbacks.base import Measurement
 from reflow.distill.heldout import HeldOut
-from reflow.distill.module import Reflow
+from reflow.distill.module import Distillation
 from reflow.flow import straight_path
 from reflow.metrics import RelativeVelocityError, VelocityErrorProfile, VelocityLoss
 
@@ -42,7 +42,7 @@ class DeployGap(Measurement):
         self.profile: Tensor | None = None
         """Mean squared velocity error ``[time_bins, d]`` of the last validation."""
 
-    def setup(self, trainer: L.Trainer, pl_module: Reflow, stage: str) -> None:
+    def setup(self, trainer: L.Trainer, pl_module: Distillation, stage: str) -> None:
         space = pl_module.rule.space
         self._relative, self._loss, self._profile = (
             RelativeVelocityError(space),
@@ -51,14 +51,20 @@ class DeployGap(Measurement):
         )
 
     def on_train_batch_end(
-        self, trainer: L.Trainer, pl_module: Reflow, outputs: Any, batch: Any, batch_idx: int
+        self, trainer: L.Trainer, pl_module: Distillation, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         for name, key in _TRAINING.items():
             self.losses[name].append(outputs[key].detach())
             pl_module.log(name, outputs[key], prog_bar=True)
 
     def on_validation_batch_end(
-        self, trainer: L.Trainer, pl_module: Reflow, outputs: HeldOut, batch: Any, batch_idx: int, *_: Any
+        self,
+        trainer: L.Trainer,
+        pl_module: Distillation,
+        outputs: HeldOut,
+        batch: Any,
+        batch_idx: int,
+        *_: Any,
     ) -> None:
         point = straight_path(outputs.randn, outputs.endpoint, outputs.t)
         v_t = pl_module.student.velocity(outputs.student_context, point.x_t, outputs.t)
@@ -66,7 +72,7 @@ class DeployGap(Measurement):
             metric.to(v_t.device).update(v_t, point.u_t)
         self._profile.to(v_t.device).update(v_t, point.u_t, outputs.t)
 
-    def on_validation_epoch_end(self, trainer: L.Trainer, pl_module: Reflow) -> None:
+    def on_validation_epoch_end(self, trainer: L.Trainer, pl_module: Distillation) -> None:
         deploy = self._loss.compute().float()
         pl_module.log("velocity/relative_error", self._relative.compute().float())
         pl_module.log("deploy/loss", deploy)

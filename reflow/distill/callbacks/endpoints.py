@@ -10,7 +10,7 @@ from torchmetrics import MetricCollection
 
 from reflow.distill.callbacks.base import Measurement
 from reflow.distill.heldout import HeldOut
-from reflow.distill.module import Reflow
+from reflow.distill.module import Distillation
 from reflow.metrics import EndpointError
 
 
@@ -31,14 +31,20 @@ class EndpointErrors(Measurement):
             raise ValueError(f"nfe is {list(nfe)}; allowed: one or more numbers of steps, each 1 or more")
         self.nfe, self.reference_steps = tuple(nfe), reference_steps
 
-    def setup(self, trainer: L.Trainer, pl_module: Reflow, stage: str) -> None:
+    def setup(self, trainer: L.Trainer, pl_module: Distillation, stage: str) -> None:
         names = [f"student/endpoint_error@{n}" for n in self.nfe]
         if stage == "validate":
             names += [f"teacher/endpoint_error@{n}" for n in self.nfe] + ["teacher/solver_error"]
         self._errors = MetricCollection({name: EndpointError(pl_module.rule.space) for name in names})
 
     def on_validation_batch_end(
-        self, trainer: L.Trainer, pl_module: Reflow, outputs: HeldOut, batch: Any, batch_idx: int, *_: Any
+        self,
+        trainer: L.Trainer,
+        pl_module: Distillation,
+        outputs: HeldOut,
+        batch: Any,
+        batch_idx: int,
+        *_: Any,
     ) -> None:
         self._errors.to(outputs.endpoint.device)
         for n in self.nfe:
@@ -54,7 +60,7 @@ class EndpointErrors(Measurement):
         reference = teacher.walk(context, outputs.randn[:, :1], self.reference_steps)
         self._errors["teacher/solver_error"].update(outputs.endpoint[:, :1], reference)
 
-    def on_validation_epoch_end(self, trainer: L.Trainer, pl_module: Reflow) -> None:
+    def on_validation_epoch_end(self, trainer: L.Trainer, pl_module: Distillation) -> None:
         values = {name: metric.compute().float() for name, metric in self._errors.items()}
         pl_module.log_dict(values)
         self._errors.reset()

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from reflow.distill.callbacks.base import Measurement
 from reflow.distill.heldout import HeldOut
-from reflow.distill.module import HELD_OUT_DRAWS, Reflow
+from reflow.distill.module import HELD_OUT_DRAWS, Distillation
 from reflow.flow import trajectory
 
 _FIRST_DRAW = 4 * HELD_OUT_DRAWS  # noise that no other measurement draws
@@ -33,11 +33,17 @@ class FlowOfOneObservation(Measurement):
         """``fan/<who>`` ``[k, s + 1, d]`` and ``fan/<who>/times`` ``[s + 1]``, from noise to action."""
 
     def on_validation_batch_end(
-        self, trainer: L.Trainer, pl_module: Reflow, outputs: HeldOut, batch: Any, batch_idx: int, *_: Any
+        self,
+        trainer: L.Trainer,
+        pl_module: Distillation,
+        outputs: HeldOut,
+        batch: Any,
+        batch_idx: int,
+        *_: Any,
     ) -> None:
         if trainer.training or batch_idx:
             return
-        noise, _times = pl_module.draw(batch, self.noises, first=_FIRST_DRAW)
+        noise, _times = pl_module.draw(batch, self.noises, _FIRST_DRAW)
         paths = {
             who: trajectory(policy.field(context), noise, policy.num_steps, time_dims=2)
             for who, policy, context in (

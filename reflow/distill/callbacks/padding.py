@@ -12,7 +12,7 @@ from torch import Tensor
 
 from reflow.distill.callbacks.base import Measurement
 from reflow.distill.heldout import HeldOut
-from reflow.distill.module import HELD_OUT_DRAWS, Reflow
+from reflow.distill.module import HELD_OUT_DRAWS, Distillation
 from reflow.flow import ActionSpace, PaddingRule
 from reflow.metrics import PaddingStatistics as Statistics
 from reflow.metrics import RepaddingDifference, Sensitivity
@@ -30,7 +30,7 @@ class PaddingStatistics(Measurement):
     TensorBoard also gets histograms.
     """
 
-    def setup(self, trainer: L.Trainer, pl_module: Reflow, stage: str) -> None:
+    def setup(self, trainer: L.Trainer, pl_module: Distillation, stage: str) -> None:
         space = pl_module.rule.space
         self._statistics = {
             name: Statistics(space)
@@ -50,7 +50,13 @@ class PaddingStatistics(Measurement):
         """Per figure, values on real and on padding dimensions of the last validation batch."""
 
     def on_validation_batch_end(
-        self, trainer: L.Trainer, pl_module: Reflow, outputs: HeldOut, batch: Any, batch_idx: int, *_: Any
+        self,
+        trainer: L.Trainer,
+        pl_module: Distillation,
+        outputs: HeldOut,
+        batch: Any,
+        batch_idx: int,
+        *_: Any,
     ) -> None:
         space, student = pl_module.rule.space, pl_module.student
         at_noise = torch.ones_like(outputs.t)
@@ -83,7 +89,7 @@ class PaddingStatistics(Measurement):
                     metric = self._sensitivity[who, how].to(other.device)
                     metric.update(ends[who], policy.walk(context, other))
 
-    def on_validation_epoch_end(self, trainer: L.Trainer, pl_module: Reflow) -> None:
+    def on_validation_epoch_end(self, trainer: L.Trainer, pl_module: Distillation) -> None:
         for name, statistics in self._statistics.items():
             for key, value in statistics.compute().items():
                 part, statistic = key.split("/")

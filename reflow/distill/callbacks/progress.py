@@ -10,7 +10,7 @@ from lightning.pytorch.callbacks import RichProgressBar
 
 from reflow.data import SAMPLE
 from reflow.distill.callbacks.base import Measurement
-from reflow.distill.module import Reflow
+from reflow.distill.module import Distillation
 
 
 class Throughput(Measurement):
@@ -39,12 +39,12 @@ class Throughput(Measurement):
             self._wait = time.perf_counter() - self._since
 
     def on_train_batch_end(
-        self, trainer: L.Trainer, pl_module: Reflow, outputs: Any, batch: Any, batch_idx: int
+        self, trainer: L.Trainer, pl_module: Distillation, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         now = time.perf_counter()
         self._seen += 1
         if self._since is not None and self._seen > self.skip:
-            self.pairs += len(batch[SAMPLE]) * pl_module.draws * trainer.world_size
+            self.pairs += len(batch[SAMPLE]) * pl_module.objective.draws * trainer.world_size
             self.seconds += now - self._since
             self.waited += self._wait
             for name, value in self._figures().items():

@@ -1,0 +1,93 @@
+"""What an objective is given of a training batch: both policies' view of it, noise and times by identity, endpoints.
+
+Legend of shapes: b batch, k noises per observation, h chunk step, d native width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Bool, Float
+from lerobot.utils.constants import ACTION
+from torch import Tensor
+
+from reflow.data import SAMPLE, VISIT
+from reflow.endpoints.source import Endpoints
+from reflow.flow import Draws, PaddingRule, TimeSampler, draw_identities
+from reflow.policies import Batch, FlowPolicy
+
+
+@dataclass(frozen=True)
+class Step:
+    """One training batch.
+
+    Attributes:
+        teacher: frozen.
+        student: in training.
+        average: the averaged student, where the objective asked for one.
+        teacher_context, student_context: the observations, encoded by each; one object where they share the prefix.
+        rule: what happens to padding.
+        batch: the observations.
+        endpoints: where the teacher carries noise to.
+        random: all noise and times, by identity.
+        send: brings a tensor to the device of the policies without waiting.
+    """
+
+    teacher: FlowPolicy
+    student: FlowPolicy
+    average: FlowPolicy | None
+    teacher_context: Any
+    student_context: Any
+    rule: PaddingRule
+    batch: Batch
+    endpoints: Endpoints
+    random: Draws
+    send: Callable[[Tensor], Tensor]
+
+    def noise(self, draws: int, pool: int | None = None) -> Float[Tensor, "b k h d"]:
+        """Standard normal noise at native width: a function of seed, sample, visit and draw.
+
+        Args:
+            draws: noises per observation.
+            pool: noises that an observation has in all, met again and again; None for never the same twice.
+        """
+        sample, visit, space = self.batch[SAMPLE].cpu(), self.batch[VISIT].cpu(), self.rule.space
+        identities = draw_identities(visit, draws, pool)
+        return self.send(self.random.noise(sample, identities, (space.chunk_size, space.max_action_dim)))
+
+    def times(self, sampler: TimeSampler, draws: int, times: int = 1) -> Float[Tensor, "b kt"]:
+        """Times, new at every visit, in the order of :meth:`reflow.flow.Coupling.repeat`.
+
+        Args:
+            sampler: of the distribution.
+            draws: noises per observation.
+            times: per noise, one from each of as many equal parts of the distribution.
+        """
+        sample, visit = self.batch[SAMPLE].cpu(), self.batch[VISIT].cpu()
+        u = self.random.uniform(sample, draw_identities(visit, draws))
+        return self.send(sampler(((u[..., None] + torch.arange(times)) / times).flatten(1)))
+
+    def endpoint(self, randn: Float[Tensor, "b k h d"]) -> Float[Tensor, "b k h d"]:
+        """The teacher's endpoints of these noises, from wherever they come."""
+        return self.endpoints(self.batch, self.teacher_context, randn)
+
+    def velocity(self, x_t: Float[Tensor, "b k h d"], t: Float[Tensor, "b k"]) -> Float[Tensor, "b k h d"]:
+        """The student's velocity, with gradients."""
+        return self.student.velocity(self.student_context, x_t, t)
+
+    def action(self) -> tuple[Float[Tensor, "b 1 h d"], Bool[Tensor, "b 1 h 1"]]:
+        """The data's own actions, padding zero as LeRobot trains, and which of their time steps are real.
+
+        Raises:
+            ValueError: the batch has no actions.
+        """
+        if ACTION not in self.batch:
+            raise ValueError(
+                "the batch has no actions; an objective that learns from them says so (needs_actions = True)"
+            )
+        action = F.pad(self.batch[ACTION], (0, self.rule.space.padding_dim))
+        return action[:, None], ~self.batch["action_is_pad"][:, None, :, None]
