@@ -14,8 +14,13 @@ import datasets
 import numpy as np
 import torch
 from lerobot.datasets.lerobot_dataset import LeRobotDataset
+from torch import Tensor
 
 from reflow.demo.vlm import VLMSize, build_vlm_folder
+from reflow.distill.module import Distillation
+from reflow.endpoints.source import LiveEndpoints, StoredEndpoints
+from reflow.flow import EULER, PaddingRule, Solver, TimeSampler
+from reflow.objectives import Reflow
 from reflow.policies import Batch, FlowPolicy, save_policy
 from reflow.policies.build import build_smolvla, save_new_processors
 
@@ -193,3 +198,30 @@ def make_dataset(
         dataset.save_episode()
     dataset.finalize()
     return root
+
+
+def make_distillation(
+    teacher: FlowPolicy,
+    student: FlowPolicy,
+    rule: PaddingRule,
+    *,
+    time: TimeSampler,
+    solver: Solver = EULER,
+    num_steps: int | None = None,
+    draws: int = 8,
+    draw_pool: int | None = None,
+    times: int = 1,
+    stored: bool = False,
+    **settings: Any,
+) -> Distillation:
+    """A module that learns by reflow, its endpoints live or stored in the batch."""
+    live = LiveEndpoints(teacher, solver, num_steps or teacher.num_steps, rule)
+    objective = Reflow(time, draws, draw_pool, times)
+    endpoints = StoredEndpoints() if stored else live
+    return Distillation(teacher, student, objective, endpoints, rule, **settings)
+
+
+def drawn(module: Distillation, batch: dict[str, Any], draws: int, times: int = 1) -> tuple[Tensor, Tensor]:
+    """Noise and times of a training batch, as the module's objective (with a time sampler) draws them."""
+    step = module.step(batch)
+    return step.noise(draws), step.times(module.objective.time, draws, times)

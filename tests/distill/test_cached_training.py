@@ -13,13 +13,14 @@ import torch
 
 from reflow.data import ENDPOINT, LeRobotDataModule, load_metadata
 from reflow.demo import embedded
-from reflow.distill.module import Reflow
 from reflow.distill.optim import OptimizerSettings
 from reflow.distill.student import make_student
 from reflow.endpoints import PairCache
+from reflow.endpoints.source import LiveEndpoints
+from reflow.endpoints.stored import Stored
 from reflow.flow import EULER, PaddingRule, UniformTime
 from reflow.policies import load_policy
-from tests.builders import make_dataset, make_teacher_folder, repo_id
+from tests.builders import make_dataset, make_distillation, make_teacher_folder, repo_id
 from tests.endpoints.conftest import LENGTHS, fill_cache, open_data
 
 STEPS = 30  # 36 frames in batches of 4: more than three epochs, so the pool comes round
@@ -72,7 +73,7 @@ def curve(
     teacher = load_policy(folder)
     teacher.velocity_by = "shared"
     rule = PaddingRule(teacher.space, "full", "full", "full")
-    module = Reflow(
+    module = make_distillation(
         teacher,
         make_student(teacher, folder, rule),
         rule,
@@ -82,11 +83,11 @@ def curve(
         draw_pool=pool,
         times=2,
         seed=seed,
+        stored=cache is not None,
         optimizer=OptimizerSettings(lr=1e-3),
     )
-    data: LeRobotDataModule = open_data(
-        folder, demos, teacher, pairs=cache, draws=2, draw_pool=pool, **data_arguments
-    )
+    stored = None if cache is None else Stored(cache, 2, pool)
+    data: LeRobotDataModule = open_data(folder, demos, teacher, stored=stored, **data_arguments)
     kept = Curve()
     L.Trainer(
         accelerator="cpu",
@@ -170,7 +171,7 @@ def test_the_teacher_walks_no_step(
     def refuse(*_: Any) -> None:
         raise AssertionError("the teacher walked")
 
-    monkeypatch.setattr(Reflow, "carry", refuse)
+    monkeypatch.setattr(LiveEndpoints, "__call__", refuse)
     curve(own_teacher, demos, PairCache(filled))
     with pytest.raises(AssertionError, match="the teacher walked"):
         curve(own_teacher, demos, None)

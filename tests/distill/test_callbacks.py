@@ -17,21 +17,23 @@ from reflow.distill.callbacks import (
     StraightnessOfFlow,
     Throughput,
 )
-from reflow.distill.module import HELD_OUT_DRAWS, Reflow
+from reflow.distill.module import HELD_OUT_DRAWS, Distillation
 from reflow.distill.student import make_student
 from reflow.flow import EULER, PaddingRule, UniformTime
 from reflow.policies import load_policy, load_processors
-from tests.builders import repo_id
+from tests.builders import make_distillation, repo_id
 
 
 @pytest.fixture(scope="module")
-def setting(teacher_folder: Path, dataset: Path) -> tuple[Reflow, LeRobotDataModule]:
+def setting(teacher_folder: Path, dataset: Path) -> tuple[Distillation, LeRobotDataModule]:
     teacher = load_policy(teacher_folder)
     rule = PaddingRule(teacher.space, "real", "full", "full")
     student = make_student(teacher, teacher_folder, rule)
     with torch.no_grad():  # a student that differs from its teacher
         student.action_in_proj().weight.mul_(1.1)
-    module = Reflow(teacher, student, rule, solver=EULER, time=UniformTime(), draws=3, val_draws=2, seed=1)
+    module = make_distillation(
+        teacher, student, rule, solver=EULER, time=UniformTime(), draws=3, val_draws=2, seed=1
+    )
     preprocess, _ = load_processors(teacher_folder, teacher)
     data = LeRobotDataModule(
         teacher.config,
@@ -47,7 +49,7 @@ def setting(teacher_folder: Path, dataset: Path) -> tuple[Reflow, LeRobotDataMod
 
 @pytest.fixture(scope="module")
 def measured(
-    setting: tuple[Reflow, LeRobotDataModule], tmp_path_factory: pytest.TempPathFactory
+    setting: tuple[Distillation, LeRobotDataModule], tmp_path_factory: pytest.TempPathFactory
 ) -> dict[str, Any]:
     module, data = setting
     deploy = DeployGap(window=3)
@@ -68,7 +70,7 @@ def measured(
 
 
 @pytest.fixture(scope="module")
-def by_hand(setting: tuple[Reflow, LeRobotDataModule]) -> dict[str, Tensor]:
+def by_hand(setting: tuple[Distillation, LeRobotDataModule]) -> dict[str, Tensor]:
     """Every held-out chunk, one (observation, noise) at a time through stock calls."""
     module, data = setting
     rows: dict[str, list[Tensor]] = {}

@@ -12,11 +12,11 @@ from torch import Tensor
 from reflow.data import SAMPLE, VISIT
 from reflow.distill.averaging import TrainedWeightsEMA
 from reflow.distill.finite import NonFiniteLossError
-from reflow.distill.module import Reflow
+from reflow.distill.module import Distillation
 from reflow.distill.student import make_student
 from reflow.flow import EULER, EndpointTime, PaddingRule, UniformTime
 from reflow.policies import load_policy
-from tests.builders import make_batch
+from tests.builders import drawn, make_batch, make_distillation
 
 RULES = {
     "unfixed": ("real", "real", "real", False),
@@ -27,11 +27,13 @@ RULES = {
 }
 
 
-def module_and_batch(folder: Path, rule: str = "full32", **kwargs: Any) -> tuple[Reflow, dict[str, Any]]:
+def module_and_batch(
+    folder: Path, rule: str = "full32", **kwargs: Any
+) -> tuple[Distillation, dict[str, Any]]:
     teacher = load_policy(folder)
     padding = PaddingRule(teacher.space, *RULES[rule])
     student = make_student(teacher, folder, padding)
-    module = Reflow(
+    module = make_distillation(
         teacher, student, padding, **{"solver": EULER, "time": UniformTime(), "draws": 2, "seed": 3} | kwargs
     )
     batch = make_batch(teacher, 3) | {SAMPLE: torch.tensor([5, 0, 9]), VISIT: torch.tensor([0, 1, 0])}
@@ -46,7 +48,7 @@ def test_the_loss_is_the_formula_written_out(teacher_folder: Path, rule: str) ->
         loss = module.training_step(batch, 0)["loss"]
 
     noise_dims, target_dims, loss_dims, inert = RULES[rule]
-    randn, t = module.draw(batch, 2)
+    randn, t = drawn(module, batch, 2)
     a = module.rule.space.action_dim
     noise = randn.clone()
     if noise_dims == "real":
@@ -84,12 +86,12 @@ def test_rules_differ_only_where_they_say(teacher_folder: Path) -> None:
 
 def test_randomness_is_a_function_of_identity(teacher_folder: Path) -> None:
     module, batch = module_and_batch(teacher_folder)
-    randn, t = module.draw(batch, 2)
+    randn, t = drawn(module, batch, 2)
     flipped = {key: value.flip(0) for key, value in batch.items()}
-    again, t_again = module.draw(flipped, 2)
+    again, t_again = drawn(module, flipped, 2)
     assert torch.equal(again.flip(0), randn)
     assert torch.equal(t_again.flip(0), t)
-    other, _ = module.draw({**batch, VISIT: batch[VISIT] + 1}, 2)
+    other, _ = drawn(module, {**batch, VISIT: batch[VISIT] + 1}, 2)
     assert not torch.isclose(other, randn).any(dim=-1).any()
 
 
@@ -120,7 +122,7 @@ def test_with_valid14_padding_noise_never_reaches_the_student(teacher_folder: Pa
         module.training_step(batch, 0)["loss"].backward()
         optimizer.step()
     student, space = module.student.eval(), module.rule.space
-    randn, _ = module.draw(batch, 2)
+    randn, _ = drawn(module, batch, 2)
     other = torch.cat([space.real(randn), 100 * space.padding(randn.flip(0))], dim=-1)
     with torch.no_grad():
         context = student.encode(batch)
@@ -133,7 +135,7 @@ def test_a_trained_state_projection_gets_its_gradient(teacher_folder: Path) -> N
     teacher = load_policy(teacher_folder)
     rule = PaddingRule(teacher.space)
     student = make_student(teacher, teacher_folder, rule, train_state_proj=True)
-    module = Reflow(teacher, student, rule, solver=EULER, time=EndpointTime(), draws=2)
+    module = make_distillation(teacher, student, rule, solver=EULER, time=EndpointTime(), draws=2)
     _, batch = module_and_batch(teacher_folder)
     module.training_step(batch, 0)["loss"].backward()
     gradient = student.state_projection().weight.grad
@@ -169,7 +171,7 @@ def test_more_steps_of_the_teacher_move_the_target(teacher_folder: Path) -> None
 
 def test_several_times_per_pair_are_the_mean_over_a_stratified_draw(teacher_folder: Path) -> None:
     module, batch = module_and_batch(teacher_folder, times=3)
-    randn, t = module.draw(batch, 2, times=3)
+    randn, t = drawn(module, batch, 2, times=3)
     assert t.shape == (3, 6)
     thirds = (t.view(3, 2, 3) * 3).ceil()  # uniform time: one from each third
     assert torch.equal(thirds, torch.tensor([1.0, 2.0, 3.0]).expand(3, 2, 3))

@@ -14,7 +14,7 @@ from lerobot.policies.smolvla.modeling_smolvla import SmolVLAPolicy
 from safetensors.torch import load_file
 
 from reflow.config.run_folder import fingerprint
-from reflow.distill.module import Reflow
+from reflow.distill.module import Distillation
 from tests.builders import repo_id
 from tests.distill.conftest import SMALL
 
@@ -64,7 +64,7 @@ def test_a_run_leaves_metrics_figures_and_a_student(run: Run, teacher_folder: Pa
 
 def test_the_same_command_again_is_finished(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     first = run("+fix=full32")
-    monkeypatch.setattr(Reflow, "training_step", lambda *_: pytest.fail("trained again"))
+    monkeypatch.setattr(Distillation, "training_step", lambda *_: pytest.fail("trained again"))
     assert run("+fix=full32") == first
 
 
@@ -79,16 +79,16 @@ def test_an_interrupted_run_ends_where_the_uninterrupted_one_does(
     whole = load_file(tmp_path / "run" / "pretrained_model" / "model.safetensors")
     (tmp_path / "run").rename(tmp_path / "whole")
 
-    step = Reflow.training_step
+    step = Distillation.training_step
     calls: list[int] = []
 
-    def crash_at_step_5(self: Reflow, batch: dict, batch_idx: int) -> object:
+    def crash_at_step_5(self: Distillation, batch: dict, batch_idx: int) -> object:
         calls.append(self.global_step)
         if len(calls) == 5:
             raise Crash
         return step(self, batch, batch_idx)
 
-    monkeypatch.setattr(Reflow, "training_step", crash_at_step_5)
+    monkeypatch.setattr(Distillation, "training_step", crash_at_step_5)
     with pytest.raises(Crash):
         run("+fix=full32")
     run("+fix=full32")

@@ -32,6 +32,16 @@ def teacher_folder(demos: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
 
 
 @pytest.fixture(scope="session")
+def policy(teacher_folder: Path) -> FlowPolicy:
+    return load_policy(teacher_folder)
+
+
+@pytest.fixture(scope="session")
+def preprocess(teacher_folder: Path, policy: FlowPolicy) -> Any:
+    return load_processors(teacher_folder, policy)[0]
+
+
+@pytest.fixture(scope="session")
 def cache(demos: Path, teacher_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """With everything in it; only read."""
     stores = {"vision": "float32", "prefix": "float32"}

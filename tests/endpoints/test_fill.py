@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from reflow.data import load_metadata
-from reflow.distill.module import Reflow
+from reflow.distill.module import Distillation
 from reflow.distill.student import make_student
 from reflow.endpoints import Manifest, PairCache, Part, Work, missing_work, seal
 from reflow.endpoints.cost import Cost, check_disk, format_bytes, measure_cost
@@ -18,7 +18,7 @@ from reflow.endpoints.fill import joined
 from reflow.endpoints.wanted import Source, Walks, decisive_versions, fit
 from reflow.flow import PaddingRule, UniformTime, get_solver
 from reflow.policies import CONTEXT, VISION, load_policy
-from tests.builders import make_dataset, make_teacher_folder, repo_id
+from tests.builders import drawn, make_dataset, make_distillation, make_teacher_folder, repo_id
 from tests.endpoints.conftest import LENGTHS, WALKS, content, fill_cache, filler, open_data, predictor
 
 FRAMES = sum(LENGTHS[:3])
@@ -40,12 +40,14 @@ def own_teacher(demos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_teacher_folder(folder, statistics=load_metadata(repo_id(demos), demos).stats, num_steps=4)
 
 
-def live(folder: Path, rule: tuple[Any, ...], solver: str = "euler") -> Reflow:
+def live(folder: Path, rule: tuple[Any, ...], solver: str = "euler") -> Distillation:
     teacher = load_policy(folder)
     teacher.velocity_by = "shared"
     padding = PaddingRule(teacher.space, *rule)
     student = make_student(teacher, folder, padding)
-    return Reflow(teacher, student, padding, solver=get_solver(solver), time=UniformTime(), draws=4, seed=3)
+    return make_distillation(
+        teacher, student, padding, solver=get_solver(solver), time=UniformTime(), draws=4, seed=3
+    )
 
 
 @pytest.mark.parametrize(("rule", "solver"), [("real", "euler"), ("full", "heun"), ("inert", "euler")])
@@ -60,17 +62,17 @@ def test_an_endpoint_is_the_one_that_training_makes_live(
     portions = [samples for shard in range(layout.num_shards) for samples in layout.portions(shard)]
     for samples, batch in zip(portions, data.portions(portions), strict=True):
         context, _ = module.encode(batch)
-        randn, _ = module.draw(batch, 4)
-        expected = module.carry(context, randn)
+        randn, _ = drawn(module, batch, 4)
+        expected = module.endpoints(batch, context, randn)
         found = PairCache(path).endpoints(samples, torch.arange(4).expand(len(samples), -1))
         assert torch.equal(found, expected)
 
     for batch, _ in zip(data.train_dataloader(), range(9), strict=False):
         context, _ = module.encode(batch)
-        randn, _ = module.draw(batch, 2)
+        randn, _ = drawn(module, batch, 2)
         draws = batch["visit"][:, None] * 2 + torch.arange(2)
         found = PairCache(path).endpoints(batch["sample"], draws)
-        torch.testing.assert_close(found, module.carry(context, randn), rtol=1e-6, atol=4e-6)
+        torch.testing.assert_close(found, module.endpoints(batch, context, randn), rtol=1e-6, atol=4e-6)
 
 
 def test_what_is_stored_is_what_the_teacher_sees(own_teacher: Path, demos: Path, tmp_path: Path) -> None:

@@ -53,8 +53,7 @@ def test_a_cached_batch_is_the_live_one_and_its_endpoints(
     build: Build, filled: Path, store: tuple[str, ...]
 ) -> None:
     cache = opened(filled, *store)
-    pairs = {"draws": 2, "draw_pool": 5}
-    for live, batch in zip(take(build()), take(build(pairs=cache, **pairs)), strict=True):
+    for live, batch in zip(take(build()), take(build(stored=Stored(cache, 2, 5))), strict=True):
         for key in batch.keys() & live.keys():
             if isinstance(live[key], torch.Tensor):
                 assert torch.equal(batch[key], live[key]), key

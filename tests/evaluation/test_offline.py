@@ -10,7 +10,7 @@ import torch
 
 from reflow.data import LeRobotDataModule
 from reflow.data.robot import Robot, robot_of
-from reflow.distill.module import HELD_OUT_DRAWS, Reflow
+from reflow.distill.module import HELD_OUT_DRAWS
 from reflow.evaluation.offline import OfflineSettings, evaluate_offline
 from reflow.flow import EULER, Draws, GridTime, PaddingRule
 from reflow.metrics import Straightness
@@ -34,7 +34,7 @@ from reflow.probes.physical import JointError
 from reflow.probes.straightness import StraightnessOfFlows
 from reflow.probes.velocity import VelocityErrors
 from reflow.reports.folder import latency_rows
-from tests.builders import make_dataset, make_teacher_folder, repo_id
+from tests.builders import make_dataset, make_distillation, make_teacher_folder, repo_id
 
 STEPS, CHUNK, PLAYED = 4, 8, 5
 SMALL = OfflineSettings(
@@ -111,7 +111,7 @@ def seen(pair: Pair, data: LeRobotDataModule) -> Observed:
 
 def test_noise_is_that_of_the_training_run(pair: Pair, data: LeRobotDataModule) -> None:
     space = pair.policy("teacher").space
-    module = Reflow(
+    module = make_distillation(
         pair.policy("teacher"),
         pair.policy("student"),
         PaddingRule(space),

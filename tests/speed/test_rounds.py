@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from reflow.data import ENDPOINT, SAMPLE, VISIT
+from reflow.endpoints.source import LiveEndpoints
 from reflow.policies import CONTEXT, VISION
 from reflow.speed.conditions import Conditions
 from reflow.speed.rounds import Timed, interleave, rotation
@@ -55,13 +56,13 @@ def test_stored_pairs_give_the_loss_of_a_live_teacher_whom_nobody_asks(stocked, 
     module, store = stocked.module(2, pool=4), STORES[name]
     monkeypatch.setattr(stocked, "ours", lambda name, module, batches: (module, batches))
     stored_module, batches = stocked.stored(name, 2, store)
-    assert (stored_module.draws, stored_module.draw_pool) == (2, 4)
+    assert (stored_module.objective.draws, stored_module.objective.draw_pool) == (2, 4)
     for step, (batch, live_batch) in enumerate(zip(batches, stocked.data.train_dataloader(), strict=False)):
         assert torch.equal(batch[SAMPLE], live_batch[SAMPLE])
         assert torch.equal(batch[VISIT], live_batch[VISIT])
         wanted = module.training_step(live_batch, 0)["loss"]
         with monkeypatch.context() as patch:
-            patch.setattr(stored_module, "carry", None)
+            patch.setattr(LiveEndpoints, "__call__", None)
             found = stored_module.training_step(batch, 0)["loss"]
         torch.testing.assert_close(found, wanted, rtol=1e-5, atol=0)
         assert ENDPOINT in batch
