@@ -1,5 +1,5 @@
 """Distill flow-matching robot policies into one-step students that stock LeRobot runs."""
 
-from reflow.threads import wait_asleep
+from reflow.threads import choose_waiting
 
-wait_asleep()  # before anything imports torch
+choose_waiting()  # before anything imports torch
