@@ -7,7 +7,6 @@ and what follows from them), and figures.
 from __future__ import annotations
 
 import contextlib
-import logging
 import os
 import sys
 import tempfile
@@ -24,6 +23,7 @@ from rich.console import Console
 from reflow.config import MATMUL_PRECISIONS, check_schema
 from reflow.config.run_folder import write_json
 from reflow.config_path import CONFIG_DIR
+from reflow.quiet import hush
 from reflow.reports.figures.speed import draw_quality, draw_speed
 from reflow.reports.theme import drawing
 from reflow.speed.disk import PairsOnDisk, fill_pairs
@@ -228,7 +228,7 @@ def _device(name: str) -> str:
 @hydra.main(version_base="1.3", config_path=CONFIG_DIR, config_name="benchmark")
 def main(config: DictConfig) -> None:
     """Command-line entry."""
-    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+    hush()
     OmegaConf.resolve(config)
     try:
         benchmark(config)

@@ -56,6 +56,7 @@ from reflow.policies import (
     load_processors,
     share_frozen,
 )
+from reflow.quiet import hush
 
 USER_ERRORS = (ValueError, OSError)
 
@@ -256,6 +257,7 @@ def run(config: DictConfig) -> int:
     Returns:
         The exit code.
     """
+    hush()
     document: dict[str, Any]
     try:
         # LeRobot prints while it loads; the standard output is for the diagnosis.

@@ -6,7 +6,6 @@ and, from the simulator, ``episodes.jsonl`` and ``videos/``. The same command ag
 
 from __future__ import annotations
 
-import logging
 import os
 import shlex
 import sys
@@ -33,6 +32,7 @@ from reflow.flow import Draws
 from reflow.policies import FlowPolicy, check_belongs, fingerprint, load_policy, load_processors
 from reflow.probes.figures import Figures
 from reflow.probes.observations import Deployed, Pair
+from reflow.quiet import hush
 from reflow.reports.folder import CONFIGURATION, Words, content_of_run, save_words, versions_here
 from reflow.reports.page import write_report
 from reflow.simulator.environment import EnvironmentSettings
@@ -218,7 +218,7 @@ def _plain(section: DictConfig) -> dict[str, Any]:
 @hydra.main(version_base="1.3", config_path=CONFIG_DIR, config_name="evaluate")
 def main(config: DictConfig) -> None:
     """Command-line entry."""
-    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+    hush()
     try:
         evaluate(config, list(HydraConfig.get().overrides.task))
     except KeyboardInterrupt as error:

@@ -6,7 +6,6 @@ something is wrong with it; 2: cannot run.
 
 from __future__ import annotations
 
-import logging
 import os
 import shlex
 import sys
@@ -45,6 +44,7 @@ from reflow.endpoints.fill import FillPairs, ShardWriter
 from reflow.endpoints.wanted import Walks, decisive_versions, pair_identity, samples_of
 from reflow.flow import PaddingRule, get_solver
 from reflow.policies import FlowPolicy, find_folder, load_policy, load_processors
+from reflow.quiet import hush
 
 USER_ERRORS = (ValueError, OSError, InstantiationException)
 CANNOT_RUN = 2
@@ -223,7 +223,7 @@ def _say(line: str) -> None:
 
 @hydra.main(version_base="1.3", config_path=CONFIG_DIR, config_name="pairs")
 def _generate(config: DictConfig) -> None:
-    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+    hush()
     try:
         generate(config, list(HydraConfig.get().overrides.task))
     except USER_ERRORS as error:

@@ -8,7 +8,6 @@ it was stopped.
 from __future__ import annotations
 
 import itertools
-import logging
 import os
 import shlex
 import sys
@@ -49,6 +48,7 @@ from reflow.endpoints.wanted import Source, Walks, fit
 from reflow.flow import EndpointTime, PaddingRule, get_solver
 from reflow.objectives import Objective
 from reflow.policies import FlowPolicy, find_folder, load_policy, load_processors
+from reflow.quiet import hush
 from reflow.reports.folder import REPORT, Words, versions_here
 
 USER_ERRORS = (ValueError, FileNotFoundError, NonFiniteLossError, InstantiationException)
@@ -253,7 +253,7 @@ def _check_devices(config: DictConfig) -> None:
 @hydra.main(version_base="1.3", config_path=CONFIG_DIR, config_name="train")
 def main(config: DictConfig) -> None:
     """Command-line entry."""
-    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+    hush()
     try:
         check_settings(config)
         _check_devices(config)

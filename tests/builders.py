@@ -126,8 +126,8 @@ def make_teacher_folder(
 def make_batch(flow: FlowPolicy, size: int = 2, seed: int = 0, with_actions: bool = False) -> Batch:
     """A batch as the preprocessor leaves it; every second observation has fewer words.
 
-    With 12 words the prefix has at least 16 tokens, as any real one has. Below 16 this machine's matrix product
-    takes another path for prefix and suffix together than for the suffix alone, and the last bits differ.
+    With 12 words the prefix has at least 16 tokens, as any real one has. Below 16 many processors' matrix products
+    take another path for prefix and suffix together than for the suffix alone, and the last bits differ.
     """
     generator = torch.Generator().manual_seed(seed)
     config = flow.config

@@ -24,6 +24,7 @@ from reflow.demo.demonstrator import Perturbation
 from reflow.demo.rollout import Demonstration
 from reflow.demo.scene import CubeRange
 from reflow.demo.workers import play
+from reflow.quiet import hush
 
 LEAST_SUCCESS = 0.9  # share of attempts; below it something is broken and the data would be a biased sample
 
@@ -159,6 +160,7 @@ def from_hydra(cfg: DictConfig) -> RecordConfig:
 @hydra.main(version_base="1.3", config_path=CONFIG_DIR, config_name="record")
 def main(cfg: DictConfig) -> None:
     """Command line entry."""
+    hush()
     record(from_hydra(cfg))
 
 

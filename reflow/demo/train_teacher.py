@@ -26,6 +26,7 @@ from reflow.demo.vlm import VLMSize, build_vlm_folder
 from reflow.policies import FlowPolicy, find_folder, load_policy, load_processors, save_policy
 from reflow.policies.build import build_smolvla, save_new_processors
 from reflow.policies.smolvla import SmolVLAFlow
+from reflow.quiet import hush
 
 
 class TeacherFolder(L.Callback):
@@ -151,6 +152,7 @@ def _channels_first(feature: dict[str, Any]) -> tuple[int, int, int]:
 @hydra.main(version_base="1.3", config_path=CONFIG_DIR, config_name="train_teacher")
 def main(config: DictConfig) -> None:
     """Command-line entry."""
+    hush()
     print(f"teacher written to {train(config)}")
 
 

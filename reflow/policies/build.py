@@ -13,6 +13,7 @@ from lerobot.policies.smolvla.modeling_smolvla import SmolVLAPolicy
 from lerobot.utils.constants import ACTION, OBS_STATE
 
 from reflow.policies.smolvla import SmolVLAFlow
+from reflow.quiet import unprinted
 
 
 def build_smolvla(
@@ -40,14 +41,15 @@ def build_smolvla(
         "push_to_hub": False,
         "device": "cpu",
     }
-    policy = SmolVLAPolicy(
-        SmolVLAConfig(
-            vlm_model_name=str(vlm_folder),
-            input_features={OBS_STATE: PolicyFeature(FeatureType.STATE, (state_dim,)), **features},
-            output_features={ACTION: PolicyFeature(FeatureType.ACTION, (action_dim,))},
-            **{**defaults, **config},
+    with unprinted():
+        policy = SmolVLAPolicy(
+            SmolVLAConfig(
+                vlm_model_name=str(vlm_folder),
+                input_features={OBS_STATE: PolicyFeature(FeatureType.STATE, (state_dim,)), **features},
+                output_features={ACTION: PolicyFeature(FeatureType.ACTION, (action_dim,))},
+                **{**defaults, **config},
+            )
         )
-    )
     return SmolVLAFlow(policy)
 
 

@@ -24,6 +24,7 @@ from safetensors.torch import load_model
 
 from reflow.policies.base import FlowPolicy
 from reflow.policies.registry import get_adapter
+from reflow.quiet import unprinted
 
 CONFIG = "config.json"
 WEIGHTS = "model.safetensors"
@@ -78,7 +79,8 @@ def load_policy(folder: Path, device: str | torch.device = "cpu") -> FlowPolicy:
         config.vlm_model_name = vlm_source(folder, vlm)
         config.load_vlm_weights = False  # every weight is in model.safetensors
     try:
-        policy = get_policy_class(policy_type)(config)
+        with unprinted():
+            policy = get_policy_class(policy_type)(config)
     except OSError as error:
         raise FileNotFoundError(
             f"{folder / CONFIG} names vlm_model_name={vlm}, which is neither a folder here nor given by the "

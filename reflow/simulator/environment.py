@@ -5,10 +5,8 @@ Left out: playing (``reflow.simulator.rollout``), and when cameras are rendered 
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import importlib
-import io
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -23,6 +21,7 @@ from lerobot.utils.constants import ACTION, OBS_IMAGE, OBS_STATE
 
 import reflow.demo.pick_env  # noqa: F401  registers env.type=pick
 from reflow.policies.folder import PREPROCESSOR
+from reflow.quiet import unprinted
 from reflow.simulator import robotwin
 from reflow.simulator.gl import prepare_gl
 
@@ -186,7 +185,7 @@ def make_vector_env(settings: EnvironmentSettings) -> Any:
     """
     if settings.type in _MUJOCO:
         prepare_gl()
-    with contextlib.redirect_stdout(io.StringIO()):
+    with unprinted():
         envs = make_env(settings.make_config(), n_envs=1, use_async_envs=False)
     made = [env for tasks in envs.values() for env in tasks.values()]
     if len(made) != 1:

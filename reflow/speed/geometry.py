@@ -7,7 +7,6 @@ Left out: anything about training (:mod:`reflow.speed.variants`).
 from __future__ import annotations
 
 import contextlib
-import io
 import os
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -23,6 +22,7 @@ from reflow.demo import embedded
 from reflow.demo.vlm import VLMSize, build_vlm_folder
 from reflow.policies import FlowPolicy, find_folder, load_processors, save_policy
 from reflow.policies.build import build_smolvla, save_new_processors
+from reflow.quiet import unprinted
 
 JOINTS, TASK, REPO_ID = 14, "pick up the cube and hand it over", "local/random_frames"
 _BYTES, _SPARE = 4, 1.5
@@ -168,7 +168,7 @@ def lay_out(geometry: Geometry, scratch: Path, *, frames: int = 4, seed: int = 0
         teacher = str(find_folder(embedded.TEACHER))
         return Place(teacher, embedded.REPO_ID, str(embedded.DATA), {"preload": True})
     cameras = [f"observation.images.camera_{number}" for number in range(geometry.cameras)]
-    with contextlib.redirect_stdout(io.StringIO()):  # LeRobot prints while it builds
+    with unprinted():
         teacher_folder = _random_policy(geometry, cameras, scratch, seed)
         root = _random_frames(geometry, cameras, scratch / "data", frames, seed)
     data = {"val_episodes": [1], "allow_short_episodes": True}

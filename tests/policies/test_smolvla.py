@@ -1,7 +1,8 @@
 """The adapter against stock LeRobot: the same velocity, loss, gradient and chunk, to the last bit in float32.
 
-Exactness is asked where the prefix has 16 tokens or more, as every real one has. Below that, the matrix product of
-this machine takes another path for prefix and suffix together than for the suffix alone, and they differ by 1e-6.
+Training in LeRobot attends from prefix and suffix together, the adapter from the suffix alone: other shapes, and
+the same bits only where a matrix product's rows do not depend on their number. That is asked of the machine; where it
+does not hold, the bound of :mod:`tests.rounding` does. In inference the shapes are the same, and so are the bits.
 """
 
 import weakref
@@ -20,6 +21,7 @@ from reflow.flow import straight_path
 from reflow.policies import Batch, FlowPolicy
 from reflow.policies.smolvla import SmolVLAFlow
 from tests.builders import TOP, make_batch, make_policy
+from tests.rounding import apart, of_endpoint, of_gradient, of_velocity, rows_keep_their_bits
 
 GEOMETRIES: dict[str, dict[str, Any]] = {
     "14 joints": {},
@@ -99,16 +101,26 @@ def test_velocity_loss_and_gradient_are_those_of_stock_training(flow, train_stat
     del batch["action_is_pad"]
     noise, t = draw(flow, 3)
     expected, got = stock_step(flow, batch, noise, t), our_step(flow, batch, noise, t)
-    assert torch.equal(got.v_t, expected.v_t)
-    assert torch.equal(got.loss, expected.loss)
+    with torch.no_grad():
+        prefix_length = flow.encode(batch).pad_masks.shape[1]
+    chunk = flow.space.chunk_size
+    head = flow.policy.model.vlm_with_expert.lm_expert.layers[-1].self_attn.head_dim
+    exact = rows_keep_their_bits(prefix_length + chunk, chunk, head, prefix_length + chunk)
+    tolerance = of_gradient(flow, prefix_length)
+
+    def same(got: Tensor, expected: Tensor) -> bool:
+        return torch.equal(got, expected) if exact else apart(got, expected) < tolerance
+
+    assert same(got.v_t, expected.v_t)
+    assert same(got.loss, expected.loss)
     assert got.gradients.keys() == expected.gradients.keys() >= {"policy.model.action_in_proj.weight"}
     assert ("policy.model.state_proj.weight" in got.gradients) == train_state_proj
     prefix = dict(flow.prefix_parameters())
     for name, gradient in got.gradients.items():
         if name in prefix:  # it comes back from two passes instead of one and adds up in another order
-            torch.testing.assert_close(gradient, expected.gradients[name], rtol=1e-5, atol=1e-6)
+            assert apart(gradient, expected.gradients[name]) < tolerance, name
         else:
-            assert torch.equal(gradient, expected.gradients[name]), name
+            assert same(gradient, expected.gradients[name]), name
 
 
 @pytest.mark.parametrize("num_steps", [1, 3, 10])
@@ -238,17 +250,19 @@ def test_noise_is_never_changed_in_place(build):
 
 @pytest.mark.parametrize("geometry", ["14 joints", "other robot"])
 def test_draws_on_one_prefix_equal_separate_calls(build, geometry):
-    """To 2e-6, not exactly: a product over more rows may add up in another order (here it does for chunk 5)."""
+    """Not exactly: a product over more rows may add up in another order."""
     flow = build(**GEOMETRIES[geometry])
     context = flow.encode(make_batch(flow, 3))
     noise, t = draw(flow, 3, 4)
+    prefix = context.pad_masks.shape[1]
     with torch.no_grad():
         v_t, endpoint = flow.velocity(context, noise, t), flow.walk(context, noise)
         for k in range(4):
             one = slice(k, k + 1)
             alone = flow.velocity(context, noise[:, one], t[:, one])
-            torch.testing.assert_close(v_t[:, one], alone, rtol=0, atol=2e-6)
-            torch.testing.assert_close(endpoint[:, one], flow.walk(context, noise[:, one]), rtol=0, atol=2e-6)
+            assert apart(v_t[:, one], alone) < of_velocity(flow, prefix)
+            end = flow.walk(context, noise[:, one])
+            assert apart(endpoint[:, one], end) < of_endpoint(flow, prefix, flow.num_steps)
     assert (v_t[:, 0] - v_t[:, 1]).abs().max() > 0.1
 
 

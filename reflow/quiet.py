@@ -1,0 +1,44 @@
+"""What other libraries say that is not the user's business stays off the terminal."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import os
+import sys
+import warnings
+from collections.abc import Iterator
+
+_OTHERS = r"(lightning|transformers|lerobot|torch|torchmetrics|huggingface_hub)\."
+_LOGGERS = {
+    "lightning.pytorch": logging.WARNING,
+    "transformers": logging.ERROR,
+    "lerobot.utils.import_utils": logging.ERROR,  # torchcodec without FFmpeg: pages of traceback, and pyav serves
+}
+
+
+def everything_asked_for() -> bool:
+    """Whether the user wants all there is: ``HYDRA_FULL_ERROR=1``, ``PYTHONWARNINGS`` or ``python -W``."""
+    return bool(sys.warnoptions) or os.environ.get("HYDRA_FULL_ERROR") == "1"
+
+
+def hush() -> None:
+    """Leaves out deprecations and notices inside other libraries; for a command, before it begins."""
+    if everything_asked_for():
+        return
+    for category in (DeprecationWarning, FutureWarning):
+        warnings.filterwarnings("ignore", category=category, module=_OTHERS)
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")  # read at its first import
+    for name, level in _LOGGERS.items():
+        logging.getLogger(name).setLevel(level)
+
+
+@contextlib.contextmanager
+def unprinted() -> Iterator[None]:
+    """Swallows what LeRobot prints while it builds a policy or an environment; errors come through."""
+    if everything_asked_for():
+        yield
+        return
+    with contextlib.redirect_stdout(io.StringIO()):
+        yield
