@@ -1,7 +1,7 @@
 """Padding rules that the ablation shows to be harmful, each with its figure; and the founding script's own.
 
-The figures are those of ``+experiment=padding_ablation`` (README): the embedded teacher, whose padding was never
-supervised, uniform times, three seeds. Left out: what a given teacher calls for (:mod:`reflow.doctor.regime`).
+The figures are those of ``+experiment=padding_ablation`` (:mod:`reflow.reports.ablation`): the embedded teacher, whose
+padding was never supervised, uniform times, three seeds. Left out: what a given teacher calls for (:mod:`reflow.doctor.regime`).
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import torch
 
 from reflow.flow import PaddingRule, TimeSampler
+from reflow.reports.ablation import NEVER, ablation, healthy_ranges
 
 UNFIXED = (
     "No fix is on: this reproduces the founding script. It cuts the teacher's endpoint to the real dimensions and "
@@ -19,20 +20,19 @@ UNFIXED = (
 LEAK = (
     "Target full and noise real: without noise on it, the padding of x_t is a clean copy of the endpoint's padding, "
     "which tells the student the answer in training and nothing in deployment. In the ablation the deploy gap is "
-    "{gap} and the endpoint error@10 {error} (healthy: 0.7 to 1.0 and 9 to 10 %), on a teacher whose padding was "
+    "{gap} and the endpoint error@10 {error} (healthy: {gaps} and {errors}), on a teacher whose padding was "
     "never supervised. Add full_noise: +fix=[keep_target,full_noise] or +fix=full32"
 )
 EMPTIED = (
     "Noise and loss full, target real: the student is taught to empty a padding that the teacher leaves full, and "
     "meets x_t that the teacher never makes. In the ablation the deploy gap is {gap} and the endpoint error@10 "
-    "{error} (healthy: 0.7 to 1.0 and 9 to 10 %), on a teacher whose padding was never supervised. Add keep_target: "
+    "{error} (healthy: {gaps} and {errors}), on a teacher whose padding was never supervised. Add keep_target: "
     "+fix=full32"
 )
-# (noise, target, loss): text, deploy gap, endpoint error@10
-_HARMFUL = {
-    ("real", "full", "real"): (LEAK, "21", "21 %"),
-    ("real", "full", "full"): (LEAK, "23", "22 %"),
-    ("full", "real", "full"): (EMPTIED, "10", "22 %"),
+_HARMFUL = {  # (noise, target, loss): text, fix
+    ("real", "full", "real"): (LEAK, "keep_target"),
+    ("real", "full", "full"): (LEAK, "[keep_target,full_loss]"),
+    ("full", "real", "full"): (EMPTIED, "[full_noise,full_loss]"),
 }
 
 
@@ -53,5 +53,9 @@ def harm_of(rule: PaddingRule, time: TimeSampler) -> str | None:
         return UNFIXED
     if answers not in _HARMFUL or not (time(torch.tensor([0.25, 0.5, 0.75])) < 1).any():
         return None
-    text, gap, error = _HARMFUL[answers]
-    return text.format(gap=gap, error=error)
+    text, fix = _HARMFUL[answers]
+    row = ablation()[NEVER, fix]
+    gaps, errors = healthy_ranges([fix for _, fix in _HARMFUL.values()])
+    return text.format(
+        gap=f"{row.deploy_gap[0]:.0f}", error=f"{row.endpoint_error_10:.0f} %", gaps=gaps, errors=errors
+    )

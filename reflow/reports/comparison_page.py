@@ -5,20 +5,18 @@ The page needs nothing but itself and follows the reader's light or dark theme. 
 
 from __future__ import annotations
 
-import io
-from collections.abc import Sequence
-from functools import partial
-from html import escape
 from pathlib import Path
 
-from reflow.files import replace_file
+from reflow.files import replace_file, replace_text
 from reflow.reports.compare import RunComparison
 from reflow.reports.comparison_figure import comparison_figure
-from reflow.reports.comparison_table import Cell, body, caption, csv_text, header, markdown
-from reflow.reports.shell import Section, shell
+from reflow.reports.comparison_table import body, caption, csv_text, header, markdown
+from reflow.reports.template import Picture, Section, render_page
 from reflow.reports.theme import themed_svg
 
 DPI = 150
+_READING = "One panel per figure, one line per row of the table."
+_GOOD = "where the arrow of the title points, ↓ left, ↑ right; rings far apart are seeds that disagree."
 
 
 def write_comparison(comparison: RunComparison, folder: Path) -> tuple[Path, ...]:
@@ -40,24 +38,13 @@ def write_comparison(comparison: RunComparison, folder: Path) -> tuple[Path, ...
             "metrics: these runs have none of the default ones; name some of their metrics.json (metrics=[...])"
         )
     figure = comparison_figure(comparison)
-    picture = io.BytesIO()
-    figure.savefig(picture, format="png", dpi=DPI)
-    contents = {
-        "md": markdown(comparison).encode(),
-        "csv": csv_text(comparison).encode(),
-        "png": picture.getvalue(),
-        "html": page(
-            comparison, themed_svg(figure, "comparison", "Dot plots of every metric, by row")
-        ).encode(),
-    }
-    return tuple(
-        replace_file(folder / f"comparison.{ending}", partial(_write, content))
-        for ending, content in contents.items()
+    html = page(comparison, themed_svg(figure, "comparison", "Dot plots of every metric, by row"))
+    return (
+        replace_text(folder / "comparison.md", markdown(comparison)),
+        replace_text(folder / "comparison.csv", csv_text(comparison)),
+        replace_file(folder / "comparison.png", lambda path: figure.savefig(path, format="png", dpi=DPI)),
+        replace_text(folder / "comparison.html", html),
     )
-
-
-def _write(content: bytes, path: Path) -> None:
-    path.write_bytes(content)
 
 
 def page(comparison: RunComparison, figure: str) -> str:
@@ -68,44 +55,16 @@ def page(comparison: RunComparison, figure: str) -> str:
         figure: inline SVG.
     """
     runs = sum(len(row.runs) for row in comparison.rows)
-    title = f"{runs} run{'s' if runs != 1 else ''} compared"
-    told = "".join(f"<p>{escape(text)}</p>" for text in (caption(comparison), *comparison.notes) if text)
-    table = (
-        '<div class="scroll" tabindex="0" role="region" aria-label="Table of the runs, scrolls sideways">'
-        f"{_table(comparison)}</div>"
-    )
-    picture = (
-        '<figure class="card"><div class="scroll" tabindex="0" role="group" '
-        f'aria-label="Figure, scrolls sideways where it is wide">{figure}</div>'
-        "<figcaption>One panel per figure, one line per row of the table. <b>Good:</b> where the arrow of the title "
-        "points, ↓ left, ↑ right; rings far apart are seeds that disagree.</figcaption></figure>"
-    )
+    teachers = [row.settings.get("teacher") for row in comparison.rows]
+    begins = [number > 0 and teachers[number] != teachers[number - 1] for number in range(len(teachers))]
+    table = {
+        "caption": caption(comparison),
+        "head": header(comparison),
+        "rows": list(zip(body(comparison), begins, strict=True)),
+    }
     sections = [
-        Section("table", "Figures by run", f'<div class="card compared">{table}</div>'),
-        Section("figure", "The same as a picture", picture),
+        Section("table", "Figures by run", compared=table),
+        Section("figure", "The same as a picture", figures=[Picture(figure, _READING, _GOOD)]),
     ]
-    head = f'<header class="hero"><h1>{title}</h1><div class="told">{told}</div></header>'
-    return shell(title, "reflow report", head, sections, "It loads nothing from the network.", wide=True)
-
-
-def _table(comparison: RunComparison) -> str:
-    head = _line(header(comparison), "th")
-    lines, before = [], None
-    for row, cells in zip(comparison.rows, body(comparison), strict=True):
-        teacher = row.settings.get("teacher")
-        lines.append(_line(cells, "td", next_group=before is not None and teacher != before))
-        before = teacher
-    title = f"<caption>{escape(caption(comparison))}</caption>\n"
-    return f"<table>\n{title}<thead>\n{head}</thead>\n<tbody>\n{''.join(lines)}</tbody>\n</table>\n"
-
-
-def _line(cells: Sequence[Cell], tag: str, *, next_group: bool = False) -> str:
-    def one(cell: Cell) -> str:
-        text = escape(cell.text)
-        if tag == "th":
-            text = text.replace("/", "/<wbr>").replace("@", "<wbr>@")
-        text = f"<b>{text}</b>" if cell.best else text
-        scope = ' scope="col"' if tag == "th" else ""
-        return f"<{tag}{scope}{' class="number"' if cell.number else ''}>{text}</{tag}>"
-
-    return f"<tr{' class="next"' if next_group else ''}>{''.join(map(one, cells))}</tr>\n"
+    told = [text for text in (caption(comparison), *comparison.notes) if text]
+    return render_page(f"{runs} run{'s' if runs != 1 else ''} compared", sections, told=told, wide=True)

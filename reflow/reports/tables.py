@@ -1,99 +1,51 @@
-"""The tables of a page: teacher against student, and all flat figures.
+"""The table of a page that sets the teacher against the student.
 
 A cell without a figure is a dash; a row or a column without any is left out.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
-from html import escape
+from collections.abc import Collection, Mapping
 from math import isfinite
 
 from reflow.reports.content import Content
 from reflow.reports.figures.drawing import by_steps, contenders, percent, short, steps_name
+from reflow.reports.template import Table
 
 DASH = "–"  # noqa: RUF001  an en dash
-
-
-@dataclass(frozen=True)
-class Table:
-    """Cells as text.
-
-    Attributes:
-        head: titles of the columns, that of the row names first.
-        rows: cells, the row's name first.
-        notes: under the titles; empty for none.
-    """
-
-    head: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
-    notes: tuple[str, ...] = ()
-
-    def html(self, caption: str, classes: str = "") -> str:
-        """The table in a box of its own that scrolls where the page is narrow."""
-        notes = self.notes or ("",) * len(self.head)
-        head = "".join(
-            f'<th scope="col">{escape(title)}{f"<small>{escape(note)}</small>" if note else ""}</th>'
-            for title, note in zip(self.head, notes, strict=True)
-        )
-        body = "".join(
-            f'<tr class="{escape(first.split(",")[0].split("@")[0])}"><th scope="row">{escape(first)}</th>'
-            + "".join(f"<td>{escape(cell)}</td>" for cell in rest)
-            + "</tr>"
-            for first, *rest in self.rows
-        )
-        return (
-            f'<div class="scroll" tabindex="0" role="region" aria-label="{escape(caption)}">'
-            f'<table class="{classes}"><caption>{escape(caption)}</caption>'
-            f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
-        )
 
 
 def overview(content: Content) -> Table | None:
     """Teacher against student: success, reward, endpoint error, latency, number of velocities."""
     success = {f"{row.name}@{row.num_steps}": row for row in content.success}
     latency = {f"{row.name}@{row.nfe}": row for row in content.latency}
-    errors = {
-        f"{who}@{n}": value
-        for who in ("teacher", "student")
-        for n, value in by_steps(content.metrics, f"{who}/endpoint_error").items()
-    }
-    physical = {
-        f"{who}@{n}": value
-        for who in ("teacher", "student")
-        for n, value in by_steps(content.metrics, f"{who}/endpoint_rmse_physical").items()
-    }
+    errors, physical = (
+        {
+            f"{who}@{n}": value
+            for who in ("teacher", "student")
+            for n, value in by_steps(content.metrics, f"{who}/{name}").items()
+        }
+        for name in ("endpoint_error", "endpoint_rmse_physical")
+    )
     names = contenders([*success, *(_essential(errors) or latency)])
     if not names:
         return None
+    rates = {
+        name: percent(row.successes / row.episodes) + _interval(row.low, row.high)
+        for name, row in success.items()
+    }
     columns: list[tuple[str, str, dict[str, str]]] = [
         ("nfe", "", {name: name.partition("@")[2] for name in names}),
-        (
-            "success",
-            "95 % interval",
-            {
-                name: percent(row.successes / row.episodes) + _interval(row.low, row.high)
-                for name, row in success.items()
-            },
-        ),
+        ("success", "95 % interval", rates),
         ("reward", "mean best", {name: short(row.mean_reward) for name, row in success.items()}),
         ("length", "control steps", {name: short(row.mean_length) for name, row in success.items()}),
         (
             "endpoint error",
             "to the teacher",
-            {name: percent(value) if value else "itself" for name, value in errors.items()},
+            {name: percent(v) if v else "itself" for name, v in errors.items()},
         ),
-        (
-            "physical error",
-            "joint mean",
-            {name: short(value) if value else "itself" for name, value in physical.items()},
-        ),
-        (
-            "latency",
-            "ms a chunk",
-            {name: short(row.total_p50_ms) for name, row in latency.items()},
-        ),
+        ("physical error", "joint mean", {name: short(v) if v else "itself" for name, v in physical.items()}),
+        ("latency", "ms a chunk", {name: short(row.total_p50_ms) for name, row in latency.items()}),
     ]
     columns = [(title, note, _known(cells)) for title, note, cells in columns]
     columns = [column for column in columns if column[2]]
@@ -129,14 +81,3 @@ def _essential(values: Mapping[str, float]) -> list[str]:
     ordered = contenders(values)
     fewest = [[name for name in ordered if name.startswith(f"{who}@")][-1:] for who in ("teacher", "student")]
     return [*fewest[0], *fewest[1], *(name for name in ordered if values[name] == 0)]
-
-
-def all_figures(metrics: Mapping[str, float]) -> Table:
-    """Every flat figure, in alphabetical order."""
-    return Table(("figure", "value"), tuple((key, f"{metrics[key]:.6g}") for key in sorted(metrics)))
-
-
-def pairs(title: str, value: str, entries: Mapping[str, str] | Sequence[tuple[str, str]]) -> Table:
-    """Two columns of text."""
-    items = entries.items() if isinstance(entries, Mapping) else entries
-    return Table((title, value), tuple((key, text) for key, text in items))

@@ -5,15 +5,18 @@ from __future__ import annotations
 import base64
 import os
 from collections.abc import Sequence
-from html import escape
 from pathlib import Path
 from urllib.parse import quote
+
+from markupsafe import Markup
+
+from reflow.reports.template import render_part
 
 EMBED_LIMIT = 8_000_000
 """Bytes of video that a page holds; further ones are linked, relative to the page."""
 
 
-def video_elements(videos: Sequence[Path], page: Path, limit: int = EMBED_LIMIT) -> str:
+def video_elements(videos: Sequence[Path], page: Path, limit: int = EMBED_LIMIT) -> Markup:
     """HTML of all videos, in their order.
 
     Args:
@@ -21,26 +24,18 @@ def video_elements(videos: Sequence[Path], page: Path, limit: int = EMBED_LIMIT)
         page: the file the HTML goes to.
         limit: bytes of video to embed.
     """
-    left = limit
-    found = []
+    found, left = [], limit
     for video in videos:
-        if not video.is_file():
-            found.append(f'<p class="note">{escape(video.name)} is not there any more.</p>')
-            continue
-        size = video.stat().st_size
-        if size <= left:
+        size = video.stat().st_size if video.is_file() else None
+        beside = size is not None and size > left
+        if size is None:
+            source = ""
+        elif beside:
+            source = quote(Path(os.path.relpath(video.resolve(), page.resolve().parent)).as_posix())
+        else:
             left -= size
             source = f"data:video/mp4;base64,{base64.b64encode(video.read_bytes()).decode()}"
-            note = ""
-        else:
-            source = quote(Path(os.path.relpath(video.resolve(), page.resolve().parent)).as_posix())
-            note = (
-                f'<br><span class="note">{size / 1e6:.1f} MB, not part of this file: it plays from '
-                f'<a href="{escape(source)}">{escape(source)}</a>.</span>'
-            )
-        name = escape(video.stem.replace("-", " ").replace("_", " "))
-        found.append(
-            f'<figure class="video"><video controls muted loop playsinline preload="metadata" src="{escape(source)}" '
-            f'aria-label="Video: {name}"></video><figcaption>{name}{note}</figcaption></figure>'
-        )
-    return "\n".join(found)
+        name = video.stem.replace("-", " ").replace("_", " ")
+        entry = {"file": video.name, "name": name, "source": source, "size": size, "beside": beside}
+        found.append(render_part("video", entry))
+    return Markup("").join(found)
