@@ -78,7 +78,7 @@ class StudentToLookAt:
     path: Any = None
     old: str | None = None
     num_steps: int = 1
-    train_state_proj: bool = False
+    trained: list[str] = field(default_factory=lambda: ["velocity"])
 
 
 @dataclass
@@ -127,7 +127,7 @@ def diagnose(config: DictConfig) -> Diagnosis:
     device = _device(config.device)
     teacher = load_policy(folder, device)
     for student in students.values():
-        check_belongs(student, folder, loaded=teacher, train_state_proj=config.student.train_state_proj)
+        check_belongs(student, folder, loaded=teacher, trained=tuple(config.student.trained))
     rename = dict(config.data.rename or {})
     preprocess, _ = load_processors(folder, teacher, device, rename)
 
@@ -157,7 +157,7 @@ def diagnose(config: DictConfig) -> Diagnosis:
         times=config.objective.get("times", 1),
         num_steps=config.teacher.num_steps or teacher.num_steps,
         solver=get_solver(config.solver.name),
-        train_state_proj=config.student.train_state_proj,
+        trained=tuple(config.student.trained),
         num_workers=config.data.num_workers,
         preload=config.data.preload,
         frame_seconds=frame_seconds,

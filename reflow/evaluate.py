@@ -50,7 +50,7 @@ class StudentPath:
     """Which student."""
 
     path: str = MISSING
-    train_state_proj: bool = False
+    trained: list[str] = field(default_factory=lambda: ["velocity"])
 
 
 @dataclass(frozen=True)
@@ -95,9 +95,7 @@ def evaluate(config: DictConfig, overrides: Sequence[str] = ()) -> dict[str, flo
 
     teacher = load_policy(folders.teacher, device)
     teacher.num_steps = config.teacher.num_steps or teacher.num_steps
-    check_belongs(
-        folders.student, folders.teacher, loaded=teacher, train_state_proj=config.student.train_state_proj
-    )
+    check_belongs(folders.student, folders.teacher, loaded=teacher, trained=config.student.trained)
     pair, data = _load(config, folders, teacher, device)
     robot = robot_of(data.meta, lower=config.lower, upper=config.upper, limit_margin=config.limit_margin)
     if env is not None:

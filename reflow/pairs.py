@@ -43,7 +43,7 @@ from reflow.endpoints.cost import check_disk, measure_cost
 from reflow.endpoints.fill import FillPairs, ShardWriter
 from reflow.endpoints.wanted import Walks, decisive_versions, pair_identity, samples_of
 from reflow.flow import PaddingRule, get_solver
-from reflow.policies import FlowPolicy, find_folder, load_policy, load_processors
+from reflow.policies import FlowPolicy, find_folder, load_policy, load_processors, with_velocity
 from reflow.quiet import hush
 
 USER_ERRORS = (ValueError, OSError, InstantiationException)
@@ -87,8 +87,7 @@ def generate(config: DictConfig, overrides: list[str]) -> Path:
     part = Part.parse(config.part)
     torch.set_float32_matmul_precision(config.matmul_precision)
     teacher_folder = find_folder(embedded.policy_path(config.teacher.path))
-    teacher = load_policy(teacher_folder)
-    teacher.velocity_by = config.velocity
+    teacher = with_velocity(load_policy(teacher_folder), config.velocity)
     rename = dict(config.data.rename or {})
     preprocess, _ = load_processors(teacher_folder, teacher, rename=rename)
     data = LeRobotDataModule(teacher.config, preprocess, seed=config.seed, **_data_arguments(config))

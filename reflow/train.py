@@ -47,7 +47,7 @@ from reflow.endpoints.stored import Stored
 from reflow.endpoints.wanted import Source, Walks, fit
 from reflow.flow import EndpointTime, PaddingRule, get_solver
 from reflow.objectives import Objective
-from reflow.policies import FlowPolicy, find_folder, load_policy, load_processors
+from reflow.policies import FlowPolicy, find_folder, load_policy, load_processors, with_velocity
 from reflow.quiet import hush
 from reflow.reports.folder import REPORT, Words, versions_here
 
@@ -86,8 +86,7 @@ def train(config: DictConfig, run_dir: Path) -> dict[str, float]:
 
     L.seed_everything(config.seed, workers=True, verbose=False)
     torch.set_float32_matmul_precision(config.matmul_precision)
-    teacher = load_policy(teacher_folder)
-    teacher.velocity_by = config.velocity
+    teacher = with_velocity(load_policy(teacher_folder), config.velocity)
     preprocess, _ = load_processors(teacher_folder, teacher, rename=dict(config.data.rename or {}))
     objective: Objective = hydra.utils.instantiate(config.objective)
     stored = _stored(config, teacher, teacher_folder, objective) if config.pairs.path is not None else None
@@ -169,7 +168,7 @@ def _stored(config: DictConfig, teacher: FlowPolicy, teacher_folder: Path, objec
         Source(*(data[name] for name in ("repo_id", "root", "episodes", "val_episodes", "rename"))),
         walks,
         stored_precision=config.pairs.precision,
-        train_state_proj=config.student.train_state_proj,
+        trained=tuple(config.student.trained),
     )
     return Stored(cache, objective.draws, objective.draw_pool)
 

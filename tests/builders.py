@@ -16,13 +16,14 @@ import torch
 from lerobot.datasets.lerobot_dataset import LeRobotDataset
 from torch import Tensor
 
-from reflow.demo.vlm import VLMSize, build_vlm_folder
 from reflow.distill.module import Distillation
 from reflow.endpoints.source import LiveEndpoints, StoredEndpoints
 from reflow.flow import EULER, PaddingRule, Solver, TimeSampler
 from reflow.objectives import Reflow
 from reflow.policies import Batch, FlowPolicy, save_policy
-from reflow.policies.build import build_smolvla, save_new_processors
+from reflow.policies.processors import save_new_processors
+from reflow.policies.smolvla.build import build_smolvla
+from reflow.policies.smolvla.vlm import VLMSize, build_vlm_folder
 
 TINY = VLMSize(
     image=32, patch=8, scale=2, vision_width=32, vision_layers=1, text_width=32, text_layers=2, heads=2
@@ -119,7 +120,6 @@ def make_teacher_folder(
         )
         processors = Path(scratch, "processors")
         save_new_processors(flow, statistics, processors)
-        flow.config._save_pretrained(processors)
         return save_policy(flow, processors, path)
 
 

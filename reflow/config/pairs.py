@@ -21,7 +21,7 @@ class PairSettings:
     path: str | None = None
     seed: int = 0
     matmul_precision: str = "highest"
-    velocity: str = "shared"
+    velocity: str | None = None
     draws: int = 8
     store: Any = None
     store_precision: str = "float32"

@@ -67,7 +67,7 @@ class StudentSettings:
     """What the student is to be."""
 
     num_steps: int = 1
-    train_state_proj: bool = False
+    trained: list[str] = field(default_factory=lambda: ["velocity"])
 
 
 @dataclass

@@ -32,7 +32,7 @@ class TrainSettings:
     run_dir: str | None = None
     seed: int = 0
     matmul_precision: str = "highest"
-    velocity: str = "shared"
+    velocity: str | None = None
     teacher: TeacherSettings = field(default_factory=TeacherSettings)
     data: DataSettings = field(default_factory=DataSettings)
     padding: PaddingSettings = field(default_factory=PaddingSettings)

@@ -22,10 +22,11 @@ from omegaconf import DictConfig, OmegaConf
 from reflow.config_path import CONFIG_DIR
 from reflow.data import LeRobotDataModule, load_metadata
 from reflow.demo.flow_matching import FlowMatching
-from reflow.demo.vlm import VLMSize, build_vlm_folder
 from reflow.policies import FlowPolicy, find_folder, load_policy, load_processors, save_policy
-from reflow.policies.build import build_smolvla, save_new_processors
+from reflow.policies.processors import save_new_processors
 from reflow.policies.smolvla import SmolVLAFlow
+from reflow.policies.smolvla.build import build_smolvla
+from reflow.policies.smolvla.vlm import VLMSize, build_vlm_folder
 from reflow.quiet import hush
 
 
@@ -86,7 +87,6 @@ def new_teacher(config: DictConfig, run_dir: Path) -> tuple[SmolVLAFlow, Path]:
     )
     processors = run_dir / "processors"
     save_new_processors(policy, meta.stats, processors)
-    policy.config._save_pretrained(processors)
     return policy, processors
 
 

@@ -38,6 +38,8 @@ class TrainedWeightsEMA(WeightAveraging):
             raise ValueError(f"decay is {decay}; allowed: from 0 up to, but not including, 1")
 
         def average(mean: Tensor, value: Tensor, n: Tensor | int) -> Tensor:
+            if not value.is_floating_point():  # a counter among the buffers
+                return value
             return torch.lerp(mean, value, 1.0 - warm_decay(decay, int(n)))
 
         super().__init__(avg_fn=average)

@@ -8,7 +8,7 @@ import torch
 
 from reflow.data import SAMPLE, VISIT, LeRobotDataModule
 from reflow.distill.module import Distillation
-from reflow.policies import load_policy, save_policy
+from reflow.policies import load_policy, save_policy, with_velocity
 
 
 def deliver_student(module: Distillation, source: Path, folder: Path, data: LeRobotDataModule) -> Path:
@@ -26,24 +26,19 @@ def deliver_student(module: Distillation, source: Path, folder: Path, data: LeRo
     Raises:
         RuntimeError: the loaded student does not give the same chunk, to the last bit.
     """
-    student = module.student.eval().cpu()
+    student = with_velocity(module.student.eval().cpu(), "stock")  # the comparison is to the last bit
     module.objective.cpu().fold(student)
-    student.velocity_by = "stock"  # the comparison is to the last bit
     save_policy(student, source, folder)
 
     batch = {
         key: value for key, value in next(iter(data.val_dataloader())).items() if key not in (SAMPLE, VISIT)
     }
     space = student.space
-    noise = torch.randn(
-        len(batch["observation.state"]),
-        space.chunk_size,
-        space.max_action_dim,
-        generator=torch.Generator().manual_seed(0),
-    )
+    shape = (len(batch["observation.state"]), space.chunk_size, space.max_action_dim)
+    noise = student.base_noise(torch.randn(shape, generator=torch.Generator().manual_seed(0)))
     with torch.no_grad():
         ours = space.real(student.walk(student.encode(batch), noise[:, None]))[:, 0]
-        loaded = load_policy(folder).policy.predict_action_chunk(dict(batch), noise=noise.clone())
+        loaded = load_policy(folder).stock_chunk(batch, noise)
     difference = (loaded - ours).abs().max().item()
     if difference != 0.0:
         raise RuntimeError(

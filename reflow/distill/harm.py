@@ -1,7 +1,8 @@
 """Padding rules that the ablation shows to be harmful, each with its figure; and the founding script's own.
 
-The figures are those of ``+experiment=padding_ablation`` (:mod:`reflow.reports.ablation`): the embedded teacher, whose
-padding was never supervised, uniform times, three seeds. Left out: what a given teacher calls for (:mod:`reflow.doctor.regime`).
+The figures are those of ``+experiment=padding_ablation`` (:mod:`reflow.reports.ablation`): the embedded teacher,
+whose padding was never supervised, uniform times, three seeds. Left out: what a given teacher calls for
+(:mod:`reflow.doctor.regime`).
 """
 
 from __future__ import annotations

@@ -127,11 +127,11 @@ class Distillation(L.LightningModule):
             draws: noises per observation.
             first: draw identity that the first visit starts from.
         """
-        sample, visit, space = batch[SAMPLE].cpu(), batch[VISIT].cpu(), self.rule.space
+        sample, visit = batch[SAMPLE].cpu(), batch[VISIT].cpu()
         met = first + draw_identities(visit, draws)
         sampler: TimeSampler = getattr(self.objective, "time", UniformTime())
-        noise = self.random.noise(sample, met, (space.chunk_size, space.max_action_dim))
-        return self._send(noise), self._send(sampler(self.random.uniform(sample, met)))
+        noise, t = self.teacher.noise(self.random, sample, met), sampler(self.random.uniform(sample, met))
+        return self._send(noise), self._send(t)
 
     def _send(self, tensor: Tensor) -> Tensor:
         host = tensor.pin_memory() if self.device.type == "cuda" else tensor  # or the copy would be a wait

@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 
 from reflow.flow import PaddingRule
-from reflow.policies import FlowPolicy, load_policy, share_frozen
+from reflow.policies import (
+    VELOCITY,
+    FlowPolicy,
+    PaddingInputs,
+    load_policy,
+    share_frozen,
+    train_groups,
+    with_velocity,
+)
 
 
 def make_student(
@@ -14,7 +23,7 @@ def make_student(
     rule: PaddingRule,
     *,
     num_steps: int = 1,
-    train_state_proj: bool = False,
+    trained: Collection[str] = (VELOCITY,),
 ) -> FlowPolicy:
     """A student initialised from the teacher's folder.
 
@@ -24,16 +33,25 @@ def make_student(
         folder: the folder the teacher was loaded from.
         rule: an inert padding silences the student's padding input columns.
         num_steps: integration steps it is meant for, and is saved with.
-        train_state_proj: also train the state projection; the student then encodes for itself.
+        trained: parameter groups to train (:func:`reflow.policies.parameter_groups`); with one of the prefix among
+            them the student encodes for itself.
 
     Returns:
         The student, in training mode, on the teacher's device.
+
+    Raises:
+        ValueError: an inert padding of a policy whose padding cannot be silenced, or an unknown parameter group.
     """
     device = next(teacher.parameters()).device
-    student = load_policy(folder, device)
-    student.num_steps, student.velocity_by = num_steps, teacher.velocity_by
-    student.prepare_for_distillation(train_state_proj=train_state_proj)
-    if rule.inert:
+    student = with_velocity(load_policy(folder, device), teacher.velocity_way)
+    student.num_steps = num_steps
+    train_groups(student, trained)
+    if rule.inert and rule.space.padding_dim:
+        if not isinstance(student, PaddingInputs):
+            raise ValueError(
+                f"padding.inert=true, but a policy of type {student.config.type} has no one layer that reads the "
+                "padding; choose another fix (+fix=full32)"
+            )
         student.silence_padding()
     share_frozen(teacher, student)
     return student.train()

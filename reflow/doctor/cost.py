@@ -20,7 +20,15 @@ from torch import Tensor, nn
 
 from reflow.doctor.observe import Observed
 from reflow.flow import Solver, integrate
-from reflow.policies import FlowPolicy, load_policy, share_frozen, shares_prefix
+from reflow.policies import (
+    VELOCITY,
+    FlowPolicy,
+    first_rows,
+    load_policy,
+    share_frozen,
+    shares_prefix,
+    train_groups,
+)
 
 _REPEATS = 3
 
@@ -32,7 +40,7 @@ class Plan:
     Attributes:
         max_steps, batch_size, draws, times: of the training.
         num_steps, solver: of the teacher.
-        train_state_proj: the student encodes for itself.
+        trained: parameter groups of the student in training.
         num_workers, preload: how frames come.
         frame_seconds: to decode and preprocess one frame, measured.
         frames: of the training episodes.
@@ -44,7 +52,7 @@ class Plan:
     times: int
     num_steps: int
     solver: Solver
-    train_state_proj: bool = False
+    trained: tuple[str, ...] = (VELOCITY,)
     num_workers: int = 0
     preload: bool = False
     frame_seconds: float = 0.0
@@ -83,15 +91,12 @@ def measure_step(teacher: FlowPolicy, folder: Path, one: Observed, plan: Plan) -
     """
     device = next(teacher.parameters()).device
     student = load_policy(folder, device)
-    student.prepare_for_distillation(train_state_proj=plan.train_state_proj)
+    train_groups(student, plan.trained)
     share_frozen(teacher, student)
     trainable = [parameter for parameter in student.parameters() if parameter.requires_grad]
     optimizer = torch.optim.AdamW(trainable, lr=0.0)
     size = min(len(one.noise), plan.batch_size)
-    batch = {
-        key: value[:size] if isinstance(value, (Tensor, list)) and len(value) == len(one.noise) else value
-        for key, value in one.batch.items()
-    }
+    batch = first_rows(one.batch, len(one.noise), size)
     space = teacher.space
     noise = torch.randn(size, plan.draws, space.chunk_size, space.max_action_dim, device=device)
     t = torch.ones(size, plan.draws * plan.times, device=device)

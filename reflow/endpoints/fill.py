@@ -24,7 +24,7 @@ from reflow.data import LeRobotDataModule
 from reflow.endpoints import PRECISIONS, Layout, Work, seal, write_shard
 from reflow.endpoints.layout import block_folder, shard_file
 from reflow.flow import Draws, PaddingRule, Solver, carry
-from reflow.policies import VISION, Batch, FlowPolicy
+from reflow.policies import VISION, Batch, FlowPolicy, StorablePrefix
 from reflow.policies.frozen import Frozen
 
 type Tensors = dict[str, Tensor]
@@ -118,12 +118,14 @@ class FillPairs(L.LightningModule):
             ValueError: the teacher gives something that is no number.
         """
         blocks = [block for block in self.layout.blocks if block_folder(block) in folders]
-        vision = self.teacher.look(batch)
-        made = {"vision": vision} if "vision" in folders else {}
+        made: dict[str, Tensors] = {}
+        if "vision" in folders:
+            batch = {**batch, VISION: self._storable("vision").vision_features(batch)}
+            made["vision"] = batch[VISION]
         if blocks or "prefix" in folders:
-            context = self.teacher.encode({**batch, VISION: vision})
+            context = self.teacher.encode(batch)
             if "prefix" in folders:
-                made["prefix"] = self.teacher.pack(context)
+                made["prefix"] = self._storable("prefix").pack(context)
             for first, stop in blocks:
                 made[block_folder((first, stop))] = {"endpoint": self.walk(context, samples, first, stop)}
         kept = {name: self._kept(name, tensors) for name, tensors in made.items()}
@@ -133,13 +135,21 @@ class FillPairs(L.LightningModule):
 
     def walk(self, context: Any, samples: Tensor, first: int, stop: int) -> Tensor:
         """Endpoints of draws ``first ... stop - 1`` of these observations, ``[b, k, h, d]`` on the CPU."""
-        field, space = self.teacher.field(context), self.rule.space
+        field = self.teacher.field(context)
         found = []
         for start in range(first, stop, self.layout.draws_at_once):
             draw = torch.arange(start, min(start + self.layout.draws_at_once, stop)).expand(len(samples), -1)
-            randn = self.random.noise(samples, draw, (space.chunk_size, space.max_action_dim))
+            randn = self.teacher.noise(self.random, samples, draw)
             found.append(carry(field, randn.to(self.device), self.num_steps, self.solver, self.rule).cpu())
         return torch.cat(found, 1)
+
+    def _storable(self, store: str) -> StorablePrefix[Any]:
+        if not isinstance(self.teacher, StorablePrefix):
+            raise ValueError(
+                f"store={store}, but encoded observations of a policy of type {self.teacher.config.type} cannot be "
+                "stored; keep endpoints alone (store=null)"
+            )
+        return self.teacher
 
     def _kept(self, name: str, tensors: Tensors) -> Tensors:
         dtype = PRECISIONS[self.layout.stores.get(name, "float32")]

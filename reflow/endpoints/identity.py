@@ -37,7 +37,7 @@ class Identity:
         max_action_dim: native width, ``d``.
         precision: of Lightning's trainer, in which the teacher computed.
         matmul_precision: of torch's float32 products.
-        velocity: how velocities were computed (``FlowPolicy.velocity_by``).
+        velocity: how velocities were computed (``FlowPolicy.velocity_way``).
     """
 
     teacher: str

@@ -6,7 +6,7 @@ cache may be handed to loader workers, forked or spawned. Checksums are not look
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,7 @@ class PairCache:
 
     Args:
         path: the cache's folder.
-        leave_out: a store that is not to be used although it may be there.
+        leave_out: stores that are not to be used although they may be there.
 
     Attributes:
         path: the cache's folder.
@@ -40,7 +40,7 @@ class PairCache:
         ValueError: it is damaged or not yet complete.
     """
 
-    def __init__(self, path: str | Path, leave_out: str | None = None) -> None:
+    def __init__(self, path: str | Path, leave_out: Collection[str] = ()) -> None:
         self.path = Path(path).expanduser().absolute()
         self.manifest = Manifest.read(self.path)
         layout, complete = self.manifest.layout, self.manifest.complete
@@ -57,7 +57,7 @@ class PairCache:
         self.layout = replace(layout, blocks=tuple(blocks))
         self.draws = self.layout.draws
         self.stores = {
-            name: how for name, how in layout.stores.items() if name in complete and name != leave_out
+            name: how for name, how in layout.stores.items() if name in complete and name not in leave_out
         }
         self._mapped: dict[str, dict[str, Tensor]] = {}
 

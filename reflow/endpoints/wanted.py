@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,7 +21,7 @@ from reflow.data import load_metadata, split_episodes
 from reflow.data.module import video_backend
 from reflow.endpoints import Identity, PairCache, data_content, noise_stream
 from reflow.flow import PaddingRule
-from reflow.policies import FlowPolicy, fingerprint
+from reflow.policies import VELOCITY, FlowPolicy, StorablePrefix, fingerprint
 
 _DECISIVE = ("reflow", "torch", "lerobot", "transformers", "numpy")
 _PRECISIONS = {"32": "32-true", "64": "64-true", "16": "16-mixed", "bf16": "bf16-mixed"}
@@ -89,7 +89,7 @@ def pair_identity(
         max_action_dim=rule.space.max_action_dim,
         precision=_PRECISIONS.get(str(walks.precision), str(walks.precision)),
         matmul_precision=walks.matmul_precision,
-        velocity=teacher.velocity_by,
+        velocity=teacher.velocity_way,
     )
 
 
@@ -102,7 +102,7 @@ def fit(
     walks: Walks,
     *,
     stored_precision: str = "float32",
-    train_state_proj: bool = False,
+    trained: Collection[str] = (VELOCITY,),
 ) -> PairCache:
     """The cache at ``path``, if it holds the pairs that a run would make live.
 
@@ -114,14 +114,17 @@ def fit(
         source: the run's observations.
         walks: how it would carry noises.
         stored_precision: that stored vision features or prefixes must have.
-        train_state_proj: the student encodes for itself: a stored prefix is not its own, and left aside.
+        trained: the student's parameter groups in training; what is stored and depends on them is not its own, and
+            left aside.
 
     Raises:
         FileNotFoundError: there is no cache, or no data set.
         OtherPairsError: names every field in which the cache differs, or the episodes it lacks.
         ValueError: the cache is damaged or not complete, or something in it was stored in another precision.
     """
-    cache = PairCache(path, leave_out="prefix" if train_state_proj else None)
+    vision_groups = teacher.vision_groups if isinstance(teacher, StorablePrefix) else ()
+    stale = {"prefix"} if set(trained) - {VELOCITY} else set()
+    cache = PairCache(path, leave_out=stale | ({"vision"} if set(trained) & set(vision_groups) else set()))
     for store in [name for name in ("prefix", "vision") if name in cache.stores][:1]:  # the one that is read
         if (precision := cache.stores[store]) != stored_precision:
             raise ValueError(

@@ -49,15 +49,14 @@ class Step:
     send: Callable[[Tensor], Tensor]
 
     def noise(self, draws: int, pool: int | None = None) -> Float[Tensor, "b k h d"]:
-        """Standard normal noise at native width: a function of seed, sample, visit and draw.
+        """The policies' base noise at native width: a function of seed, sample, visit and draw.
 
         Args:
             draws: noises per observation.
             pool: noises that an observation has in all, met again and again; None for never the same twice.
         """
-        sample, visit, space = self.batch[SAMPLE].cpu(), self.batch[VISIT].cpu(), self.rule.space
-        identities = draw_identities(visit, draws, pool)
-        return self.send(self.random.noise(sample, identities, (space.chunk_size, space.max_action_dim)))
+        sample, visit = self.batch[SAMPLE].cpu(), self.batch[VISIT].cpu()
+        return self.send(self.teacher.noise(self.random, sample, draw_identities(visit, draws, pool)))
 
     def times(self, sampler: TimeSampler, draws: int, times: int = 1) -> Float[Tensor, "b kt"]:
         """Times, new at every visit, in the order of :meth:`reflow.flow.Coupling.repeat`.

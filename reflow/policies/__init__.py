@@ -1,30 +1,63 @@
 """Adapters onto LeRobot's flow policies; the only place that imports ``lerobot.policies``."""
 
-from reflow.policies.base import CONTEXT, VISION, Batch, FlowPolicy, VelocityBy
+from reflow.policies.base import Batch, FlowPolicy, first_rows
 from reflow.policies.belongs import check_belongs
+from reflow.policies.capabilities import (
+    CONTEXT,
+    VELOCITY,
+    VISION,
+    FreezablePrefix,
+    PaddingInputs,
+    StockCheck,
+    StockTraining,
+    StorablePrefix,
+    VelocityWays,
+    velocity_ways,
+    with_velocity,
+)
 from reflow.policies.folder import find_folder, fingerprint, load_policy, replace_folder, save_policy
+from reflow.policies.groups import (
+    encodes_with_gradient,
+    parameter_groups,
+    prefix_parameters,
+    share_frozen,
+    shares_prefix,
+    train_groups,
+)
 from reflow.policies.processors import load_processors
-from reflow.policies.registry import ADAPTERS, get_adapter
-from reflow.policies.sharing import share_frozen, shares_prefix
+from reflow.policies.registry import get_adapter, policy_types
 from reflow.policies.statistics import SavedStatistics, saved_statistics
 
 __all__ = [
-    "ADAPTERS",
     "CONTEXT",
+    "VELOCITY",
     "VISION",
     "Batch",
     "FlowPolicy",
+    "FreezablePrefix",
+    "PaddingInputs",
     "SavedStatistics",
-    "VelocityBy",
+    "StockCheck",
+    "StockTraining",
+    "StorablePrefix",
+    "VelocityWays",
     "check_belongs",
+    "encodes_with_gradient",
     "find_folder",
     "fingerprint",
+    "first_rows",
     "get_adapter",
     "load_policy",
     "load_processors",
+    "parameter_groups",
+    "policy_types",
+    "prefix_parameters",
     "replace_folder",
     "save_policy",
     "saved_statistics",
     "share_frozen",
     "shares_prefix",
+    "train_groups",
+    "velocity_ways",
+    "with_velocity",
 ]

@@ -8,14 +8,16 @@ wrong.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 import torch
 from safetensors import safe_open
 
 from reflow.policies.base import FlowPolicy
+from reflow.policies.capabilities import VELOCITY
 from reflow.policies.folder import CONFIG, POSTPROCESSOR, PREPROCESSOR, WEIGHTS, load_policy
+from reflow.policies.groups import parameter_groups
 from reflow.policies.statistics import saved_statistics
 
 _SIZES = ("type", "chunk_size", "max_action_dim", "max_state_dim", "input_features", "output_features")
@@ -26,7 +28,7 @@ def check_belongs(
     teacher: Path,
     *,
     loaded: FlowPolicy | None = None,
-    train_state_proj: bool = False,
+    trained: Collection[str] = (VELOCITY,),
     field: str = "student.path",
 ) -> None:
     """Refuses a student whose frozen parts are not its teacher's.
@@ -35,8 +37,7 @@ def check_belongs(
         student: the student's ``pretrained_model`` folder, complete.
         teacher: the teacher's.
         loaded: the teacher, if it is loaded already.
-        train_state_proj: the student was distilled with ``student.train_state_proj=true``: its state projection
-            is its own.
+        trained: the parameter groups that it was distilled with (``student.trained``), which are its own.
         field: the configuration key to name in the error.
 
     Raises:
@@ -44,13 +45,13 @@ def check_belongs(
     """
     differences = [*_sizes(student, teacher), *_statistics(student, teacher)]
     if not any(line.startswith("type") for line in differences):
-        differences += _prefix(student, teacher, loaded or load_policy(teacher), train_state_proj)
+        differences += _prefix(student, teacher, loaded or load_policy(teacher), trained)
     if differences:
         raise ValueError(
             f"{field}={student} was not distilled from teacher.path={teacher}:\n  "
             + "\n  ".join(differences)
-            + "\nGive the teacher it was distilled from (teacher.path=...), or another student. If only the state "
-            "projection differs and it was trained with student.train_state_proj=true, say so here too"
+            + "\nGive the teacher it was distilled from (teacher.path=...), or another student. If only parameter "
+            "groups differ that were trained, say so here too (student.trained=[velocity,...])"
         )
 
 
@@ -75,24 +76,18 @@ def _statistics(student: Path, teacher: Path) -> Iterator[str]:
                 yield f"statistics {key} of {name}: up to {away:.3g} apart"
 
 
-def _prefix(student: Path, teacher: Path, policy: FlowPolicy, train_state_proj: bool) -> Iterator[str]:
-    projection = policy.state_projection()
-    free = {id(parameter) for parameter in projection.parameters()} if projection is not None else set()
+def _prefix(student: Path, teacher: Path, policy: FlowPolicy, trained: Collection[str]) -> Iterator[str]:
     with safe_open(student / WEIGHTS, "pt") as its, safe_open(teacher / WEIGHTS, "pt") as theirs:
         in_both = set(its.keys()) & set(theirs.keys())
-        for what, among in (("prefix", False), ("state projection", True)):
-            if among and train_state_proj:
+        for group, parameters in parameter_groups(policy).items():
+            if group in {VELOCITY, *trained}:
                 continue
             # Parameters of the adapter are the policy's, under one more name.
-            names = [
-                name.removeprefix("policy.")
-                for name, parameter in policy.prefix_parameters()
-                if (id(parameter) in free) is among
-            ]
+            names = [name.removeprefix("policy.") for name in parameters]
             names = [name for name in names if name in in_both]
             other = [name for name in names if not _equal(its.get_tensor(name), theirs.get_tensor(name))]
             if other:
-                yield f"frozen {what}: {len(other)} of {len(names)} tensors differ, e.g. {other[0]}"
+                yield f"frozen {group}: {len(other)} of {len(names)} tensors differ, e.g. {other[0]}"
 
 
 def _equal(one: torch.Tensor, other: torch.Tensor) -> bool:

@@ -8,6 +8,7 @@ from JSON), and normalisation statistics that are not there (LeRobot then skips 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +66,14 @@ def load_processors(
     _check_statistics(folder, pre, NormalizerProcessorStep, (OBS_STATE, ACTION))
     _check_statistics(folder, post, UnnormalizerProcessorStep, (ACTION,))
     return pre, post
+
+
+def save_new_processors(flow: FlowPolicy, statistics: Mapping[str, Mapping[str, Any]], folder: Path) -> None:
+    """Writes the processors LeRobot makes for this policy and these data set statistics, with its configuration."""
+    folder.mkdir(parents=True, exist_ok=True)
+    flow.config._save_pretrained(folder)
+    for pipeline in make_pre_post_processors(flow.config, dataset_stats=dict(statistics)):
+        pipeline.save_pretrained(folder)
 
 
 def _check_statistics(folder: Path, pipeline: Pipeline, kind: type, keys: tuple[str, ...]) -> None:

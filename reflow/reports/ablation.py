@@ -10,6 +10,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
+from typing import Any
 
 NEVER, SUPERVISED = "never supervised", "supervised"
 _BROKEN_GAP = 2.0  # bold in the table: from here on, training and deployment tell different stories
@@ -74,11 +75,10 @@ class AblationRow:
 def ablation() -> dict[tuple[str, str], AblationRow]:
     """Every row by teacher and fix, in the order of the table."""
     text = (files("reflow.reports") / "data" / "ablation.json").read_text(encoding="utf-8")
-    rows = [
-        AblationRow(**{key: tuple(value) if isinstance(value, list) else value for key, value in row.items()})
-        for row in json.loads(text)
-    ]
-    return {(row.teacher, row.fix): row for row in rows}
+    rows: list[dict[str, Any]] = json.loads(
+        text, object_hook=lambda row: {k: tuple(v) if isinstance(v, list) else v for k, v in row.items()}
+    )
+    return {(row["teacher"], row["fix"]): AblationRow(**row) for row in rows}
 
 
 def healthy_ranges(harmful: Collection[str]) -> tuple[str, str]:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from reflow.distill.module import Distillation
 from reflow.flow import PaddingRule, couple, straight_path, velocity_loss
-from reflow.policies import Batch, FlowPolicy, load_policy
+from reflow.policies import Batch, FlowPolicy, load_policy, train_groups, with_velocity
 from reflow.speed.conditions import Conditions
 from reflow.speed.training import autocast
 
@@ -42,9 +42,8 @@ def ready_loss(module: Distillation, batch: Batch, conditions: Conditions) -> Ca
 def lone_student(folder: Path, conditions: Conditions) -> FlowPolicy:
     """A student in a world without a teacher, its prefix frozen as ours is."""
     student = load_policy(folder, conditions.device)
-    student.prepare_for_distillation()
-    student.train().velocity_by = conditions.velocity
-    return student
+    train_groups(student)
+    return with_velocity(student.train(), conditions.velocity)
 
 
 def lone_loss(student: FlowPolicy, conditions: Conditions, draws: int) -> Callable[[Batch], Tensor]:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from reflow.policies import VelocityBy
-
 
 @dataclass(frozen=True)
 class Conditions:
@@ -15,7 +13,7 @@ class Conditions:
         batch_size: observations per step.
         draws: noises per observation of the contenders that read ready pairs.
         precision: ``32-true`` or ``bf16-mixed``, of both sides.
-        velocity: how ours computes velocities (``stock``, ``shared``, ``compiled``); the reference is stock.
+        velocity: how ours computes velocities; None for the way that suits training; the reference is stock.
         device: ``cpu`` or ``cuda``.
         clip: largest norm of the gradient.
         warmup_steps, lr: of the optimizer; the rate is constant after the warm-up, and None is the preset's.
@@ -26,7 +24,7 @@ class Conditions:
     batch_size: int
     draws: int = 8
     precision: str = "32-true"
-    velocity: VelocityBy = "stock"
+    velocity: str | None = "stock"
     device: str = "cpu"
     clip: float = 10.0
     warmup_steps: int = 0

@@ -19,9 +19,9 @@ from lerobot.datasets.lerobot_dataset import LeRobotDataset
 
 from reflow.data import LeRobotDataModule
 from reflow.demo import embedded
-from reflow.demo.vlm import VLMSize, build_vlm_folder
 from reflow.policies import FlowPolicy, find_folder, load_processors, save_policy
-from reflow.policies.build import build_smolvla, save_new_processors
+from reflow.policies.processors import save_new_processors
+from reflow.policies.registry import SIZES
 from reflow.quiet import unprinted
 
 JOINTS, TASK, REPO_ID = 14, "pick up the cube and hand it over", "local/random_frames"
@@ -34,7 +34,8 @@ class Geometry:
 
     Attributes:
         parameters, trained: of the policy, and of them trained; rounded, to tell the memory by.
-        vlm: of a policy that is made; None for the demo's own, with its own data.
+        policy: name of a policy that is made (:data:`reflow.policies.registry.SIZES`); None for the demo's own, with
+            its own data.
         cameras: how many.
         image: side of a square frame, in pixels.
         chunk_size: steps of an action chunk.
@@ -43,7 +44,7 @@ class Geometry:
 
     parameters: float
     trained: float
-    vlm: VLMSize | None = None
+    policy: str | None = None
     cameras: int = 1
     image: int = 512
     chunk_size: int = 50
@@ -58,29 +59,15 @@ class Geometry:
         return int(_SPARE * _BYTES * (2 * self.parameters + 7 * self.trained))
 
 
-_SMOLVLM_500M = VLMSize(
-    image=512,
-    patch=16,
-    scale=4,
-    vision_width=768,
-    vision_layers=12,
-    vision_heads=12,
-    text_width=960,
-    text_layers=16,
-    heads=15,
-    key_value_heads=5,
-    intermediate=2560,
-    vocabulary=49_280,
-)
-_TINY = VLMSize(
-    image=32, patch=8, scale=2, vision_width=32, vision_layers=1, text_width=32, text_layers=2, heads=2
-)
+def _made(policy: str, **seen: int) -> Geometry:
+    return Geometry(SIZES[policy].parameters, SIZES[policy].trained, policy, **seen)
+
 
 GEOMETRIES: dict[str, Geometry] = {
     "demo": Geometry(parameters=1.8e6, trained=0.6e6, batch_size=16),
-    "smolvla-1": Geometry(parameters=450e6, trained=99.8e6, vlm=_SMOLVLM_500M),
-    "smolvla-3": Geometry(parameters=450e6, trained=99.8e6, vlm=_SMOLVLM_500M, cameras=3),
-    "tiny": Geometry(parameters=0.1e6, trained=0.03e6, vlm=_TINY, image=32, chunk_size=8, batch_size=2),
+    "smolvla-1": _made("smolvla"),
+    "smolvla-3": _made("smolvla", cameras=3),
+    "tiny": _made("tiny", image=32, chunk_size=8, batch_size=2),
 }
 """By name. ``tiny`` is for trying out the benchmark itself."""
 
@@ -164,7 +151,7 @@ def lay_out(geometry: Geometry, scratch: Path, *, frames: int = 4, seed: int = 0
         frames: observations to train on.
         seed: of weights and frames; the global generator stays as it was.
     """
-    if geometry.vlm is None:
+    if geometry.policy is None:
         teacher = str(find_folder(embedded.TEACHER))
         return Place(teacher, embedded.REPO_ID, str(embedded.DATA), {"preload": True})
     cameras = [f"observation.images.camera_{number}" for number in range(geometry.cameras)]
@@ -176,24 +163,19 @@ def lay_out(geometry: Geometry, scratch: Path, *, frames: int = 4, seed: int = 0
 
 
 def _random_policy(geometry: Geometry, cameras: list[str], scratch: Path, seed: int) -> Path:
-    assert geometry.vlm is not None
-    side = geometry.image
+    assert geometry.policy is not None
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        flow = build_smolvla(
-            build_vlm_folder(scratch / "vlm", geometry.vlm, [f"{TASK}\n"]),
-            state_dim=JOINTS,
-            action_dim=JOINTS,
-            cameras=dict.fromkeys(cameras, (3, side, side)),
+        flow = SIZES[geometry.policy].build(
+            scratch,
+            joints=JOINTS,
+            cameras=dict.fromkeys(cameras, (3, geometry.image, geometry.image)),
+            task=TASK,
             chunk_size=geometry.chunk_size,
-            n_action_steps=geometry.chunk_size,
-            num_vlm_layers=geometry.vlm.text_layers,
-            resize_imgs_with_padding=(geometry.vlm.image, geometry.vlm.image),
         )
     moments = {"mean": torch.zeros(JOINTS), "std": torch.ones(JOINTS)}
     processors = scratch / "processors"
     save_new_processors(flow, {"observation.state": moments, "action": moments}, processors)
-    flow.config._save_pretrained(processors)
     return save_policy(flow, processors, scratch / "teacher")
 
 

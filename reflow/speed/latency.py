@@ -5,13 +5,14 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from reflow.policies import Batch, FlowPolicy, VelocityBy
+from reflow.policies import Batch, FlowPolicy, with_velocity
 from reflow.probes.latency import measure_latency
 from reflow.reports import Latency
 from reflow.speed.stopwatch import waiter
@@ -24,7 +25,7 @@ class Deployed:
 
     Attributes:
         rows: prefix and velocities of both, in ms.
-        stock_ms: a chunk of the one-step student by LeRobot's own ``sample_actions``.
+        stock_ms: a chunk of the one-step student by LeRobot's own ``predict_action_chunk``.
         floor_ms: one prefix and one velocity, nothing else.
         over_floor: the one over the other, of the same repeat.
     """
@@ -61,7 +62,7 @@ def deployed_latency(
     one = torch.ones(1, 1, device=device)
     seconds = np.empty((2, repeats))
     asks: tuple[Callable[[], Tensor], ...] = (
-        lambda: student.stock_endpoint(batch, noise[:, 0]),
+        lambda: student.stock_chunk(batch, noise[:, 0]),
         lambda: student.velocity(student.encode(batch), noise, one),
     )
     steps, student.num_steps = student.num_steps, 1
@@ -101,7 +102,7 @@ class VelocityCost:
 def compare_velocities(
     student: FlowPolicy,
     context: Any,
-    ways: Sequence[VelocityBy],
+    ways: Sequence[str],
     *,
     draws: int,
     observations: int,
@@ -112,7 +113,7 @@ def compare_velocities(
     """Every way to compute velocities, in turn, on the same points.
 
     Args:
-        student: with open parameters; its own way is as before afterwards.
+        student: with open parameters.
         context: of the observations.
         ways: to compare; the differences are those from ``stock``, whether it is among them or not.
         draws: noises per observation.
@@ -127,37 +128,31 @@ def compare_velocities(
     x_t = torch.randn(shape, generator=generator).to(device)
     t = torch.rand(shape[:2], generator=generator).to(device)
 
-    def forward() -> Tensor:
+    def forward(way: str) -> Tensor:
         with torch.no_grad(), autocast():
-            return student.velocity(context, x_t, t)
+            return with_velocity(student, way).velocity(context, x_t, t)
 
-    def training() -> Tensor:
+    def training(way: str) -> Tensor:
         student.zero_grad(set_to_none=True)
         with autocast():
-            loss = student.velocity(context, x_t, t).square().mean()
+            loss = with_velocity(student, way).velocity(context, x_t, t).square().mean()
         loss.backward()
         return loss
 
-    own = student.velocity_by
     forwards: dict[str, list[float]] = {way: [] for way in ways}
     trainings: dict[str, list[float]] = {way: [] for way in ways}
     differences: dict[str, float] = {}
-    try:
-        student.velocity_by = "stock"
-        stock = forward()
-        for repeat in range(-1, repeats):
-            for way in ways:
-                student.velocity_by = way
-                if repeat < 0:
-                    difference = (forward() - stock).flatten(2).norm(dim=2) / stock.flatten(2).norm(dim=2)
-                    differences[way] = difference.max().item()
-                    training()
-                    continue
-                forwards[way].append(_seconds(forward, device) * 1e3 / (draws * observations))
-                trainings[way].append(_seconds(training, device) * 1e3 / (draws * observations))
-    finally:
-        student.velocity_by = own
-        student.zero_grad(set_to_none=True)
+    stock = forward(FlowPolicy.velocity_way)
+    for repeat in range(-1, repeats):
+        for way in ways:
+            if repeat < 0:
+                difference = (forward(way) - stock).flatten(2).norm(dim=2) / stock.flatten(2).norm(dim=2)
+                differences[way] = difference.max().item()
+                training(way)
+                continue
+            for ask, times in ((forward, forwards[way]), (training, trainings[way])):
+                times.append(_seconds(partial(ask, way), device) * 1e3 / (draws * observations))
+    student.zero_grad(set_to_none=True)
     return [
         VelocityCost(way, draws, Spread.of(forwards[way]), Spread.of(trainings[way]), differences[way])
         for way in ways

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from lerobot.utils.constants import OBS_STATE
 
-from reflow.policies import Batch, VelocityBy
+from reflow.policies import Batch, first_rows, velocity_ways
 from reflow.speed.conditions import Conditions
 from reflow.speed.disk import PairsOnDisk
 from reflow.speed.geometry import Geometry, Place
@@ -35,7 +35,7 @@ class SpeedSettings:
         batch_size: observations per step.
         draws: noises per observation of contenders that read ready pairs.
         precision: ``32-true`` or ``bf16-mixed``, of both sides.
-        velocity: how ours computes velocities.
+        velocity: how ours computes velocities; None for the way that suits training.
         compile: compare ``compiled`` with the other ways too.
         latency_repeats, velocity_repeats: 0 leaves that out.
         memory: whether the peak memory of each contender is measured.
@@ -51,7 +51,7 @@ class SpeedSettings:
     batch_size: int = 1
     draws: int = 8
     precision: str = "32-true"
-    velocity: VelocityBy = "shared"
+    velocity: str | None = None
     compile: bool = False
     latency_repeats: int = 5
     velocity_repeats: int = 5
@@ -82,8 +82,6 @@ class SpeedSettings:
                 raise ValueError(f"{name}={getattr(self, name)}; allowed: {least} or more")
         if self.precision not in PRECISIONS:
             raise ValueError(f"precision={self.precision}; allowed: {', '.join(PRECISIONS)}")
-        if self.velocity not in ("stock", "shared", "compiled"):
-            raise ValueError(f"velocity={self.velocity}; allowed: stock, shared, compiled")
         for name in self.variants:
             draws_of(name, self.draws)
         if len(set(self.variants)) < len(self.variants) or REFERENCE not in self.variants:
@@ -178,7 +176,7 @@ def measure(
             )
 
     batch = next(iter(workshop.data.train_dataloader()))
-    one = first_of(batch)
+    one = first_rows(batch, len(batch[OBS_STATE]), 1)
     if settings.latency_repeats:
         show("latency")
         with autocast(settings.precision, device):
@@ -196,9 +194,7 @@ def _velocities(workshop: Workshop, settings: SpeedSettings, batch: Batch) -> li
     device = workshop.conditions.device
     with torch.no_grad(), autocast(settings.precision, device):
         context = workshop.student.encode(batch)
-    ways: tuple[VelocityBy, ...] = (
-        ("stock", "shared", "compiled") if settings.compile else ("stock", "shared")
-    )
+    ways = [way for way in velocity_ways(workshop.student) if settings.compile or way != "compiled"]
     costs = compare_velocities(
         workshop.student,
         context,
@@ -210,12 +206,3 @@ def _velocities(workshop: Workshop, settings: SpeedSettings, batch: Batch) -> li
         autocast=lambda: autocast(settings.precision, device),
     )
     return [cost.as_json() for cost in costs]
-
-
-def first_of(batch: Batch) -> Batch:
-    """The first observation of a batch, as a batch."""
-    size = len(batch[OBS_STATE])
-    return {
-        key: value[:1] if isinstance(value, torch.Tensor | list) and len(value) == size else value
-        for key, value in batch.items()
-    }

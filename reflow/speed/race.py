@@ -15,7 +15,7 @@ from reflow.data import SAMPLE, LeRobotDataModule
 from reflow.distill.module import HELD_OUT_DRAWS
 from reflow.flow import Draws, GridTime, PaddingRule
 from reflow.metrics import EndpointError
-from reflow.policies import VISION, Batch, FlowPolicy, VelocityBy
+from reflow.policies import VISION, Batch, FlowPolicy, StorablePrefix, first_rows
 from reflow.speed.conditions import Conditions
 from reflow.speed.disk import PairsOnDisk
 from reflow.speed.geometry import Place
@@ -47,23 +47,21 @@ def held_out_chunks(
         draws: noises for each.
         seed: of the noise; its identities are none of training's.
     """
-    space, device = teacher.space, next(teacher.parameters()).device
+    device = next(teacher.parameters()).device
     found, left = list[Chunks](), observations
     for whole in data.val_dataloader():
         if left <= 0:
             break
         size = len(whole[SAMPLE])
         keep = min(left, size)
-        batch = {
-            key: value[:keep] if isinstance(value, Tensor | list) and len(value) == size else value
-            for key, value in whole.items()
-        }
+        batch = first_rows(whole, size, keep)
         left -= keep
         identities = HELD_OUT_DRAWS + torch.arange(draws).expand(keep, -1)
-        noise = Draws(seed).noise(whole[SAMPLE][:keep], identities, (space.chunk_size, space.max_action_dim))
-        blind = {key: value for key, value in batch.items() if key not in teacher.config.image_features}
-        blind[VISION] = teacher.look(batch)
-        noise = noise.to(device)
+        noise = teacher.noise(Draws(seed), whole[SAMPLE][:keep], identities).to(device)
+        blind = batch
+        if isinstance(teacher, StorablePrefix):  # features take less room than images
+            blind = {key: value for key, value in batch.items() if key not in teacher.config.image_features}
+            blind[VISION] = teacher.vision_features(batch)
         found.append(Chunks(blind, noise, teacher.walk(teacher.encode(blind), noise)))
     return found
 
@@ -84,7 +82,7 @@ def race(
     pairs: PairsOnDisk | None = None,
     device: str = "cpu",
     precision: str = "32-true",
-    velocity: VelocityBy = "shared",
+    velocity: str | None = "shared",
     show: Callable[[str], None] = lambda text: None,
 ) -> dict[str, Any]:
     """Trains every contender until the smallest goal, or until its budget is spent.
@@ -118,7 +116,6 @@ def race(
     torch.manual_seed(settings.seed)  # LeRobot's training forward draws its times from the global generator
     show("loading")
     first = Workshop(place, conditions(1))
-    first.teacher.velocity_by = velocity
     chunks = held_out_chunks(
         first.teacher, first.data, settings.held_out, settings.held_out_draws, settings.seed
     )

@@ -1,9 +1,9 @@
 """The loop that the founding report was written about, again, from stock LeRobot calls alone.
 
-Two whole policies in memory. Per observation one noise; the teacher looks and walks its steps (``sample_actions``);
-the student looks again in its own training forward, whose gradient goes through the text model to ``state_proj``.
-LeRobot's forward makes ``x_t`` and ``u_t`` itself and draws the times. Padding is treated as the script did it, or by
-any other :class:`reflow.flow.PaddingRule`, where only speed is to be compared.
+Two whole policies in memory. Per observation one noise; the teacher encodes and integrates (``sample_actions``); the
+student encodes again in its own training forward, whose gradient may go through the prefix. LeRobot's forward makes
+``x_t`` and ``u_t`` itself and draws the times. Padding is treated as the script did it, or by any other
+:class:`reflow.flow.PaddingRule`, where only speed is to be compared.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from typing import Any
 
 import torch
 from jaxtyping import Float
-from lerobot.utils.constants import OBS_LANGUAGE_ATTENTION_MASK, OBS_LANGUAGE_TOKENS
+from lerobot.utils.constants import OBS_STATE
 from torch import Tensor
 
 from reflow.flow import PaddingRule, TimeSampler
-from reflow.policies import Batch, FlowPolicy, load_policy
+from reflow.policies import Batch, FlowPolicy, StockTraining, load_policy, train_groups
 
 
 class Reference:
@@ -47,7 +47,7 @@ class Reference:
     def training_step(self, batch: Batch) -> Float[Tensor, ""]:
         """The loss of a batch, one fresh noise per observation."""
         space = self.rule.space
-        size = len(batch[OBS_LANGUAGE_TOKENS])
+        size = len(batch[OBS_STATE])
         randn = torch.randn(
             size, space.chunk_size, space.max_action_dim, device=self.device, generator=self.generator
         )
@@ -57,7 +57,7 @@ class Reference:
 
     def walk(self, batch: Batch, noise: Float[Tensor, "b h d"]) -> Float[Tensor, "b h d"]:
         """The teacher's endpoint, by LeRobot's ``sample_actions``, at native width."""
-        return self.teacher.stock_endpoint(batch, noise)
+        return _stock(self.teacher).stock_endpoint(batch, noise)
 
     def loss(
         self,
@@ -67,27 +67,14 @@ class Reference:
         time: Float[Tensor, " b"] | None = None,
     ) -> Float[Tensor, ""]:
         """LeRobot's training forward, averaged over the dimensions that count."""
-        policy = self.student.policy
-        images, masks = policy.prepare_images(batch)
-        losses = policy.model.forward(
-            images,
-            masks,
-            batch[OBS_LANGUAGE_TOKENS],
-            batch[OBS_LANGUAGE_ATTENTION_MASK],
-            policy.prepare_state(batch),
-            action,
-            noise,
-            time,
-        )
-        return self.rule.loss(losses).mean()
+        return self.rule.loss(_stock(self.student).stock_losses(batch, action, noise, time)).mean()
 
     def timed_methods(self) -> tuple[tuple[Any, str, str], ...]:
         """What a stopwatch wraps: object, method, part."""
         return (
             (self, "walk", "teacher"),
             (self, "loss", "student forward"),
-            (self.teacher.policy.model, "embed_prefix", "prefix"),
-            (self.student.policy.model, "embed_prefix", "prefix"),
+            *((*_stock(policy).stock_prefix(), "prefix") for policy in (self.teacher, self.student)),
         )
 
     def _times(self, size: int) -> Float[Tensor, " b"] | None:
@@ -97,8 +84,17 @@ class Reference:
 
 
 def founding_student(folder: Path, device: str) -> FlowPolicy:
-    """A second whole policy, trained as SmolVLA's own flags say: the expert and ``state_proj``."""
+    """A second whole policy, of which is trained what LeRobot trains by default."""
     student = load_policy(folder, device)
     student.num_steps = 1
-    student.prepare_for_distillation(train_state_proj=True)
+    train_groups(student, _stock(student).stock_groups)
     return student.train()
+
+
+def _stock(policy: FlowPolicy) -> StockTraining:
+    if not isinstance(policy, StockTraining):
+        raise ValueError(
+            f"the founding loop asks LeRobot's own training loss, which the adapter of {policy.config.type} does not "
+            "offer (reflow.policies.StockTraining); leave out the contender reference"
+        )
+    return policy

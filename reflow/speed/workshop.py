@@ -21,7 +21,7 @@ from reflow.endpoints.source import LiveEndpoints, StoredEndpoints
 from reflow.endpoints.stored import Stored
 from reflow.flow import EULER, GridTime, PaddingRule, TimeSampler
 from reflow.objectives import Reflow
-from reflow.policies import Batch, FlowPolicy, load_policy
+from reflow.policies import Batch, FlowPolicy, load_policy, with_velocity
 from reflow.speed.bounds import lone_loss, lone_student, ready_loss
 from reflow.speed.conditions import Conditions
 from reflow.speed.disk import PairsOnDisk
@@ -57,7 +57,8 @@ class Workshop:
         """The one that all contenders ask."""
         if self._beside is not None:
             return self._beside.teacher
-        return load_policy(self._folder, self.conditions.device).requires_grad_(False)
+        teacher = load_policy(self._folder, self.conditions.device).requires_grad_(False)
+        return with_velocity(teacher, self.conditions.velocity)
 
     @cached_property
     def rule(self) -> PaddingRule:
@@ -67,9 +68,7 @@ class Workshop:
     @cached_property
     def student(self) -> FlowPolicy:
         """Ours; its frozen prefix is the teacher's own."""
-        student = make_student(self.teacher, self._folder, self.rule)
-        student.velocity_by = self.teacher.velocity_by = self.conditions.velocity
-        return student
+        return make_student(self.teacher, self._folder, self.rule)
 
     @cached_property
     def training(self) -> Training:

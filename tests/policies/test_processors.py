@@ -12,8 +12,8 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoTokenizer
 
 from reflow.policies import FlowPolicy, load_policy, load_processors
-from reflow.policies.build import save_new_processors
 from reflow.policies.folder import POSTPROCESSOR, PREPROCESSOR, VLM
+from reflow.policies.processors import save_new_processors
 from tests.builders import HEIGHT, TASKS, TOP, WIDTH, make_policy, make_statistics
 
 

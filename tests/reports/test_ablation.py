@@ -1,4 +1,4 @@
-"""The padding ablation's figures: the documentation's table is made from the data file, the data file from the runs."""
+"""The padding ablation's figures: the documentation's table is the data file's, the data file's are the runs'."""
 
 import csv
 from collections import defaultdict

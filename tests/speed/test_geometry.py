@@ -8,8 +8,8 @@ import torch
 from transformers import AutoConfig
 
 from reflow.demo import embedded
-from reflow.demo.vlm import VLMSize, build_vlm_folder
 from reflow.policies import load_policy
+from reflow.policies.smolvla.vlm import VLMSize, build_vlm_folder
 from reflow.speed.geometry import (
     GEOMETRIES,
     Place,

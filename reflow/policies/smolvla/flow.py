@@ -2,8 +2,7 @@
 
 ``encode`` is the first half of LeRobot's ``VLAFlowMatching.sample_actions`` (prefix embedding and the
 pass that fills the key/value cache), ``velocity`` is its ``denoise_step``. Against the training
-``forward`` of the same class, loss and gradient differ by exactly zero in float32. With ``velocity_by`` other than
-``stock`` the velocity is that of :mod:`reflow.policies.smolvla_expert`, faster and rounded in another order.
+``forward`` of the same class, loss and gradient differ by exactly zero in float32.
 
 SmolVLA's time convention (t=1 noise, t=0 action, u = noise - action) is already ours.
 """
@@ -11,66 +10,49 @@ SmolVLA's time convention (t=1 noise, t=0 action, u = noise - action) is already
 from __future__ import annotations
 
 import contextlib
-import functools
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from lerobot.policies.smolvla.modeling_smolvla import SmolVLAPolicy, make_att_2d_masks
 from lerobot.utils.constants import ACTION, OBS_LANGUAGE_ATTENTION_MASK, OBS_LANGUAGE_TOKENS, OBS_STATE
 from torch import Tensor, nn
-from transformers.cache_utils import DynamicCache, DynamicLayer
 
-from reflow.flow import ActionSpace, Velocity
-from reflow.policies import smolvla_expert
-from reflow.policies.base import CONTEXT, VISION, Batch, FlowPolicy, Tensors
+from reflow.flow import ActionSpace
+from reflow.policies.base import Batch, FlowPolicy
+from reflow.policies.capabilities import (
+    CONTEXT,
+    VELOCITY,
+    VISION,
+    FreezablePrefix,
+    PaddingInputs,
+    StockTraining,
+    StorablePrefix,
+    Tensors,
+    VelocityWays,
+)
+from reflow.policies.groups import encodes_with_gradient
+from reflow.policies.smolvla.context import SmolVLAContext
 
-
-@dataclass(frozen=True)
-class SmolVLAContext:
-    """An encoded observation: which prefix tokens count, and each layer's keys and values.
-
-    Attributes:
-        pad_masks: True where a prefix token is real.
-        layers: per layer keys and values, each ``[b, heads, s, head_dim]``.
-    """
-
-    pad_masks: Bool[Tensor, "b s"]
-    layers: tuple[tuple[Float[Tensor, "b n s c"], Float[Tensor, "b n s c"]], ...]
-    _repeated: dict[int, SmolVLAContext] = field(default_factory=dict, repr=False, compare=False)
-
-    def repeat(self, draws: int) -> SmolVLAContext:
-        """The context with every observation ``draws`` times in a row; built once per ``draws``."""
-        if draws == 1:
-            return self
-        if draws not in self._repeated:
-            self._repeated[draws] = SmolVLAContext(
-                self.pad_masks.repeat_interleave(draws, 0),
-                tuple((k.repeat_interleave(draws, 0), v.repeat_interleave(draws, 0)) for k, v in self.layers),
-            )
-        return self._repeated[draws]
-
-    def cache(self) -> DynamicCache:
-        """A cache of its own around the shared tensors.
-
-        ``denoise_step`` appends to a cache and crops it again, which would leave the tensors of one
-        call's autograd graph behind for the next; a fresh container per call costs nothing.
-        """
-        cache = DynamicCache()
-        for keys, values in self.layers:
-            layer = DynamicLayer()
-            layer.lazy_initialization(keys, values)
-            layer.keys, layer.values = keys, values
-            cache.layers.append(layer)
-        return cache
+_VLM = "policy.model.vlm_with_expert.vlm."
+_VISION = (f"{_VLM}model.vision_model.", f"{_VLM}model.connector.")
 
 
-class SmolVLAFlow(FlowPolicy[SmolVLAContext]):
+class SmolVLAFlow(
+    FlowPolicy[SmolVLAContext],
+    StorablePrefix[SmolVLAContext],
+    FreezablePrefix,
+    PaddingInputs,
+    StockTraining,
+    VelocityWays,
+):
     """Adapter for ``lerobot.policies.smolvla``."""
 
     policy: SmolVLAPolicy
+    stock_groups = (VELOCITY, "state_proj")
+    training_way = "shared"
+    vision_groups = ("vision",)
 
     def __init__(self, policy: SmolVLAPolicy) -> None:
         if not policy.config.use_cache:
@@ -98,9 +80,9 @@ class SmolVLAFlow(FlowPolicy[SmolVLAContext]):
             # lands at ten times the wanted correction. The weight that fits is the number of steps.
             config.rtc_config.max_guidance_weight = float(value)
 
-    def look(self, batch: Batch) -> Tensors:
+    def vision_features(self, batch: Batch) -> Tensors:
         images, masks = self.policy.prepare_images(batch)
-        with torch.set_grad_enabled(torch.is_grad_enabled() and self.encodes_with_gradient()):
+        with torch.set_grad_enabled(torch.is_grad_enabled() and encodes_with_gradient(self)):
             features = [self.policy.model.vlm_with_expert.embed_image(image) for image in images]
         return {"features": torch.stack(features, 1), "masks": torch.stack(masks, 1)}
 
@@ -110,10 +92,10 @@ class SmolVLAFlow(FlowPolicy[SmolVLAContext]):
         policy, model = self.policy, self.policy.model
         # LeRobot's ALOHA conversion writes into the state it is given: hand it a copy.
         batch = policy._prepare_batch({**batch, OBS_STATE: batch[OBS_STATE].clone()})
-        vision = self._as_live(batch[VISION]) if VISION in batch else self.look(batch)
+        vision = self._as_live(batch[VISION]) if VISION in batch else self.vision_features(batch)
         with (
-            torch.set_grad_enabled(torch.is_grad_enabled() and self.encodes_with_gradient()),
-            _looked_already(model.vlm_with_expert),
+            torch.set_grad_enabled(torch.is_grad_enabled() and encodes_with_gradient(self)),
+            _features_for_images(model.vlm_with_expert),
         ):
             embeddings, pad_masks, attention_masks = model.embed_prefix(
                 vision["features"].unbind(1),
@@ -148,19 +130,9 @@ class SmolVLAFlow(FlowPolicy[SmolVLAContext]):
         )
         return SmolVLAContext(tensors["pad_masks"].bool(), tuple(layers))
 
-    def field(self, context: SmolVLAContext) -> Velocity:
-        if self.velocity_by == "stock":
-            return super().field(context)
-        model = self.policy.model
-        prefix = smolvla_expert.project(model.vlm_with_expert, context.pad_masks, context.layers)
-        ask = _compiled() if self.velocity_by == "compiled" else smolvla_expert.velocity
-        return lambda x_t, t: ask(model, prefix, x_t, t).to(x_t.dtype)
-
     def velocity(
         self, context: SmolVLAContext, x_t: Float[Tensor, "b k h d"], t: Float[Tensor, "b k"]
     ) -> Float[Tensor, "b k h d"]:
-        if self.velocity_by != "stock":
-            return self.field(context)(x_t, t)
         repeated = context.repeat(x_t.shape[1])
         v_t = self.policy.model.denoise_step(
             prefix_pad_masks=repeated.pad_masks,
@@ -192,35 +164,43 @@ class SmolVLAFlow(FlowPolicy[SmolVLAContext]):
 
     @torch.no_grad()
     def stock_endpoint(self, batch: Batch, noise: Float[Tensor, "b h d"]) -> Float[Tensor, "b h d"]:
-        policy = self.policy
-        batch = policy._prepare_batch({**batch, OBS_STATE: batch[OBS_STATE].clone()})
-        images, image_masks = policy.prepare_images(batch)
-        tokens, token_masks = batch[OBS_LANGUAGE_TOKENS], batch[OBS_LANGUAGE_ATTENTION_MASK]
-        state = policy.prepare_state(batch)
-        return policy.model.sample_actions(images, image_masks, tokens, token_masks, state, noise=noise)
+        batch = self.policy._prepare_batch({**batch, OBS_STATE: batch[OBS_STATE].clone()})
+        return self.policy.model.sample_actions(*self._inputs(batch), noise=noise)
 
-    def prefix_parameters(self) -> Iterator[tuple[str, nn.Parameter]]:
-        for name, parameter in self.named_parameters():
-            if ".vlm_with_expert.vlm." in name or ".state_proj." in name:
-                yield name, parameter
+    def stock_losses(
+        self,
+        batch: Batch,
+        action: Float[Tensor, "b h d"],
+        noise: Float[Tensor, "b h d"],
+        t: Float[Tensor, " b"] | None = None,
+    ) -> Float[Tensor, "b h d"]:
+        return self.policy.model.forward(*self._inputs(batch), action, noise, t)
 
-    def state_projection(self) -> nn.Module:
-        return self.policy.model.state_proj
+    def stock_prefix(self) -> tuple[object, str]:
+        return self.policy.model, "embed_prefix"
+
+    def _inputs(self, batch: Batch) -> tuple[Any, ...]:
+        images, masks = self.policy.prepare_images(batch)
+        words = batch[OBS_LANGUAGE_TOKENS], batch[OBS_LANGUAGE_ATTENTION_MASK]
+        return images, masks, *words, self.policy.prepare_state(batch)
+
+    def prefix_groups(self) -> dict[str, list[str]]:
+        names = [name for name, _ in self.named_parameters()]
+        return {
+            "state_proj": [name for name in names if ".state_proj." in name],
+            "vision": [name for name in names if name.startswith(_VISION)],
+            "language": [name for name in names if name.startswith(_VLM) and not name.startswith(_VISION)],
+        }
 
     def action_in_proj(self) -> nn.Linear:
         return self.policy.model.action_in_proj
 
 
 @contextlib.contextmanager
-def _looked_already(vlm: Any) -> Iterator[None]:
-    """LeRobot's ``embed_prefix`` looks by itself; in here it takes vision features in the place of images."""
+def _features_for_images(vlm: Any) -> Iterator[None]:
+    """LeRobot's ``embed_prefix`` encodes images by itself; in here it takes vision features in their place."""
     vlm.embed_image = lambda features: features
     try:
         yield
     finally:
         del vlm.embed_image
-
-
-@functools.cache
-def _compiled() -> Any:
-    return torch.compile(smolvla_expert.velocity)

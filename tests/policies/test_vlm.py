@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers import AutoConfig, AutoProcessor, AutoTokenizer
 
-from reflow.demo.vlm import VLMSize, build_vlm_folder
+from reflow.policies.smolvla.vlm import VLMSize, build_vlm_folder
 from tests.builders import TASKS, TINY, make_policy, make_vlm_folder
 
 SPECIAL = ("<pad>", "<image>", "<global-img>", "<fake_token_around_image>", "<end_of_utterance>")

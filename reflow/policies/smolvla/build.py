@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from lerobot.configs import FeatureType, PolicyFeature
-from lerobot.policies.factory import make_pre_post_processors
 from lerobot.policies.smolvla.configuration_smolvla import SmolVLAConfig
 from lerobot.policies.smolvla.modeling_smolvla import SmolVLAPolicy
 from lerobot.utils.constants import ACTION, OBS_STATE
@@ -51,10 +50,3 @@ def build_smolvla(
             )
         )
     return SmolVLAFlow(policy)
-
-
-def save_new_processors(flow: SmolVLAFlow, statistics: Mapping[str, Mapping[str, Any]], folder: Path) -> None:
-    """Writes the processors LeRobot makes for this policy and these data set statistics."""
-    folder.mkdir(parents=True, exist_ok=True)
-    for pipeline in make_pre_post_processors(flow.config, dataset_stats=dict(statistics)):
-        pipeline.save_pretrained(folder)

@@ -1,0 +1,177 @@
+"""What some policies can do beside the core, each asked for by type: ``isinstance(policy, StorablePrefix)``.
+
+An adapter inherits what it can do. Whoever needs one of these and meets a policy without it says so, by name.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from reflow.flow import ActionSpace
+from reflow.policies.base import Batch, FlowPolicy
+
+Tensors = dict[str, Tensor]
+
+VISION, CONTEXT = "vision", "context"
+"""Batch keys of what was computed before: :meth:`StorablePrefix.vision_features`, :meth:`StorablePrefix.pack`."""
+
+VELOCITY = "velocity"
+"""Name of the parameter group that ``velocity`` reads and ``encode`` does not have to itself."""
+
+
+class StorablePrefix[ContextT](ABC):
+    """Encoded observations can be stored, and put back into a batch.
+
+    With ``CONTEXT`` in a batch its ``encode`` computes nothing; with ``VISION`` it reads no camera.
+    """
+
+    vision_groups: ClassVar[tuple[str, ...]] = ()
+    """Parameter groups that the vision features are a function of."""
+
+    @abstractmethod
+    def vision_features(self, batch: Batch) -> Tensors:
+        """The expensive part of ``encode``: a function of the cameras and frozen weights.
+
+        Args:
+            batch: as for ``encode``; only its cameras are read.
+
+        Returns:
+            Tensors ``[b, ...]``.
+        """
+
+    @abstractmethod
+    def pack(self, context: ContextT) -> Tensors:
+        """A context as tensors ``[b, s, ...]``.
+
+        Dimension 1 counts prefix tokens; zeros appended along it change nothing, so contexts of different length can
+        share one tensor.
+        """
+
+    @abstractmethod
+    def unpack(self, tensors: Tensors) -> ContextT:
+        """The context that :meth:`pack` packed; keys and values stored in 16 bits become float32."""
+
+
+class FreezablePrefix(ABC):
+    """Some parameters are read by ``encode`` alone: while they are frozen, teacher and student share one encoding."""
+
+    @abstractmethod
+    def prefix_groups(self) -> Mapping[str, list[str]]:
+        """Names of those parameters, in named groups that may be trained on request; each in one group."""
+
+
+class PaddingInputs(ABC):
+    """Noisy actions enter through one linear layer, whose last columns read the padding."""
+
+    @property
+    @abstractmethod
+    def space(self) -> ActionSpace:
+        """As :attr:`FlowPolicy.space`."""
+
+    @abstractmethod
+    def action_in_proj(self) -> nn.Linear:
+        """That layer."""
+
+    def silence_padding(self) -> None:
+        """Makes the padding inert: its input columns become zero and stay zero (``valid14``).
+
+        Whatever noise inference feeds on the padding then reaches nothing: ``0 * noise`` adds an exact zero. The
+        columns stay zero because their gradient is masked; weight decay and Adam's moments of a zero are zero.
+        """
+        weight = self.action_in_proj().weight
+        keep = weight.new_zeros(weight.shape[1])
+        keep[: self.space.action_dim] = 1.0
+        weight.data.mul_(keep)
+        weight.register_hook(lambda gradient: gradient * keep.to(gradient.device))
+
+
+class StockCheck(ABC):
+    """LeRobot's own training and inference can be asked, to check ``velocity`` and ``walk`` by."""
+
+    @abstractmethod
+    def stock_velocity(
+        self, batch: Batch, noise: Float[Tensor, "b h d"], t: Float[Tensor, " b"]
+    ) -> tuple[Float[Tensor, "b h d"], Float[Tensor, "b h d"]]:
+        """What LeRobot's own training forward asks its network, and what that answers.
+
+        Args:
+            batch: as for ``encode``, with ``action`` (normalised, real width). It is not changed.
+            noise: at native width.
+            t: one time per observation.
+
+        Returns:
+            ``x_t`` and ``v_t``, in the convention of :mod:`reflow.flow.path`.
+        """
+
+    @abstractmethod
+    def stock_endpoint(self, batch: Batch, noise: Float[Tensor, "b h d"]) -> Float[Tensor, "b h d"]:
+        """Where LeRobot's own inference ends from this noise, before it cuts the padding.
+
+        Args:
+            batch: as for ``encode``. It is not changed.
+            noise: at native width; one per observation.
+        """
+
+
+class StockTraining(StockCheck):
+    """LeRobot's own training loss can be asked, with gradients: what a benchmark holds ours against."""
+
+    stock_groups: ClassVar[tuple[str, ...]]
+    """Parameter groups that LeRobot trains by default."""
+
+    @abstractmethod
+    def stock_losses(
+        self,
+        batch: Batch,
+        action: Float[Tensor, "b h d"],
+        noise: Float[Tensor, "b h d"],
+        t: Float[Tensor, " b"] | None = None,
+    ) -> Float[Tensor, "b h d"]:
+        """LeRobot's training forward before any mean: it encodes by itself, and draws the times where t is None."""
+
+    @abstractmethod
+    def stock_prefix(self) -> tuple[object, str]:
+        """Object and method by which LeRobot embeds the prefix, for a stopwatch."""
+
+
+class VelocityWays(ABC):
+    """Velocities can be computed in several ways, each by an adapter around the same LeRobot policy."""
+
+    velocity_ways: ClassVar[Mapping[str, type[FlowPolicy[Any]]]]
+    """By name, ``stock`` among them: LeRobot's own code. Others round in another order."""
+    training_way: ClassVar[str]
+    """The one that training takes where nothing else is said."""
+
+
+def velocity_ways(flow: FlowPolicy) -> Mapping[str, type[FlowPolicy[Any]]]:
+    """The ways in which this policy's velocities can be computed: at least its own."""
+    return flow.velocity_ways if isinstance(flow, VelocityWays) else {flow.velocity_way: type(flow)}
+
+
+def with_velocity(flow: FlowPolicy, way: str | None) -> FlowPolicy:
+    """The same policy, its velocities computed this way; parameters and modules are the very same objects.
+
+    Args:
+        flow: the policy.
+        way: its name; None for the one that suits training.
+
+    Raises:
+        ValueError: this policy has no such way.
+    """
+    ways = velocity_ways(flow)
+    if way is None:
+        way = flow.training_way if isinstance(flow, VelocityWays) else flow.velocity_way
+    if way not in ways:
+        raise ValueError(
+            f"velocity={way}; allowed for a policy of type {flow.config.type}: {', '.join(ways)}"
+        )
+    if type(flow) is ways[way]:
+        return flow
+    other = ways[way](flow.policy)
+    other.training = flow.training
+    return other
