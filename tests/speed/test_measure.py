@@ -6,8 +6,10 @@ import json
 import numpy as np
 import pytest
 import torch
+from lerobot.utils.constants import OBS_STATE
 from rich.console import Console
 
+from reflow.policies import first_rows
 from reflow.reports.figures.speed import draw_speed
 from reflow.reports.theme import color, drawing, palette, themed_svg
 from reflow.speed.conditions import Conditions
@@ -227,7 +229,6 @@ def test_the_learning_rate_rises_and_stays(workshop):
         ({"batch_size": 0}, "batch_size=0; allowed: 1 or more"),
         ({"latency_repeats": -1}, "latency_repeats=-1; allowed: 0 or more"),
         ({"precision": "16"}, "precision=16; allowed: 32-true, bf16-mixed"),
-        ({"velocity": "quick"}, "velocity=quick; allowed: stock, shared, compiled"),
         ({"variants": (live(1),)}, r"variants=\['live_1'\]; allowed: each once, and reference among them"),
         ({"variants": (REFERENCE, REFERENCE)}, "allowed: each once"),
         ({"variants": (REFERENCE, "live")}, "variants holds 'live'"),
