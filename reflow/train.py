@@ -42,8 +42,7 @@ from reflow.distill.success import measure_success
 from reflow.distill.summary import print_summary
 from reflow.doctor import measure_padding, padding_regime, recommend_fix
 from reflow.doctor.fit import joint_names
-from reflow.endpoints.source import LiveEndpoints, StoredEndpoints
-from reflow.endpoints.stored import Stored
+from reflow.endpoints.source import LiveEndpoints, Stored, StoredEndpoints
 from reflow.endpoints.wanted import Source, Walks, fit
 from reflow.flow import EndpointTime, PaddingRule, get_solver
 from reflow.objectives import Objective

@@ -17,8 +17,7 @@ from torch import Tensor
 from reflow.data import LeRobotDataModule
 from reflow.distill.module import Distillation
 from reflow.distill.student import make_student
-from reflow.endpoints.source import LiveEndpoints, StoredEndpoints
-from reflow.endpoints.stored import Stored
+from reflow.endpoints.source import LiveEndpoints, Stored, StoredEndpoints
 from reflow.flow import EULER, GridTime, PaddingRule, TimeSampler
 from reflow.objectives import Reflow
 from reflow.policies import Batch, FlowPolicy, load_policy, with_velocity
