@@ -136,6 +136,7 @@ def save_policy(flow: FlowPolicy, source: Path, folder: Path) -> Path:
                 if local_vlm is not None and "tokenizer_name" in step.get("config", {}):
                     step["config"]["tokenizer_name"] = str(folder / VLM)
             _write_json(staged / name, processor)
+        flow.complete_folder(staged)
 
     replace_folder(folder, fill)
     return folder

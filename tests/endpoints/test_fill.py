@@ -17,7 +17,7 @@ from reflow.endpoints.cost import Cost, check_disk, measure_cost
 from reflow.endpoints.shards import joined
 from reflow.endpoints.wanted import Source, Walks, decisive_versions, fit
 from reflow.flow import PaddingRule, UniformTime, get_solver
-from reflow.policies import CONTEXT, VISION, load_policy
+from reflow.policies import CONTEXT, VISION, load_policy, with_velocity
 from tests.builders import drawn, make_dataset, make_distillation, make_teacher_folder, repo_id
 from tests.endpoints.conftest import LENGTHS, WALKS, content, fill_cache, filler, open_data, predictor
 
@@ -41,8 +41,7 @@ def own_teacher(demos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def live(folder: Path, rule: tuple[Any, ...], solver: str = "euler") -> Distillation:
-    teacher = load_policy(folder)
-    teacher.velocity_by = "shared"
+    teacher = with_velocity(load_policy(folder), "shared")
     padding = PaddingRule(teacher.space, *rule)
     student = make_student(teacher, folder, padding)
     return make_distillation(
@@ -82,7 +81,7 @@ def test_what_is_stored_is_what_the_teacher_sees(own_teacher: Path, demos: Path,
     samples = torch.tensor([31, 4, 18])
     (batch,) = data.portions([samples])
     with torch.no_grad():
-        look, context = teacher.look(batch), teacher.encode(batch)
+        look, context = teacher.vision_features(batch), teacher.encode(batch)
     vision, prefix = (cache.stored(name, samples) for name in ("vision", "prefix"))
     assert vision.keys() == look.keys()
     torch.testing.assert_close(vision, look, rtol=1e-6, atol=1e-6)
@@ -227,11 +226,10 @@ def filled(own_teacher: Path, demos: Path, tmp_path_factory: pytest.TempPathFact
 
 
 def ask(filled: Path, folder: Path, root: Path, **changes: Any) -> PairCache:
-    teacher = load_policy(folder)
-    teacher.velocity_by = changes.pop("velocity", "shared")
+    teacher = with_velocity(load_policy(folder), changes.pop("velocity", "shared"))
     rule = PaddingRule(teacher.space, *changes.pop("rule", ("full", "full", "full")))
     walks = {entry: changes.pop(entry, getattr(WALKS, entry)) for entry in WALKS.__dataclass_fields__}
-    names = ("train_state_proj", "stored_precision")
+    names = ("trained", "stored_precision")
     kept = {name: changes.pop(name) for name in names if name in changes}
     source = Source(repo_id(root), root, **changes)
     return fit(filled, teacher, folder, rule, source, Walks(**walks), **kept)
@@ -256,7 +254,8 @@ def test_rounding_in_storage_has_to_be_asked_for(filled: Path, own_teacher: Path
 def test_a_student_that_encodes_for_itself_takes_no_prefix(
     filled: Path, own_teacher: Path, demos: Path
 ) -> None:
-    assert ask(filled, own_teacher, demos, train_state_proj=True).stores.keys() == {"vision"}
+    assert ask(filled, own_teacher, demos, trained=("velocity", "state_proj")).stores.keys() == {"vision"}
+    assert ask(filled, own_teacher, demos, trained=("velocity", "vision")).stores.keys() == set()
 
 
 @pytest.mark.parametrize(

@@ -135,7 +135,7 @@ def test_a_shared_prefix_is_encoded_once_and_another_twice(
 ) -> None:
     other = bent(folder)
     with torch.no_grad():
-        other.state_projection().weight.mul_(2.0)
+        other.policy.model.state_proj.weight.mul_(2.0)
     batch, calls = next(iter(data.val_dataloader())), []
     for student, expected in ((bent(folder), 1), (other, 2)):
         pair = pair_of(folder, student)
