@@ -104,8 +104,9 @@ class LeRobotDataModule(L.LightningDataModule):
         self.train_episodes, self.held_out_episodes = split_episodes(
             self.meta.total_episodes, episodes, val_episodes
         )
-        check_lengths(self.meta, self.train_episodes, policy.chunk_size, allow_short_episodes)
-        chunk = policy.chunk_size if with_actions else None
+        chunk_size = len(policy.action_delta_indices or ())
+        check_lengths(self.meta, self.train_episodes, chunk_size, allow_short_episodes)
+        chunk = chunk_size if with_actions else None
         self.train_frames, self.held_out = (
             Looks(
                 Frames(
