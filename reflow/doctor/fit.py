@@ -5,7 +5,6 @@ Here they are shown and remarked upon; :mod:`reflow.data.checks` is what refuses
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,18 +16,10 @@ from lerobot.utils.constants import ACTION, OBS_STATE
 
 from reflow.data import check_fit
 from reflow.doctor.finding import Check, Finding, Table, rows
+from reflow.files import read_json
 from reflow.flow import ActionSpace
 
 _OVERRIDE = re.compile(r"data\.rename=\{[^}]*\}")
-
-
-def joint_names(meta: LeRobotDatasetMetadata, feature: str, width: int) -> tuple[str, ...]:
-    """Names of a feature's dimensions as the data set has them, else their numbers."""
-    names: Any = meta.features.get(feature, {}).get("names")
-    if isinstance(names, Mapping):  # some data sets group them
-        names = [name for group in names.values() for name in (group if isinstance(group, list) else [group])]
-    numbered = [f"{feature.rpartition('.')[2]}_{i}" for i in range(width)]
-    return tuple(map(str, names)) if names is not None and len(names) == width else tuple(numbered)
 
 
 def fit_check(
@@ -155,7 +146,7 @@ def _short(long_enough: float, chunk_size: int) -> list[Finding]:
 
 def _training(folder: Path) -> dict[str, Any]:
     file = folder / "train_config.json"
-    return json.loads(file.read_text()) if file.is_file() else {}
+    return read_json(file) if file.is_file() else {}
 
 
 def _width(meta: LeRobotDatasetMetadata, key: str) -> object:
