@@ -70,7 +70,7 @@ class BenchmarkSettings:
     frames: int = 4
     precision: str = "32-true"
     matmul_precision: str = "highest"
-    velocity: str = "shared"
+    velocity: str | None = None
     compile: bool = False
     latency_repeats: int = 5
     velocity_repeats: int = 5
@@ -211,7 +211,7 @@ def output_folder(config: DictConfig) -> Path:
     """Where the results go: named by what was measured, so that two measurements do not meet."""
     if config.output is not None:
         return Path(config.output).expanduser().resolve()
-    parts = [config.size, config.precision, config.velocity]
+    parts = [config.size, config.precision, *([config.velocity] if config.velocity else [])]
     parts += [config.matmul_precision] if config.matmul_precision != "highest" else []
     parts += [f"batch_{config.batch_size}"] if config.batch_size is not None else []
     parts += [_device(config.device)]

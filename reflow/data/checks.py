@@ -63,7 +63,7 @@ def check_fit(meta: LeRobotDatasetMetadata, policy: PreTrainedConfig, rename: Ma
         renames = {**rename, **dict(zip(spare or ["<camera>"], missing, strict=False))}
         pairs = ",".join(f"{old}:{new}" for old, new in renames.items())
         raise ValueError(
-            f"cameras do not fit: the teacher looks at {wanted}, data set {meta.repo_id} has "
+            f"cameras do not fit: the teacher sees {wanted}, data set {meta.repo_id} has "
             f"{sorted(meta.camera_keys)}; missing {missing}. If only the names differ: 'data.rename={{{pairs}}}'"
         )
 

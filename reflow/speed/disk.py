@@ -50,7 +50,7 @@ def fill_pairs(
     stores: Collection[str],
     batch_size: int,
     precision: str,
-    velocity: str,
+    velocity: str | None,
     device: str,
     seed: int,
 ) -> PairsOnDisk:
@@ -100,6 +100,8 @@ def fill_pairs(
 
 def _word(value: Any) -> str:
     """A value as Hydra's command line takes it."""
+    if value is None:
+        return "null"
     if isinstance(value, str | Path):
         return "'" + str(value).replace("\\", "\\\\").replace("'", "\\'") + "'"
     return str(value).lower() if isinstance(value, bool) else str(value).replace(" ", "")

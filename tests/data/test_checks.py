@@ -114,7 +114,7 @@ def test_two_cameras_of_one_name_are_refused(two_cameras):
     ids=["one", "two", "one of two", "one is renamed already", "misspelt"],
 )
 def test_missing_cameras_are_refused_and_the_suggestion_mends_it(two_cameras, wanted, rename, missing):
-    with pytest.raises(ValueError, match="cameras do not fit: the teacher looks at") as caught:
+    with pytest.raises(ValueError, match="cameras do not fit: the teacher sees") as caught:
         check_fit(two_cameras, looking(wanted), rename)
     assert f"missing {list(missing)}" in str(caught.value)
     (suggestion,) = re.findall(r"If only the names differ: '(.*)'$", str(caught.value))

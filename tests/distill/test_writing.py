@@ -36,7 +36,9 @@ def test_throughput_leaves_out_warm_up_and_validation(monkeypatch: pytest.Monkey
     throughput, logged = Throughput(skip=2), {}
     trainer = SimpleNamespace(world_size=2, training=False)
     module = SimpleNamespace(
-        draws=4, log=lambda name, value, **_: logged.update({name: value}), log_dict=logged.update
+        objective=SimpleNamespace(draws=4),
+        log=lambda name, value, **_: logged.update({name: value}),
+        log_dict=logged.update,
     )
 
     def step(start: float, end: float) -> None:

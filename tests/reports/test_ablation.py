@@ -10,7 +10,7 @@ import pytest
 from reflow.reports.ablation import NEVER, SUPERVISED, ablation, healthy_ranges, markdown_table
 
 ROOT = Path(__file__).parents[2]
-TEACHERS = {"embedded": NEVER, "embedded_supervised": SUPERVISED, "embedded/teacher_supervised": SUPERVISED}
+TEACHERS = {"embedded": NEVER, "teacher_supervised": SUPERVISED}
 
 
 def test_the_documentation_has_this_very_table() -> None:

@@ -230,7 +230,6 @@ def test_the_learning_rate_rises_and_stays(workshop):
         ({"batch_size": 0}, "batch_size=0; allowed: 1 or more"),
         ({"latency_repeats": -1}, "latency_repeats=-1; allowed: 0 or more"),
         ({"precision": "16"}, "precision=16; allowed: 32-true, bf16-mixed"),
-        ({"velocity": "quick"}, "velocity=quick; allowed: stock, shared, compiled"),
         ({"variants": (live(1),)}, r"variants=\['live_1'\]; allowed: each once, and reference among them"),
         ({"variants": (REFERENCE, REFERENCE)}, "allowed: each once"),
         ({"variants": (REFERENCE, "live")}, "variants holds 'live'"),
