@@ -171,7 +171,7 @@ class Observed:
     def physical(self, who: Who, chunk: Float[Tensor, "*b h d"]) -> Float[Tensor, "*b h a"]:
         """What the robot would be told: the real dimensions through the saved postprocessor, on the CPU."""
         deployed = self.pair.teacher if who == "teacher" else self.pair.student
-        return deployed.postprocess(deployed.policy.space.real(chunk)).cpu()
+        return deployed.postprocess(deployed.policy.output(chunk)).cpu()
 
 
 def episode_looks(data: LeRobotDataModule, every: int) -> list[list[int]]:
