@@ -9,8 +9,8 @@ import torch
 
 from reflow.doctor.cost import Plan, estimate, measure_step
 from reflow.doctor.finding import Check, Finding, Table, rows
-from reflow.doctor.observe import Observed
 from reflow.policies import FlowPolicy
+from reflow.probes import Observed
 
 DAY = 86_400.0
 

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 import torch
 
-from reflow.doctor.finding import Check, Finding, Table, rows
-from reflow.doctor.student import TEACHER, Comparison
-from reflow.flow import ActionSpace
+from reflow.doctor.finding import Check, Finding, Severity, Table, rows
+from reflow.doctor.student import Comparison
+from reflow.probes.observations import STUDENT, TEACHER
 
 GOOD = 0.05
 """An endpoint error that is good enough, or the teacher's own solver error where that is larger."""
@@ -17,44 +17,34 @@ WORSE = 1.05
 _RANGES = 5
 
 
-def student_check(
-    found: Comparison, space: ActionSpace, joints: Sequence[str], *, num_steps: int, solver_error: float
-) -> Check:
+def student_check(found: Comparison, joints: Sequence[str], *, num_steps: int, solver_error: float) -> Check:
     """Turns a comparison into a check.
 
     Args:
         found: students and teacher, measured.
-        space: of their actions.
         joints: names of the real dimensions.
         num_steps: steps of the judged student.
         solver_error: the teacher's own, relative.
     """
     return Check(
         "student",
-        student_figures(found, space, joints),
+        student_figures(found, joints),
         student_findings(found, num_steps, solver_error),
-        (
-            _endpoints(found),
-            _by_time(found, space),
-            _by_dimension(found, space, joints),
-            _by_step(found, space),
-        ),
+        (_endpoints(found), _by_time(found), _by_dimension(found, joints), _by_step(found)),
     )
 
 
-def student_figures(found: Comparison, space: ActionSpace, joints: Sequence[str]) -> dict[str, float]:
-    """Flat: ``<who>/{endpoint_error@n, velocity_relative_error, velocity_error@t, .../joint, .../step}``."""
-    figures: dict[str, float] = {}
-    for who, walker in found.walkers.items():
-        figures |= {f"{who}/endpoint_error@{n}": error for n, error in walker.endpoint.items()}
-        figures[f"{who}/velocity_relative_error"] = walker.relative
-        for t, error in zip(found.bins, walker.by_time.tolist(), strict=True):
+def student_figures(found: Comparison, joints: Sequence[str]) -> dict[str, float]:
+    """Flat: ``<who>/velocity_error{@t, /joint, /step}``, and what they can be compared with."""
+    figures, space = dict[str, float](), found.space
+    for who in found.names:
+        for t, error in zip(found.bins, found.by_time(who).tolist(), strict=True):
             figures[f"{who}/velocity_error@t={t:g}"] = error
-        for joint, error in zip(joints, space.real(walker.by_dimension).tolist(), strict=True):
+        for joint, error in zip(joints, space.real(found.by_dimension(who)).tolist(), strict=True):
             figures[f"{who}/velocity_error/joint/{joint}"] = error
         if space.padding_dim:
-            figures[f"{who}/velocity_error/padding"] = space.padding(walker.by_dimension).mean().item()
-        for step, error in enumerate(walker.by_step.tolist()):
+            figures[f"{who}/velocity_error/padding"] = space.padding(found.by_dimension(who)).mean().item()
+        for step, error in enumerate(found.by_step(who).tolist()):
             figures[f"{who}/velocity_error/step/{step}"] = error
     for t, error in zip(found.bins, found.alone.tolist(), strict=True):
         figures[f"guess_alone@t={t:g}"] = error
@@ -68,13 +58,11 @@ def student_figures(found: Comparison, space: ActionSpace, joints: Sequence[str]
 
 def student_findings(found: Comparison, num_steps: int, solver_error: float) -> tuple[Finding, ...]:
     """Is the student better than not distilling, good enough, and better than the old one?"""
-    name, new = next(iter(found.walkers.items()))
-    teacher = found.walkers[TEACHER]
-    error, undistilled = new.endpoint[num_steps], teacher.endpoint[num_steps]
+    error, undistilled = (found.endpoint(who, num_steps) for who in (STUDENT, TEACHER))
     limit = max(GOOD, solver_error)
     what = (
-        f"{name}: endpoint error {error:.2%} in {num_steps} step(s), undistilled {undistilled:.2%}; relative "
-        f"velocity error {new.relative:.2%} at its own times."
+        f"{STUDENT}: endpoint error {error:.2%} in {num_steps} step(s), undistilled {undistilled:.2%}; relative "
+        f"velocity error {found.relative(STUDENT):.2%} at its own times."
     )
     if error >= undistilled > 0:
         verdict = Finding(
@@ -117,56 +105,53 @@ def _floor(found: Comparison) -> Finding:
 
 
 def _old(found: Comparison, num_steps: int) -> tuple[Finding, ...]:
-    (name, new), *others = found.walkers.items()
-    return tuple(
-        Finding(
-            "old_against_new",
-            "warning" if new.endpoint[num_steps] > WORSE * old.endpoint[num_steps] else "ok",
-            f"In {num_steps} step(s) {name} ends {new.endpoint[num_steps]:.2%} from the teacher, {other} "
-            f"{old.endpoint[num_steps]:.2%}; velocity {new.relative:.2%} against {old.relative:.2%}.",
-            "The new student is worse." if new.endpoint[num_steps] > WORSE * old.endpoint[num_steps] else "",
+    new = found.endpoint(STUDENT, num_steps)
+    findings = []
+    for other in found.names[1:-1]:
+        old = found.endpoint(other, num_steps)
+        worse = new > WORSE * old
+        what = (
+            f"In {num_steps} step(s) {STUDENT} ends {new:.2%} from the teacher, {other} {old:.2%}; velocity "
+            f"{found.relative(STUDENT):.2%} against {found.relative(other):.2%}."
         )
-        for other, old in others
-        if other != TEACHER
-    )
+        severity: Severity = "warning" if worse else "ok"
+        findings.append(
+            Finding("old_against_new", severity, what, "The new student is worse." if worse else "")
+        )
+    return tuple(findings)
 
 
 def _headings(found: Comparison) -> tuple[str, ...]:
     """One column per policy, and one for new less old where there is an old."""
-    names = list(found.walkers)
-    students = [name for name in names if name != TEACHER]
-    return (*names, *(f"{students[0]} - {other}" for other in students[1:]))
+    return (*found.names, *(f"{STUDENT} - {other}" for other in found.names[1:-1]))
 
 
 def _with_differences(values: Sequence[float]) -> tuple[float, ...]:
-    # Students first, the teacher last.
     return (*values, *(values[0] - other for other in values[1:-1]))
 
 
 def _endpoints(found: Comparison) -> Table:
-    walkers = list(found.walkers.values())
     lines = [
-        (str(n), *(f"{value:.2%}" for value in _with_differences([one.endpoint[n] for one in walkers])))
-        for n in walkers[0].endpoint
+        (
+            str(n),
+            *(f"{value:.2%}" for value in _with_differences([found.endpoint(who, n) for who in found.names])),
+        )
+        for n in found.nfe
     ]
     return Table(
         "endpoint error against the teacher at its own steps", ("steps", *_headings(found)), tuple(lines)
     )
 
 
-def _by_time(found: Comparison, space: ActionSpace) -> Table:
-    walkers = list(found.walkers.values())
+def _by_time(found: Comparison) -> Table:
+    profiles = {who: found.by_time(who).tolist() for who in found.names}
     lines: list[tuple[object, ...]] = [
-        (
-            f"{t:g}",
-            *_with_differences([one.by_time[i].item() for one in walkers]),
-            found.alone[i].item(),
-        )
+        (f"{t:g}", *_with_differences([profiles[who][i] for who in found.names]), found.alone[i].item())
         for i, t in enumerate(found.bins)
     ]
     times = ", ".join(f"{t:g}" for t in found.own_times)
-    own = _with_differences([one.by_step.mean().item() for one in walkers])
-    lines.append((f"its own: {times}", *own, space.real(found.alone_own).mean().item()))
+    own = _with_differences([found.by_step(who).mean().item() for who in found.names])
+    lines.append((f"its own: {times}", *own, found.space.real(found.alone_own).mean().item()))
     return Table(
         "mean squared velocity error by time (real dimensions)",
         ("t", *_headings(found), "guess alone"),
@@ -174,31 +159,29 @@ def _by_time(found: Comparison, space: ActionSpace) -> Table:
     )
 
 
-def _by_dimension(found: Comparison, space: ActionSpace, joints: Sequence[str]) -> Table:
-    columns = [one.by_dimension for one in found.walkers.values()]
-    alone = found.alone_own.mean(0)
+def _by_dimension(found: Comparison, joints: Sequence[str]) -> Table:
+    space, alone = found.space, found.alone_own.mean(0)
+    errors = {who: found.by_dimension(who) for who in found.names}
     lines: list[tuple[object, ...]] = [
-        (joint, *_with_differences([column[i].item() for column in columns]), alone[i].item())
+        (joint, *_with_differences([errors[who][i].item() for who in found.names]), alone[i].item())
         for i, joint in enumerate(joints)
     ]
     if space.padding_dim:
-        padding = [space.padding(column).mean().item() for column in columns]
-        lines.append(("padding, mean", *_with_differences(padding), space.padding(alone).mean().item()))
-    return Table(
-        "the same at its own times, by dimension", ("joint", *_headings(found), "guess alone"), rows(lines)
-    )
+        padding = _with_differences([space.padding(errors[who]).mean().item() for who in found.names])
+        lines.append(("padding, mean", *padding, space.padding(alone).mean().item()))
+    columns = ("joint", *_headings(found), "guess alone")
+    return Table("the same at its own times, by dimension", columns, rows(lines))
 
 
-def _by_step(found: Comparison, space: ActionSpace) -> Table:
-    columns = [one.by_step for one in found.walkers.values()]
-    alone = space.real(found.alone_own).mean(1)
-    parts = torch.arange(space.chunk_size).tensor_split(min(_RANGES, space.chunk_size))
+def _by_step(found: Comparison) -> Table:
+    errors = {who: found.by_step(who) for who in found.names}
+    alone, size = found.space.real(found.alone_own).mean(1), found.space.chunk_size
     lines = [
         (
             f"{part[0]} to {part[-1]}",
-            *_with_differences([column[part].mean().item() for column in columns]),
+            *_with_differences([errors[who][part].mean().item() for who in found.names]),
             alone[part].mean().item(),
         )
-        for part in parts
+        for part in torch.arange(size).tensor_split(min(_RANGES, size))
     ]
     return Table("the same, by chunk position", ("steps", *_headings(found), "guess alone"), rows(lines))
