@@ -23,11 +23,12 @@ from rich.console import Console
 from reflow.config import MATMUL_PRECISIONS, check_schema
 from reflow.config.run_folder import write_json
 from reflow.config_path import CONFIG_DIR
+from reflow.memory import available_memory
 from reflow.quiet import hush
 from reflow.reports.figures.speed import draw_quality, draw_speed
 from reflow.reports.theme import drawing
 from reflow.speed.disk import PairsOnDisk, fill_pairs
-from reflow.speed.geometry import Place, available_memory, check_memory, get_geometry, lay_out
+from reflow.speed.geometry import Place, check_memory, get_geometry, lay_out
 from reflow.speed.hardware import hardware_here
 from reflow.speed.measure import DEFAULT_VARIANTS, SpeedSettings, measure
 from reflow.speed.quality import DEFAULT_CONTENDERS, QualitySettings
@@ -69,7 +70,7 @@ class BenchmarkSettings:
     frames: int = 4
     precision: str = "32-true"
     matmul_precision: str = "highest"
-    velocity: str = "shared"
+    velocity: str | None = None
     compile: bool = False
     latency_repeats: int = 5
     velocity_repeats: int = 5
@@ -114,7 +115,7 @@ def benchmark(config: DictConfig) -> dict[str, Any]:
         pairs = _pairs(config, place, Path(scratch, "pairs"), settings, race_settings, device, status.update)
         content["pairs"] = None if pairs is None else pairs.as_json()
         if settings is not None:
-            content |= measure(geometry, place, settings, device, pairs, status.update).as_json()
+            content |= measure(geometry, place, settings, device, pairs, status.update)
         if race_settings is not None:
             content["quality"] = race(
                 place,
@@ -210,7 +211,7 @@ def output_folder(config: DictConfig) -> Path:
     """Where the results go: named by what was measured, so that two measurements do not meet."""
     if config.output is not None:
         return Path(config.output).expanduser().resolve()
-    parts = [config.size, config.precision, config.velocity]
+    parts = [config.size, config.precision, *([config.velocity] if config.velocity else [])]
     parts += [config.matmul_precision] if config.matmul_precision != "highest" else []
     parts += [f"batch_{config.batch_size}"] if config.batch_size is not None else []
     parts += [_device(config.device)]

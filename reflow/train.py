@@ -28,6 +28,7 @@ from reflow.config import AUTO, PaddingSettings, check_settings, padding_name, r
 from reflow.config.run_folder import RunFolder, fingerprint
 from reflow.config_path import CONFIG_DIR
 from reflow.data import LeRobotDataModule
+from reflow.data.robot import joint_names
 from reflow.demo import embedded
 from reflow.distill.callbacks import Measurement, with_probes
 from reflow.distill.checkpoints import AtomicCheckpointIO
@@ -41,9 +42,7 @@ from reflow.distill.student import make_student
 from reflow.distill.success import measure_success
 from reflow.distill.summary import print_summary
 from reflow.doctor import padding_regime, recommend_fix
-from reflow.doctor.fit import joint_names
-from reflow.endpoints.source import LiveEndpoints, StoredEndpoints
-from reflow.endpoints.stored import Stored
+from reflow.endpoints.source import LiveEndpoints, Stored, StoredEndpoints
 from reflow.endpoints.wanted import Source, Walks, fit
 from reflow.flow import Draws, EndpointTime, PaddingRule, get_solver
 from reflow.objectives import Objective

@@ -21,8 +21,14 @@ def check_fit(meta: LeRobotDatasetMetadata, policy: PreTrainedConfig, rename: Ma
         rename: from the data set's camera keys to the policy's (``data.rename``).
 
     Raises:
-        ValueError: action or state width differ, or cameras of the policy are missing.
+        ValueError: action or state width differ, cameras of the policy are missing, or it reads more than one frame.
     """
+    if list(policy.observation_delta_indices or [0]) != [0] or (policy.action_delta_indices or [0])[0] != 0:
+        raise ValueError(
+            f"the teacher reads observations at {policy.observation_delta_indices} and its chunks begin at "
+            f"{(policy.action_delta_indices or [0])[0]}, relative to now; frames of the past are not read yet: "
+            "choose a teacher that was trained with n_obs_steps=1"
+        )
     for key, feature, what in (
         (ACTION, policy.action_feature, "action"),
         (OBS_STATE, policy.robot_state_feature, "state"),
@@ -57,7 +63,7 @@ def check_fit(meta: LeRobotDatasetMetadata, policy: PreTrainedConfig, rename: Ma
         renames = {**rename, **dict(zip(spare or ["<camera>"], missing, strict=False))}
         pairs = ",".join(f"{old}:{new}" for old, new in renames.items())
         raise ValueError(
-            f"cameras do not fit: the teacher looks at {wanted}, data set {meta.repo_id} has "
+            f"cameras do not fit: the teacher sees {wanted}, data set {meta.repo_id} has "
             f"{sorted(meta.camera_keys)}; missing {missing}. If only the names differ: 'data.rename={{{pairs}}}'"
         )
 

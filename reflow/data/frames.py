@@ -22,7 +22,7 @@ from reflow.data.order import Visit
 SAMPLE, VISIT = "sample", "visit"
 """Batch keys: identity of the frame in its data set, and which visit to it this is."""
 ENDPOINT = "endpoint"
-"""Batch key: where the teacher carried this visit's noises, ``[b, k, h, d]``; only where a pair cache is read."""
+"""Batch key: the teacher's endpoints of this visit's noises, ``[b, k, h, d]``; only where a pair cache is read."""
 
 Reading = Literal["all", "words", "identity"]
 """What is read of a frame: everything; state and task, no camera; nothing but which frame it is."""

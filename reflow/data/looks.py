@@ -1,6 +1,6 @@
-"""More of the frames at which a deployed policy looks.
+"""More of the frames at which a deployed policy plans a chunk.
 
-A policy that plays ``n_action_steps`` of each chunk looks at frames 0, n, 2n, ...; in an episode those are a
+A policy that plays ``n_action_steps`` of each chunk plans one at frames 0, n, 2n, ...; in an episode those are a
 few in a hundred, and at the first of them the choice between the ways on is made. Training, and measuring,
 may meet them and their neighbours more often than the rest.
 """
@@ -17,12 +17,12 @@ from reflow.data.order import Visit
 
 
 class Looks(Dataset[dict[str, Any]]):
-    """Frames in which those near a look come up several times an epoch, each time as another visit.
+    """Frames in which those near the start of a chunk come up several times an epoch, each time as another visit.
 
     Args:
         frames: the frames of some episodes.
-        every: control steps between two looks (``n_action_steps``).
-        within: frames this close to a look count as one.
+        every: control steps between two chunks (``n_action_steps``).
+        within: frames this close to the start of a chunk count as such.
         times: how often each of those comes up in an epoch; 1 changes nothing.
     """
 

@@ -2,7 +2,7 @@
 
 Training batches come in the order of :mod:`reflow.data.order`, endlessly, from the trainer's global step on;
 held-out frames in a fixed random one. Left out: noise and time, which the training step draws by the
-identity (``sample``, ``visit``) that every batch carries.
+identity (``sample``, ``visit``) that every batch holds.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class LeRobotDataModule(L.LightningDataModule):
     """Batches of preprocessed observations.
 
     Args:
-        policy: LeRobot's configuration of the policy that will look at them.
+        policy: LeRobot's configuration of the policy that will be given them.
         preprocess: its saved preprocessor (``reflow.policies.load_processors``).
         repo_id: name of the data set (a hub id, or any name beside a local ``root``).
         root: local folder of the data set; None takes it from LeRobot's cache or the hub.
@@ -67,8 +67,8 @@ class LeRobotDataModule(L.LightningDataModule):
         val_frames: at most so many held-out frames, evenly spread.
         with_actions: also give ``action`` and ``action_is_pad``, to train a teacher.
         allow_short_episodes: accept episodes shorter than the policy's chunk.
-        look_within, look_times: frames this close to a deployed look come up so many times (:class:`Looks`).
-        stored: what training batches carry besides, and need not read of the data set (:class:`Extras`).
+        look_within, look_times: frames this close to the start of a chunk come up so many times (:class:`Looks`).
+        stored: what training batches hold besides, and need not read of the data set (:class:`Extras`).
     """
 
     def __init__(
@@ -104,8 +104,9 @@ class LeRobotDataModule(L.LightningDataModule):
         self.train_episodes, self.held_out_episodes = split_episodes(
             self.meta.total_episodes, episodes, val_episodes
         )
-        check_lengths(self.meta, self.train_episodes, policy.chunk_size, allow_short_episodes)
-        chunk = policy.chunk_size if with_actions else None
+        chunk_size = len(policy.action_delta_indices or ())
+        check_lengths(self.meta, self.train_episodes, chunk_size, allow_short_episodes)
+        chunk = chunk_size if with_actions else None
         self.train_frames, self.held_out = (
             Looks(
                 Frames(
@@ -176,8 +177,8 @@ class LeRobotDataModule(L.LightningDataModule):
     def _collate(self, items: list[dict[str, Any]], stored: Extras | None = None) -> dict[str, Any]:
         batch = default_collate(items)
         identity = {key: batch.pop(key) for key in (SAMPLE, VISIT)}
-        looked = self.preprocess(batch) if batch else {}
-        return {**looked, **identity, **(stored(identity[SAMPLE], identity[VISIT]) if stored else {})}
+        observed = self.preprocess(batch) if batch else {}
+        return {**observed, **identity, **(stored(identity[SAMPLE], identity[VISIT]) if stored else {})}
 
 
 def load_metadata(repo_id: str, root: str | Path | None) -> LeRobotDatasetMetadata:

@@ -15,11 +15,11 @@ from torch.utils.data import Sampler
 
 
 class Visit(NamedTuple):
-    """One look at one frame.
+    """One use of one frame.
 
     Attributes:
         row: row of the data set.
-        visit: how often this row was looked at before in this run; with it noise differs between visits.
+        visit: how often this row was used before in this run; with it noise differs between visits.
     """
 
     row: int

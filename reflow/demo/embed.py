@@ -1,6 +1,6 @@
 """Puts a policy, and a slice of demonstrations, among those that come with the package.
 
-    python -m reflow.demo.embed policy=outputs/teacher/pretrained_model data=outputs/pick_demos
+    python -m reflow.demo.embed policy=outputs/teacher/pretrained_model demonstrations=outputs/pick_demos
     python -m reflow.demo.embed policy=outputs/demo_best/pretrained_model name=student
 
 The policy's VLM folder is named relative to the bundle, so that it may lie anywhere; reflow's loader resolves it.
@@ -108,9 +108,9 @@ def main(config: DictConfig) -> None:
     """Command-line entry."""
     assets = Path(config.target) if config.target is not None else embedded.ASSETS
     embed_policy(find_folder(config.policy, "policy"), assets / config.name)
-    if config.data is not None:
+    if config.demonstrations is not None:
         embed_slice(
-            Path(config.data),
+            Path(config.demonstrations),
             assets / embedded.DATA.name,
             every=config.whole_every,
             start_frames=config.start_frames,

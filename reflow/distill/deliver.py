@@ -26,8 +26,8 @@ def deliver_student(module: Distillation, source: Path, folder: Path, data: LeRo
     Raises:
         RuntimeError: the loaded student does not give the same chunk, to the last bit.
     """
-    student = with_velocity(module.student.eval().cpu(), "stock")  # the comparison is to the last bit
-    module.objective.cpu().fold(student)
+    module.objective.cpu().fold(module.student.eval().cpu())
+    student = with_velocity(module.student, "stock")  # the comparison is to the last bit
     save_policy(student, source, folder)
 
     batch = {

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 import torch
 
@@ -30,7 +31,7 @@ def student_check(found: Comparison, joints: Sequence[str], *, num_steps: int, s
         "student",
         student_figures(found, joints),
         student_findings(found, num_steps, solver_error),
-        (_endpoints(found), _by_time(found), _by_dimension(found, joints), _by_step(found)),
+        student_tables(found, joints),
     )
 
 
@@ -38,22 +39,24 @@ def student_figures(found: Comparison, joints: Sequence[str]) -> dict[str, float
     """Flat: ``<who>/velocity_error{@t, /joint, /step}``, and what they can be compared with."""
     figures, space = dict[str, float](), found.space
     for who in found.names:
-        for t, error in zip(found.bins, found.by_time(who).tolist(), strict=True):
-            figures[f"{who}/velocity_error@t={t:g}"] = error
-        for joint, error in zip(joints, space.real(found.by_dimension(who)).tolist(), strict=True):
-            figures[f"{who}/velocity_error/joint/{joint}"] = error
+        by_dimension = found.by_dimension(who)
+        figures |= _named(f"{who}/velocity_error@t={{:g}}", found.bins, found.by_time(who).tolist())
+        figures |= _named(f"{who}/velocity_error/joint/{{}}", joints, space.real(by_dimension).tolist())
         if space.padding_dim:
-            figures[f"{who}/velocity_error/padding"] = space.padding(found.by_dimension(who)).mean().item()
-        for step, error in enumerate(found.by_step(who).tolist()):
-            figures[f"{who}/velocity_error/step/{step}"] = error
-    for t, error in zip(found.bins, found.alone.tolist(), strict=True):
-        figures[f"guess_alone@t={t:g}"] = error
+            figures[f"{who}/velocity_error/padding"] = space.padding(by_dimension).mean().item()
+        steps = found.by_step(who).tolist()
+        figures |= _named(f"{who}/velocity_error/step/{{}}", range(space.chunk_size), steps)
+    figures |= _named("guess_alone@t={:g}", found.bins, found.alone.tolist())
     figures["guess_alone_at_own_times"] = space.real(found.alone_own).mean().item()
     figures["velocity_floor@t=1"] = 0.0
     if len(found.cosines):
         figures["path_cosine_min"] = found.cosines.min().item()
         figures["path_cosine_mean"] = found.cosines.mean().item()
     return figures
+
+
+def _named(name: str, places: Sequence[object], values: Sequence[float]) -> dict[str, float]:
+    return {name.format(place): value for place, value in zip(places, values, strict=True)}
 
 
 def student_findings(found: Comparison, num_steps: int, solver_error: float) -> tuple[Finding, ...]:
@@ -121,67 +124,40 @@ def _old(found: Comparison, num_steps: int) -> tuple[Finding, ...]:
     return tuple(findings)
 
 
-def _headings(found: Comparison) -> tuple[str, ...]:
-    """One column per policy, and one for new less old where there is an old."""
-    return (*found.names, *(f"{STUDENT} - {other}" for other in found.names[1:-1]))
+def student_tables(found: Comparison, joints: Sequence[str]) -> tuple[Table, ...]:
+    """Endpoints, and velocity error by time, by dimension and by chunk position; beside each what is new less old."""
+    names, space = found.names, found.space
+    heads = (*names, *(f"{STUDENT} - {other}" for other in names[1:-1]))
 
+    def line(name: object, values: Iterable[Any], *alone: Any) -> tuple[object, ...]:
+        first, *others = map(float, values)
+        return (name, first, *others, *(first - other for other in others[:-1]), *map(float, alone))
 
-def _with_differences(values: Sequence[float]) -> tuple[float, ...]:
-    return (*values, *(values[0] - other for other in values[1:-1]))
-
-
-def _endpoints(found: Comparison) -> Table:
-    lines = [
-        (
-            str(n),
-            *(f"{value:.2%}" for value in _with_differences([found.endpoint(who, n) for who in found.names])),
-        )
-        for n in found.nfe
-    ]
-    return Table(
-        "endpoint error against the teacher at its own steps", ("steps", *_headings(found)), tuple(lines)
+    by_time, by_dimension, by_step = (
+        [of(who) for who in names] for of in (found.by_time, found.by_dimension, found.by_step)
     )
-
-
-def _by_time(found: Comparison) -> Table:
-    profiles = {who: found.by_time(who).tolist() for who in found.names}
-    lines: list[tuple[object, ...]] = [
-        (f"{t:g}", *_with_differences([profiles[who][i] for who in found.names]), found.alone[i].item())
-        for i, t in enumerate(found.bins)
-    ]
-    times = ", ".join(f"{t:g}" for t in found.own_times)
-    own = _with_differences([found.by_step(who).mean().item() for who in found.names])
-    lines.append((f"its own: {times}", *own, found.space.real(found.alone_own).mean().item()))
-    return Table(
-        "mean squared velocity error by time (real dimensions)",
-        ("t", *_headings(found), "guess alone"),
-        rows(lines),
-    )
-
-
-def _by_dimension(found: Comparison, joints: Sequence[str]) -> Table:
-    space, alone = found.space, found.alone_own.mean(0)
-    errors = {who: found.by_dimension(who) for who in found.names}
-    lines: list[tuple[object, ...]] = [
-        (joint, *_with_differences([errors[who][i].item() for who in found.names]), alone[i].item())
-        for i, joint in enumerate(joints)
+    ends = [line(n, (found.endpoint(who, n) for who in names)) for n in found.nfe]
+    times = [line(f"{t:g}", (one[i] for one in by_time), found.alone[i]) for i, t in enumerate(found.bins)]
+    own, alone = f"its own: {', '.join(f'{t:g}' for t in found.own_times)}", found.alone_own
+    times.append(line(own, (one.mean() for one in by_step), space.real(alone).mean()))
+    dimensions = [
+        line(joint, (one[i] for one in by_dimension), alone[:, i].mean()) for i, joint in enumerate(joints)
     ]
     if space.padding_dim:
-        padding = _with_differences([space.padding(errors[who]).mean().item() for who in found.names])
-        lines.append(("padding, mean", *padding, space.padding(alone).mean().item()))
-    columns = ("joint", *_headings(found), "guess alone")
-    return Table("the same at its own times, by dimension", columns, rows(lines))
-
-
-def _by_step(found: Comparison) -> Table:
-    errors = {who: found.by_step(who) for who in found.names}
-    alone, size = found.space.real(found.alone_own).mean(1), found.space.chunk_size
-    lines = [
-        (
-            f"{part[0]} to {part[-1]}",
-            *_with_differences([errors[who][part].mean().item() for who in found.names]),
-            alone[part].mean().item(),
+        padding = (space.padding(one).mean() for one in by_dimension)
+        dimensions.append(line("padding, mean", padding, space.padding(alone).mean()))
+    parts = torch.arange(space.chunk_size).tensor_split(min(_RANGES, space.chunk_size))
+    steps = [
+        line(
+            f"{part[0]} to {part[-1]}", (one[part].mean() for one in by_step), space.real(alone)[part].mean()
         )
-        for part in torch.arange(size).tensor_split(min(_RANGES, size))
+        for part in parts
     ]
-    return Table("the same, by chunk position", ("steps", *_headings(found), "guess alone"), rows(lines))
+    percents = tuple((str(n), *(f"{value:.2%}" for value in values)) for n, *values in ends)
+    with_alone = (*heads, "guess alone")
+    return (
+        Table("endpoint error against the teacher at its own steps", ("steps", *heads), percents),
+        Table("mean squared velocity error by time (real dimensions)", ("t", *with_alone), rows(times)),
+        Table("the same at its own times, by dimension", ("joint", *with_alone), rows(dimensions)),
+        Table("the same, by chunk position", ("steps", *with_alone), rows(steps)),
+    )

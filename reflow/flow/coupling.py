@@ -1,4 +1,4 @@
-"""The coupling that reflow learns from: each noise with the action the teacher carries it to.
+"""The coupling that reflow learns from: each noise with the teacher's endpoint of it.
 
 Left out: where noise comes from (`reflow.flow.random`), and storing couplings.
 """
@@ -15,11 +15,11 @@ from reflow.flow.solvers import Solver, Velocity, integrate
 
 @dataclass(frozen=True)
 class Coupling:
-    """Noise, and the action it was carried to (Liu et al. 2022, "Flow Straight and Fast", section 2.1).
+    """Noise, and the teacher's endpoint of it (Liu et al. 2022, "Flow Straight and Fast", section 2.1).
 
     Attributes:
         noise: ``[*b, h, d]``, the path's end at t = 1.
-        action: Same shape, the path's end at t = 0; carries no gradient.
+        action: Same shape, the path's end at t = 0; without a gradient.
     """
 
     noise: Float[Tensor, "*b h d"]
@@ -43,7 +43,7 @@ class Coupling:
 def carry(
     velocity: Velocity, randn: Float[Tensor, "*b h d"], num_steps: int, solver: Solver, rule: PaddingRule
 ) -> Float[Tensor, "*b h d"]:
-    """Carry noise along the teacher's field.
+    """Integrate the teacher's field from noise to its endpoint.
 
     Args:
         velocity: The teacher's field, at native width; its time has the leading dimensions ``*b``.
@@ -69,7 +69,7 @@ def couple(randn: Float[Tensor, "*b h d"], endpoint: Float[Tensor, "*b h d"], ru
 
     Args:
         randn: Standard normal draw at native width; not changed.
-        endpoint: Where the teacher carried it (`carry`), of the same shape.
+        endpoint: Where the teacher's integration ends (`carry`), of the same shape.
         rule: Decides what of the draw the student starts from (``rule.noise``), and what of the endpoint is kept
             (``rule.target``).
 

@@ -49,7 +49,7 @@ class Solver:
             if len(row) != i or not math.isclose(sum(row), node, abs_tol=1e-12):
                 raise ValueError(
                     f"solver {self.name!r}: row {i} of a is {row} with node {node}; allowed: {i} weights "
-                    "(explicit methods look back only) that sum to the node; correct a or c"
+                    "(explicit methods refer to earlier stages only) that sum to the node; correct a or c"
                 )
         if not math.isclose(sum(self.b), 1.0, abs_tol=1e-12):
             raise ValueError(
@@ -76,7 +76,7 @@ SOLVERS: dict[str, Solver] = {solver.name: solver for solver in (EULER, MIDPOINT
 
 
 def get_solver(name: str) -> Solver:
-    """Look a solver up by name.
+    """Find a solver by name.
 
     Args:
         name: One of the keys of `SOLVERS`.
@@ -183,7 +183,7 @@ def integrate(
     *,
     time_dims: int = 1,
 ) -> Integration:
-    """Carry noise along a velocity field from t = 1 to t = 0 in equal steps.
+    """Integrate a velocity field from noise at t = 1 to t = 0 in equal steps.
 
     Args:
         velocity: The field, ``velocity(x_t, t) -> v_t``; see `Velocity`. ``t`` is float32 (float64 if the

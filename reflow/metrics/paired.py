@@ -29,7 +29,7 @@ class PairedComparison:
         low: Lower end of the two-sided ``1 - 2 * alpha`` interval of the difference (Tango 1998).
         high: Its upper end.
         mcnemar_p: Two-sided p of the exact McNemar test: could the two be equally good?
-        margin: By how much the first may be worse and still count as not inferior; fixed before looking.
+        margin: By how much the first may be worse and still count as not inferior; fixed beforehand.
         alpha: One-sided error of every statement here.
         noninferior: True where the first is shown to be worse by less than the margin, if at all; False where
             it is shown to be worse by more; None where the episodes do not tell.
@@ -165,7 +165,7 @@ def compare_counts(
     ``more_episodes`` plans for a student that is as good as its teacher: the number of further pairs after which
     non-inferiority is shown with probability ``power``, what was seen so far included, if pairs go on to differ
     as often as they did and in either direction alike. It is an estimate, and a poor one after few pairs. Who
-    goes on until the verdict pleases errs more often than ``alpha`` says: run that number, then look.
+    goes on until the verdict pleases errs more often than ``alpha`` says: run that number, then judge.
 
     Args:
         both: Pairs in which both succeeded, 0 or more.
@@ -173,7 +173,7 @@ def compare_counts(
         only_second: Pairs in which only the second did.
         neither: Pairs in which neither did.
         margin: By how much the first may be worse and still count as not inferior, between 0 and 1. Fix it
-            before looking.
+            before the episodes are played.
         alpha: One-sided error, between 0 and 0.5.
         power: Of the plan, from 0.5 to below 1.
 

@@ -1,4 +1,4 @@
-"""Velocity error: how well a student knows the line it should walk, in one number, relative and squared.
+"""Velocity error: how well a student knows the line it should follow, in one number, relative and squared.
 
 Both are "deployed" figures where the caller takes ``x_t`` on the deployed coupling: native-width noise as
 stock inference draws it, the teacher's endpoint as it is, held-out real observations. The deploy gap is the

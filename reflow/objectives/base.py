@@ -48,7 +48,9 @@ class Cost:
 class Objective(nn.Module, ABC):
     """A training objective.
 
-    Parameters that an objective registers are trained with the student, averaged with it, and kept in checkpoints.
+    It may bring parameters of its own. Those that the student's velocity reads are registered on the student by
+    :meth:`prepare`: they are trained, averaged and kept with it, and :meth:`fold` writes them into stock weights.
+    Those that only the loss reads are registered here.
 
     Attributes:
         draws: noises per observation and step (K).
@@ -77,7 +79,11 @@ class Objective(nn.Module, ABC):
         return None
 
     def prepare(self, student: FlowPolicy) -> None:
-        """Lets the student's velocity use parameters of this objective (hooks, say), before training."""
+        """Gives the student's velocity parameters of this objective, before training.
+
+        A hook finds them on the student that it is given by ``functools.partial``: a copy of the student then reads
+        its own.
+        """
 
     def fold(self, student: FlowPolicy) -> None:
         """Writes those parameters into the student's stock weights, before delivery: its velocity stays the same."""

@@ -1,4 +1,4 @@
-"""Reflow: regress the velocity on the straight line between noise and the action it was carried to."""
+"""Reflow: regress the velocity on the straight line between noise and the teacher's endpoint."""
 
 from __future__ import annotations
 

@@ -32,7 +32,7 @@ class Step:
         teacher_context, student_context: the observations, encoded by each; one object where they share the prefix.
         rule: what happens to padding.
         batch: the observations.
-        endpoints: where the teacher carries noise to.
+        endpoints: where the teacher's integration from a noise ends.
         random: all noise and times, by identity.
         send: brings a tensor to the device of the policies without waiting.
     """

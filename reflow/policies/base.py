@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from functools import partial
+from pathlib import Path
 from typing import Any, ClassVar, Self
 
 from jaxtyping import Float, Int
@@ -129,6 +130,13 @@ class FlowPolicy[ContextT](nn.Module, ABC):
             noise: at native width, as :meth:`base_noise` gives it.
         """
         return self.policy.predict_action_chunk(dict(batch), noise=noise.clone())
+
+    def complete_folder(self, folder: Path) -> None:
+        """Adds what stock LeRobot wants in a policy folder beside weights, configuration, processors and backbone.
+
+        Args:
+            folder: all but complete; a backbone's own folder, without its weights, is ``vlm`` in it.
+        """
 
     def train(self, mode: bool = True) -> Self:
         """As always, but for dropout, which stays off: distillation regresses a function, not a distribution."""

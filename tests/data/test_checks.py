@@ -8,6 +8,7 @@ import pytest
 from hydra import compose, initialize_config_dir
 from lerobot.configs import FeatureType, PolicyFeature
 from lerobot.datasets.dataset_metadata import LeRobotDatasetMetadata
+from lerobot.policies.multi_task_dit.configuration_multi_task_dit import MultiTaskDiTConfig
 from lerobot.policies.smolvla.configuration_smolvla import SmolVLAConfig
 from omegaconf import OmegaConf
 
@@ -51,6 +52,14 @@ def two_cameras(tmp_path_factory: pytest.TempPathFactory) -> LeRobotDatasetMetad
 @pytest.mark.parametrize("policy", [looking(), looking(state_dim=None), looking(empty_cameras=2)])
 def test_what_fits_passes(meta, policy):
     check_fit(meta, policy, {})
+
+
+def test_a_policy_that_reads_the_past_is_refused(meta):
+    past = MultiTaskDiTConfig(n_obs_steps=2, horizon=8, n_action_steps=6, device="cpu")
+    with pytest.raises(
+        ValueError, match=r"observations at \[-1, 0\] and its chunks begin at -1.*n_obs_steps=1"
+    ):
+        check_fit(meta, past, {})
 
 
 def test_a_camera_that_the_policy_does_not_know_is_no_harm(two_cameras):
@@ -105,7 +114,7 @@ def test_two_cameras_of_one_name_are_refused(two_cameras):
     ids=["one", "two", "one of two", "one is renamed already", "misspelt"],
 )
 def test_missing_cameras_are_refused_and_the_suggestion_mends_it(two_cameras, wanted, rename, missing):
-    with pytest.raises(ValueError, match="cameras do not fit: the teacher looks at") as caught:
+    with pytest.raises(ValueError, match="cameras do not fit: the teacher sees") as caught:
         check_fit(two_cameras, looking(wanted), rename)
     assert f"missing {list(missing)}" in str(caught.value)
     (suggestion,) = re.findall(r"If only the names differ: '(.*)'$", str(caught.value))

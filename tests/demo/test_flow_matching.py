@@ -10,7 +10,7 @@ from torch import Tensor
 from reflow.data import SAMPLE, VISIT
 from reflow.demo.flow_matching import FlowMatching, masked_mean
 from reflow.flow import BetaTime, Draws
-from reflow.policies import FlowPolicy
+from reflow.policies import FlowPolicy, train_groups
 from tests.builders import make_batch, make_policy, make_vlm_folder
 
 
@@ -112,7 +112,7 @@ def test_the_learning_rate_warms_up_and_falls_as_a_cosine(flow):
 
 
 def test_the_optimizer_takes_what_is_open(flow):
-    flow.prepare_for_distillation()
+    train_groups(flow)
     (group,) = training(flow, weight_decay=0.25).configure_optimizers()["optimizer"].param_groups
     assert {id(p) for p in group["params"]} == {id(p) for p in flow.parameters() if p.requires_grad}
     assert (group["weight_decay"], group["betas"]) == (0.25, (0.9, 0.95))

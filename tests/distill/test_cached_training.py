@@ -16,10 +16,9 @@ from reflow.demo import embedded
 from reflow.distill.optim import OptimizerSettings
 from reflow.distill.student import make_student
 from reflow.endpoints import PairCache
-from reflow.endpoints.source import LiveEndpoints
-from reflow.endpoints.stored import Stored
+from reflow.endpoints.source import LiveEndpoints, Stored
 from reflow.flow import EULER, PaddingRule, UniformTime
-from reflow.policies import load_policy
+from reflow.policies import load_policy, with_velocity
 from tests.builders import make_dataset, make_distillation, make_teacher_folder, repo_id
 from tests.endpoints.conftest import LENGTHS, fill_cache, open_data
 
@@ -70,8 +69,7 @@ def curve(
     steps: int = STEPS,
     **data_arguments: Any,
 ) -> Curve:
-    teacher = load_policy(folder)
-    teacher.velocity_by = "shared"
+    teacher = with_velocity(load_policy(folder), "shared")
     rule = PaddingRule(teacher.space, "full", "full", "full")
     module = make_distillation(
         teacher,

@@ -120,7 +120,6 @@ def test_an_unknown_fix_lists_the_known_ones() -> None:
         ("padding.noise=none", r"padding\.noise=none; allowed: real or full"),
         ("padding.noise=auto", r"padding\.noise=auto; allowed: real or full, or auto for all three"),
         ("matmul_precision=low", r"matmul_precision=low; allowed: highest, high, medium"),
-        ("velocity=fast", r"velocity=fast; allowed: stock, shared, compiled"),
         ("student.num_steps=0", r"student\.num_steps=0; allowed: 1 or more"),
         ("data.val_frames=0", r"data\.val_frames=0"),
         ("data.batch_size=0", r"data\.batch_size=0"),

@@ -134,11 +134,11 @@ def test_with_valid14_padding_noise_never_reaches_the_student(teacher_folder: Pa
 def test_a_trained_state_projection_gets_its_gradient(teacher_folder: Path) -> None:
     teacher = load_policy(teacher_folder)
     rule = PaddingRule(teacher.space)
-    student = make_student(teacher, teacher_folder, rule, train_state_proj=True)
+    student = make_student(teacher, teacher_folder, rule, trained=("velocity", "state_proj"))
     module = make_distillation(teacher, student, rule, solver=EULER, time=EndpointTime(), draws=2)
     _, batch = module_and_batch(teacher_folder)
     module.training_step(batch, 0)["loss"].backward()
-    gradient = student.state_projection().weight.grad
+    gradient = student.policy.model.state_proj.weight.grad
     assert gradient is not None
     assert gradient.abs().sum() > 0
     assert all(parameter.grad is None for parameter in teacher.parameters())

@@ -1,6 +1,6 @@
 """A field that is known exactly behind the interface of a policy; and a small real teacher with data of its own."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -41,32 +41,8 @@ class FieldPolicy(FlowPolicy[Tensor]):
     def encode(self, batch: dict[str, Any]) -> Tensor:
         return batch["observation.state"]
 
-    def look(self, batch: Any) -> dict[str, Tensor]:
-        raise NotImplementedError
-
-    def pack(self, context: Tensor) -> dict[str, Tensor]:
-        raise NotImplementedError
-
-    def unpack(self, tensors: dict[str, Tensor]) -> Tensor:
-        raise NotImplementedError
-
     def velocity(self, context: Tensor, x_t: Tensor, t: Tensor) -> Tensor:
         return self._field(x_t, t[..., None, None])
-
-    def stock_velocity(self, batch: Any, noise: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
-        raise NotImplementedError
-
-    def stock_endpoint(self, batch: Any, noise: Tensor) -> Tensor:
-        raise NotImplementedError
-
-    def prefix_parameters(self) -> Iterator[tuple[str, nn.Parameter]]:
-        return iter(())
-
-    def state_projection(self) -> None:
-        return None
-
-    def action_in_proj(self) -> nn.Linear:
-        raise NotImplementedError
 
 
 def straight(action: Tensor, padding: Field) -> Field:

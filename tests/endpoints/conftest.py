@@ -12,7 +12,7 @@ from reflow.endpoints import Layout, Manifest, Part, Samples, missing_work, sett
 from reflow.endpoints.fill import FillPairs, ShardWriter
 from reflow.endpoints.wanted import Walks, decisive_versions, pair_identity, samples_of
 from reflow.flow import PaddingRule, get_solver
-from reflow.policies import FlowPolicy, load_policy, load_processors
+from reflow.policies import FlowPolicy, load_policy, load_processors, with_velocity
 from tests.builders import make_dataset, make_teacher_folder, repo_id
 
 WALKS = Walks("euler", None, seed=3, precision="32-true", matmul_precision="highest")
@@ -77,8 +77,7 @@ def filler(
     **layout: int,
 ) -> tuple[FillPairs, Manifest]:
     """What makes a cache's missing shards, and the manifest it is to have."""
-    teacher = load_policy(folder)
-    teacher.velocity_by = "shared"
+    teacher = with_velocity(load_policy(folder), "shared")
     module = open_data(folder, root, teacher, **(data or {}))
     padding = PaddingRule(teacher.space, *rule)
     samples, _ = samples_of(module.meta, module.train_episodes)

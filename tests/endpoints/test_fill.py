@@ -13,11 +13,11 @@ from reflow.data import load_metadata
 from reflow.distill.module import Distillation
 from reflow.distill.student import make_student
 from reflow.endpoints import Manifest, PairCache, Part, Work, missing_work, seal
-from reflow.endpoints.cost import Cost, check_disk, format_bytes, measure_cost
-from reflow.endpoints.fill import joined
+from reflow.endpoints.cost import Cost, check_disk, measure_cost
+from reflow.endpoints.shards import joined
 from reflow.endpoints.wanted import Source, Walks, decisive_versions, fit
 from reflow.flow import PaddingRule, UniformTime, get_solver
-from reflow.policies import CONTEXT, VISION, load_policy
+from reflow.policies import CONTEXT, VISION, load_policy, with_velocity
 from tests.builders import drawn, make_dataset, make_distillation, make_teacher_folder, repo_id
 from tests.endpoints.conftest import LENGTHS, WALKS, content, fill_cache, filler, open_data, predictor
 
@@ -41,8 +41,7 @@ def own_teacher(demos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def live(folder: Path, rule: tuple[Any, ...], solver: str = "euler") -> Distillation:
-    teacher = load_policy(folder)
-    teacher.velocity_by = "shared"
+    teacher = with_velocity(load_policy(folder), "shared")
     padding = PaddingRule(teacher.space, *rule)
     student = make_student(teacher, folder, padding)
     return make_distillation(
@@ -82,10 +81,8 @@ def test_what_is_stored_is_what_the_teacher_sees(own_teacher: Path, demos: Path,
     samples = torch.tensor([31, 4, 18])
     (batch,) = data.portions([samples])
     with torch.no_grad():
-        look, context = teacher.look(batch), teacher.encode(batch)
-    vision, prefix = cache.vision(samples), cache.prefix(samples)
-    assert vision is not None
-    assert prefix is not None
+        look, context = teacher.vision_features(batch), teacher.encode(batch)
+    vision, prefix = (cache.stored(name, samples) for name in ("vision", "prefix"))
     assert vision.keys() == look.keys()
     torch.testing.assert_close(vision, look, rtol=1e-6, atol=1e-6)
     assert prefix["keys"].dtype == torch.bfloat16
@@ -219,13 +216,6 @@ def test_a_disk_that_is_too_small_is_refused(tmp_path: Path) -> None:
         check_disk(tmp_path, cost, free=1000)
 
 
-@pytest.mark.parametrize(
-    ("count", "text"), [(7, "7 B"), (1500, "1.5 kB"), (12_345_678, "12.3 MB"), (5 * 10**18, "5,000 PB")]
-)
-def test_bytes_are_said_in_words(count: int, text: str) -> None:
-    assert format_bytes(count) == text
-
-
 # -- a cache that a run may learn from, or not
 
 
@@ -236,11 +226,10 @@ def filled(own_teacher: Path, demos: Path, tmp_path_factory: pytest.TempPathFact
 
 
 def ask(filled: Path, folder: Path, root: Path, **changes: Any) -> PairCache:
-    teacher = load_policy(folder)
-    teacher.velocity_by = changes.pop("velocity", "shared")
+    teacher = with_velocity(load_policy(folder), changes.pop("velocity", "shared"))
     rule = PaddingRule(teacher.space, *changes.pop("rule", ("full", "full", "full")))
     walks = {entry: changes.pop(entry, getattr(WALKS, entry)) for entry in WALKS.__dataclass_fields__}
-    names = ("train_state_proj", "stored_precision")
+    names = ("trained", "stored_precision")
     kept = {name: changes.pop(name) for name in names if name in changes}
     source = Source(repo_id(root), root, **changes)
     return fit(filled, teacher, folder, rule, source, Walks(**walks), **kept)
@@ -265,7 +254,8 @@ def test_rounding_in_storage_has_to_be_asked_for(filled: Path, own_teacher: Path
 def test_a_student_that_encodes_for_itself_takes_no_prefix(
     filled: Path, own_teacher: Path, demos: Path
 ) -> None:
-    assert ask(filled, own_teacher, demos, train_state_proj=True).stores.keys() == {"vision"}
+    assert ask(filled, own_teacher, demos, trained=("velocity", "state_proj")).stores.keys() == {"vision"}
+    assert ask(filled, own_teacher, demos, trained=("velocity", "vision")).stores.keys() == set()
 
 
 @pytest.mark.parametrize(

@@ -60,9 +60,7 @@ EVERY: list[TimeSampler] = [
 ]
 
 
-@pytest.mark.parametrize(
-    ("sampler", "cdf"), CONTINUOUS, ids=lambda x: repr(x) if hasattr(x, "__eq__") else ""
-)
+@pytest.mark.parametrize(("sampler", "cdf"), CONTINUOUS, ids=[repr(sampler) for sampler, _ in CONTINUOUS])
 def test_is_the_inverse_of_the_distribution_function(sampler: TimeSampler, cdf: Cdf) -> None:
     u = (torch.arange(400, dtype=torch.float64) + 0.5) / 400
     np.testing.assert_allclose(cdf(sampler(u).numpy()), u.numpy(), rtol=0, atol=1e-12)

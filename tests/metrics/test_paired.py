@@ -257,5 +257,5 @@ def test_episodes_that_are_no_pairs() -> None:
         compare_paired({}, {})
     with pytest.raises(ValueError, match=r"second has outcome 0\.5 at seed 1001; allowed: true or false"):
         compare_paired(first, {**first, 1001: 0.5})
-    with pytest.raises(ValueError, match="margin is 1; allowed"):
-        compare_paired(first, first, margin=1)
+    with pytest.raises(ValueError, match=r"margin is 1\.0; allowed"):
+        compare_paired(first, first, margin=1.0)

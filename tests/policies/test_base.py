@@ -8,7 +8,16 @@ import torch
 from torch import Tensor
 
 from reflow.flow import PaddingRule, velocity_loss
-from reflow.policies import FlowPolicy, load_policy, save_policy
+from reflow.policies import (
+    FlowPolicy,
+    encodes_with_gradient,
+    load_policy,
+    parameter_groups,
+    prefix_parameters,
+    save_policy,
+    shares_prefix,
+    train_groups,
+)
 from reflow.policies.smolvla import SmolVLAFlow
 from tests.builders import make_batch, make_policy
 
@@ -35,13 +44,13 @@ def test_preparing_freezes_exactly_the_prefix(vlm_folder, see, expert_only, stat
         flow.requires_grad_(False)
     expert = {name for name, _ in flow.named_parameters() if any(part in name for part in EXPERT)}
     projection = {"policy.model.state_proj.weight", "policy.model.state_proj.bias"}
-    flow.prepare_for_distillation()
+    train_groups(flow)
     assert trainable(flow) == expert
-    assert not flow.encodes_with_gradient()
-    flow.prepare_for_distillation(train_state_proj=True)
+    assert not encodes_with_gradient(flow)
+    train_groups(flow, ("velocity", "state_proj"))
     assert trainable(flow) == expert | projection
-    assert flow.encodes_with_gradient()
-    flow.prepare_for_distillation()  # and back again
+    assert encodes_with_gradient(flow)
+    train_groups(flow)  # and back again
     assert trainable(flow) == expert
 
 
@@ -49,7 +58,7 @@ def test_the_prefix_is_all_that_encode_reads(flow):
     """Else one encoding would not serve teacher and student."""
     batch = make_batch(flow)
     before = flow.encode(batch)
-    prefix = {name for name, _ in flow.prefix_parameters()}
+    prefix = {name for name, _ in prefix_parameters(flow).items()}
     with torch.no_grad():
         for name, parameter in flow.named_parameters():
             if name not in prefix:
@@ -60,20 +69,59 @@ def test_the_prefix_is_all_that_encode_reads(flow):
         assert torch.equal(values, new_values)
 
 
-class Stateless(SmolVLAFlow):
-    """A policy that has no state projection."""
+def test_every_parameter_is_in_one_group(flow):
+    groups = parameter_groups(flow)
+    assert list(groups) == ["velocity", "state_proj", "vision", "language"]
+    assert all(groups.values())
+    names = [name for group in groups.values() for name in group]
+    assert sorted(names) == sorted(name for name, _ in flow.named_parameters())
 
-    def state_projection(self) -> None:
-        return None
+
+def test_vision_features_are_a_function_of_the_groups_that_are_named(flow):
+    batch = make_batch(flow)
+    before = flow.vision_features(batch)["features"]
+    groups = parameter_groups(flow)
+    with torch.no_grad():
+        for group, parameters in groups.items():
+            for parameter in parameters.values() if group not in flow.vision_groups else ():
+                parameter.add_(1.0)
+        assert torch.equal(flow.vision_features(batch)["features"], before)
+        for group in flow.vision_groups:
+            for parameter in groups[group].values():
+                parameter.add_(1.0)
+    assert not torch.equal(flow.vision_features(batch)["features"], before)
 
 
-def test_refuses_to_train_a_state_projection_that_is_not_there(flow):
-    stateless = Stateless(flow.policy)
-    stateless.prepare_for_distillation()
+def test_refuses_to_train_groups_that_are_not_there(flow):
     with pytest.raises(
-        ValueError, match=r"train_state_proj=True, but Stateless has no state projection.*=false"
+        ValueError,
+        match=r"student.trained holds 'eye'.*smolvla has .* velocity, state_proj, vision, language",
     ):
-        stateless.prepare_for_distillation(train_state_proj=True)
+        train_groups(flow, ("velocity", "eye"))
+    with pytest.raises(ValueError, match=r"student.trained is empty; allowed: one or more of velocity"):
+        train_groups(flow, ())
+
+
+class Whole(SmolVLAFlow):
+    """A policy whose prefix cannot be told from the rest."""
+
+    prefix_groups = dict
+
+
+def test_where_the_prefix_cannot_be_told_from_the_rest_all_is_trained_and_nothing_shared(flow, vlm_folder):
+    whole, other = Whole(flow.policy), Whole(make_policy(vlm_folder).policy)
+    train_groups(whole)
+    assert trainable(whole) == {name for name, _ in whole.named_parameters()}
+    assert encodes_with_gradient(whole)
+    assert not shares_prefix(other, whole)
+
+
+def test_dropout_stays_off_in_training(flow):
+    flow.policy.model.state_proj.add_module("dropout", torch.nn.Dropout(0.5))
+    flow.train()
+    assert flow.training
+    assert flow.policy.model.state_proj.training
+    assert not flow.policy.model.state_proj.dropout.training
 
 
 def noises_that_differ_on_padding(flow: FlowPolicy, size: int) -> tuple[Tensor, Tensor]:
@@ -113,7 +161,7 @@ def train_briefly(flow: FlowPolicy, steps: int = 4) -> None:
 
 def test_silent_padding_reaches_nothing_even_after_training(flow, teacher_folder, tmp_path):
     assert padding_reaches(flow, 1)
-    flow.prepare_for_distillation()
+    train_groups(flow)
     before = flow.action_in_proj().weight.detach().clone()
     flow.silence_padding()
     width = flow.space.action_dim
@@ -136,7 +184,7 @@ def test_silent_padding_reaches_nothing_even_after_training(flow, teacher_folder
 
 def test_without_silence_training_leaves_padding_loud(flow):
     """The mask is what holds the columns: zeroed once and trained on, they come back."""
-    flow.prepare_for_distillation()
+    train_groups(flow)
     with torch.no_grad():
         flow.action_in_proj().weight[:, flow.space.action_dim :] = 0.0
     assert not padding_reaches(flow, 1)

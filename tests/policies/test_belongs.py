@@ -10,7 +10,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from reflow.policies import check_belongs, load_policy, save_policy
+from reflow.policies import check_belongs, load_policy, save_policy, train_groups
 from tests.builders import make_statistics, make_teacher_folder
 
 
@@ -25,7 +25,7 @@ def distil(teacher: Path, tmp_path: Path) -> Callable[..., Path]:
 
     def distil(**prepare: Any) -> Path:
         student = load_policy(teacher)
-        student.prepare_for_distillation(**prepare)
+        train_groups(student, **prepare)
         student.num_steps = 1
         with torch.no_grad():
             for parameter in student.parameters():
@@ -44,18 +44,16 @@ def test_a_student_belongs_to_its_teacher(teacher: Path, distil: Callable[..., P
 
 
 def test_a_trained_state_projection_has_to_be_said(teacher: Path, distil: Callable[..., Path]) -> None:
-    student = distil(train_state_proj=True)
-    with pytest.raises(
-        ValueError, match=r"frozen state projection: 2 of 2 tensors differ.*\n.*train_state_proj"
-    ):
+    student = distil(groups=("velocity", "state_proj"))
+    with pytest.raises(ValueError, match=r"frozen state_proj: 2 of 2 tensors differ.*\n.*student\.trained"):
         check_belongs(student, teacher)
-    check_belongs(student, teacher, train_state_proj=True)
+    check_belongs(student, teacher, trained=("velocity", "state_proj"))
 
 
 def test_another_teacher(teacher: Path, tmp_path: Path) -> None:
     other = make_teacher_folder(tmp_path / "other", seed=3)
     with pytest.raises(
-        ValueError, match=r"student\.old=.*\n  frozen prefix: \d+ of \d+ tensors differ, e\.g\. model"
+        ValueError, match=r"student\.old=.*(?s:.*)\n  frozen vision: \d+ of \d+ tensors differ, e\.g\. model"
     ):
         check_belongs(other, teacher, field="student.old")
 

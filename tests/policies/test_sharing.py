@@ -6,7 +6,16 @@ from pathlib import Path
 import pytest
 import torch
 
-from reflow.policies import FlowPolicy, load_policy, save_policy, share_frozen, shares_prefix
+from reflow.policies import (
+    FlowPolicy,
+    encodes_with_gradient,
+    load_policy,
+    prefix_parameters,
+    save_policy,
+    share_frozen,
+    shares_prefix,
+    train_groups,
+)
 from tests.builders import make_batch, make_policy, make_vlm_folder
 
 
@@ -18,7 +27,7 @@ def teacher(teacher_folder: Path) -> FlowPolicy:
 @pytest.fixture
 def student(teacher_folder: Path) -> FlowPolicy:
     student = load_policy(teacher_folder)
-    student.prepare_for_distillation()
+    train_groups(student)
     return student
 
 
@@ -32,12 +41,12 @@ def test_what_is_frozen_and_equal_exists_once(teacher, student):
     saved = share_frozen(teacher, student)
     assert shares_prefix(teacher, student)
     theirs, now = storage(teacher), storage(student)
-    prefix = {name for name, _ in student.prefix_parameters()}
+    prefix = {name for name, _ in prefix_parameters(student).items()}
     assert {name for name in now if now[name] == theirs[name]} == prefix
     assert {name: now[name] for name in now.keys() - prefix} == {
         name: own[name] for name in own.keys() - prefix
     }
-    assert saved == sum(4 * parameter.numel() for _, parameter in teacher.prefix_parameters())
+    assert saved == sum(4 * parameter.numel() for _, parameter in prefix_parameters(teacher).items())
     assert share_frozen(teacher, student) == 0  # nothing is left to share
 
 
@@ -45,25 +54,25 @@ def test_sharing_thaws_nothing(teacher, student):
     """The teacher's own flags leave its prefix open; the student must not inherit that."""
     teacher.requires_grad_(True)
     share_frozen(teacher, student)
-    assert not student.encodes_with_gradient()
-    assert not any(parameter.requires_grad for _, parameter in teacher.prefix_parameters())
+    assert not encodes_with_gradient(student)
+    assert not any(parameter.requires_grad for _, parameter in prefix_parameters(teacher).items())
 
 
 def test_what_differs_stays_the_student_s_own(teacher, student):
     with torch.no_grad():
-        student.state_projection().bias.add_(1.0)
+        student.policy.model.state_proj.bias.add_(1.0)
     share_frozen(teacher, student)
     assert not shares_prefix(teacher, student)
-    assert student.state_projection().bias is not teacher.state_projection().bias
-    assert student.state_projection().weight is teacher.state_projection().weight
+    assert student.policy.model.state_proj.bias is not teacher.policy.model.state_proj.bias
+    assert student.policy.model.state_proj.weight is teacher.policy.model.state_proj.weight
 
 
 def test_a_trained_state_projection_is_the_student_s_own(teacher, student):
-    student.prepare_for_distillation(train_state_proj=True)
+    train_groups(student, ("velocity", "state_proj"))
     share_frozen(teacher, student)
     assert not shares_prefix(teacher, student)
-    assert student.encodes_with_gradient()
-    assert student.state_projection().weight is not teacher.state_projection().weight
+    assert encodes_with_gradient(student)
+    assert student.policy.model.state_proj.weight is not teacher.policy.model.state_proj.weight
     assert not any(p is q for p in student.parameters() if p.requires_grad for q in teacher.parameters())
 
 
@@ -100,7 +109,7 @@ def test_tied_words_stay_tied(teacher_folder, tmp_path):
     tied = make_policy(vlm, train_expert_only=True, freeze_vision_encoder=True)
     folder = save_policy(tied, teacher_folder, tmp_path / "tied")
     teacher, student = load_policy(folder), load_policy(folder)
-    student.prepare_for_distillation()
+    train_groups(student)
     share_frozen(teacher, student)
     head, words = (
         "policy.model.vlm_with_expert.vlm.lm_head.weight",

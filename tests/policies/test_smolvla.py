@@ -18,7 +18,7 @@ from lerobot.policies.rtc.configuration_rtc import RTCConfig
 from torch import Tensor
 
 from reflow.flow import straight_path
-from reflow.policies import Batch, FlowPolicy
+from reflow.policies import Batch, FlowPolicy, encodes_with_gradient, prefix_parameters, train_groups
 from reflow.policies.smolvla import SmolVLAFlow
 from tests.builders import TOP, make_batch, make_policy
 from tests.rounding import apart, of_endpoint, of_gradient, of_velocity, rows_keep_their_bits
@@ -96,7 +96,7 @@ def our_step(flow: FlowPolicy, batch: Batch, noise: Tensor, t: Tensor) -> Step:
 
 @pytest.mark.parametrize("train_state_proj", [False, True])
 def test_velocity_loss_and_gradient_are_those_of_stock_training(flow, train_state_proj):
-    flow.prepare_for_distillation(train_state_proj=train_state_proj)
+    train_groups(flow, ("velocity", "state_proj") if train_state_proj else ("velocity",))
     batch = make_batch(flow, 3, with_actions=True)
     del batch["action_is_pad"]
     noise, t = draw(flow, 3)
@@ -115,7 +115,7 @@ def test_velocity_loss_and_gradient_are_those_of_stock_training(flow, train_stat
     assert same(got.loss, expected.loss)
     assert got.gradients.keys() == expected.gradients.keys() >= {"policy.model.action_in_proj.weight"}
     assert ("policy.model.state_proj.weight" in got.gradients) == train_state_proj
-    prefix = dict(flow.prefix_parameters())
+    prefix = dict(prefix_parameters(flow).items())
     for name, gradient in got.gradients.items():
         if name in prefix:  # it comes back from two passes instead of one and adds up in another order
             assert apart(gradient, expected.gradients[name]) < tolerance, name
@@ -178,7 +178,7 @@ class Saved:
 @pytest.mark.parametrize("draws", [1, 3])
 def test_any_number_of_gradient_calls_share_a_context(build, draws):
     flow = build()
-    flow.prepare_for_distillation()
+    train_groups(flow)
     context, fresh = (flow.encode(make_batch(flow, 2)) for _ in range(2))
     x_t, t = draw(flow, 2, draws)
 
@@ -199,7 +199,7 @@ def test_any_number_of_gradient_calls_share_a_context(build, draws):
 def test_the_graph_of_a_call_dies_with_its_result(build, draws):
     """Were it to live on in the context, every training step would keep the memory of the last."""
     flow = build()
-    flow.prepare_for_distillation()
+    train_groups(flow)
     context = flow.encode(make_batch(flow, 2))
     x_t, t = draw(flow, 2, draws)
     alive: weakref.WeakSet[Saved] = weakref.WeakSet()
@@ -219,7 +219,7 @@ def test_the_graph_of_a_call_dies_with_its_result(build, draws):
 @pytest.mark.parametrize("draws", [1, 3])
 def test_a_context_stays_as_it_was(build, draws):
     flow = build()
-    flow.prepare_for_distillation()
+    train_groups(flow)
     context = flow.encode(make_batch(flow, 2))
     before = [tensor.clone() for layer in context.layers for tensor in layer]
     mask = context.pad_masks.clone()
@@ -308,8 +308,8 @@ def test_the_state_projection_learns_when_asked(build):
     x_t, t = draw(flow, 2)
     batch = make_batch(flow, 2)
     for asked in (False, True):
-        flow.prepare_for_distillation(train_state_proj=asked)
-        assert flow.encodes_with_gradient() is asked
+        train_groups(flow, ("velocity", "state_proj") if asked else ("velocity",))
+        assert encodes_with_gradient(flow) is asked
         assert flow.encode(batch).layers[-1][0].requires_grad is asked
         gradients = take_gradients(flow, flow.velocity(flow.encode(batch), x_t, t).square().sum())
         assert ("policy.model.state_proj.weight" in gradients) is asked

@@ -30,7 +30,7 @@ def test_it_leaves_numbers_and_a_figure_in_a_folder_named_by_what_was_measured(t
         cwd=tmp_path,
     )
     assert done.returncode == 0, done.stderr
-    folder = tmp_path / "outputs/benchmark/tiny-32-true-shared-cpu"
+    folder = tmp_path / "outputs/benchmark/tiny-32-true-cpu"
     content = json.loads((folder / "benchmark.json").read_text())
     assert [standing["variant"] for standing in content["standings"]] == [REFERENCE, "live_2", "limit"]
     assert (folder / "speed.png").stat().st_size > 10_000

@@ -1,6 +1,7 @@
 """What is timed: sizes as they should be, data that are really read, refusals before anything is built."""
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -8,12 +9,13 @@ import torch
 from transformers import AutoConfig
 
 from reflow.demo import embedded
+from reflow.memory import available_memory
 from reflow.policies import load_policy
+from reflow.policies.smolvla.sizes import SMOLVLM_500M
 from reflow.policies.smolvla.vlm import VLMSize, build_vlm_folder
 from reflow.speed.geometry import (
     GEOMETRIES,
     Place,
-    available_memory,
     check_memory,
     get_geometry,
     lay_out,
@@ -34,7 +36,7 @@ def test_the_tiny_one_is_a_policy_with_its_own_data(place):
 
 
 def test_a_place_survives_json(place):
-    assert Place(**json.loads(json.dumps(place.as_json()))) == place
+    assert Place(**json.loads(json.dumps(asdict(place)))) == place
 
 
 def test_the_demo_is_the_embedded_policy_and_its_demonstrations(tmp_path):
@@ -45,7 +47,7 @@ def test_the_demo_is_the_embedded_policy_and_its_demonstrations(tmp_path):
 
 
 def test_the_real_size_is_that_of_smolvlm2_500m(tmp_path):
-    size = GEOMETRIES["smolvla-1"].vlm
+    size = SMOLVLM_500M
     config = AutoConfig.from_pretrained(build_vlm_folder(tmp_path, size, ["cube"]))
     text, vision = config.text_config, config.vision_config
     found = (text.hidden_size, text.num_attention_heads, text.num_key_value_heads, text.head_dim)
@@ -58,7 +60,7 @@ def test_the_real_size_is_that_of_smolvlm2_500m(tmp_path):
 def test_three_cameras_differ_from_one_in_nothing_else():
     one, three = GEOMETRIES["smolvla-1"], GEOMETRIES["smolvla-3"]
     assert (one.cameras, three.cameras) == (1, 3)
-    assert (one.vlm, one.image, one.chunk_size) == (three.vlm, three.image, three.chunk_size)
+    assert (one.policy, one.image, one.chunk_size) == (three.policy, three.image, three.chunk_size)
 
 
 def test_sizes_left_open_follow_the_heads_and_the_width(tmp_path):

@@ -77,7 +77,7 @@ def build_vlm_folder(folder: Path, size: VLMSize, corpus: Iterable[str]) -> Path
     Returns:
         The folder, ready as ``vlm_model_name``.
     """
-    tokenizer = _byte_tokenizer(corpus)
+    tokenizer = byte_tokenizer(corpus)
     fast = PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,
         pad_token="<pad>",
@@ -129,7 +129,8 @@ def build_vlm_folder(folder: Path, size: VLMSize, corpus: Iterable[str]) -> Path
     return folder
 
 
-def _byte_tokenizer(corpus: Iterable[str]) -> Tokenizer:
+def byte_tokenizer(corpus: Iterable[str]) -> Tokenizer:
+    """A tokenizer that knows some words, and everything else byte by byte."""
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()

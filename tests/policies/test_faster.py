@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 
-from reflow.policies import CONTEXT, VISION, Batch, FlowPolicy
+from reflow.policies import CONTEXT, VISION, Batch, FlowPolicy, train_groups, with_velocity
 from tests.builders import TOP, make_batch, make_policy
 from tests.policies.test_smolvla import GEOMETRIES, draw
 from tests.rounding import apart, of_gradient, of_velocity
@@ -45,8 +45,7 @@ def test_the_shared_velocity_is_lerobots_own(flow: FlowPolicy) -> None:
     with torch.no_grad():
         context = flow.encode(batch)
         stock = flow.velocity(context, x_t, t)
-        flow.velocity_by = "shared"
-        shared = flow.velocity(context, x_t, t)
+        shared = with_velocity(flow, "shared").velocity(context, x_t, t)
     assert shared.shape == stock.shape
     tolerance = of_velocity(flow, tokens(context))
     assert apart(shared, stock) < tolerance
@@ -61,15 +60,14 @@ def test_the_shared_velocity_is_lerobots_own(flow: FlowPolicy) -> None:
 
 
 def test_the_shared_gradient_is_lerobots_own(flow: FlowPolicy) -> None:
-    flow.prepare_for_distillation()
+    train_groups(flow)
     batch = ragged(flow, 2)
     x_t, t = draw(flow, 2, draws=3)
     found = {}
     for way in ("stock", "shared"):
-        flow.velocity_by = way
         flow.zero_grad()
         context = flow.encode(batch)
-        flow.velocity(context, x_t, t).square().mean().backward()
+        with_velocity(flow, way).velocity(context, x_t, t).square().mean().backward()
         found[way] = {
             name: parameter.grad.clone()
             for name, parameter in flow.named_parameters()
@@ -84,8 +82,7 @@ def test_the_shared_gradient_is_lerobots_own(flow: FlowPolicy) -> None:
 
 
 def test_the_prefix_is_projected_once_for_a_walk(build: Callable[..., FlowPolicy]) -> None:
-    flow = build()
-    flow.velocity_by = "shared"
+    flow = with_velocity(build(), "shared")
     calls = []
     for layer in flow.policy.model.vlm_with_expert.lm_expert.layers:
         layer.self_attn.k_proj.register_forward_hook(lambda _, inputs, __: calls.append(inputs[0].ndim))
@@ -99,9 +96,8 @@ def test_the_prefix_is_projected_once_for_a_walk(build: Callable[..., FlowPolicy
 
 
 def test_any_number_of_calls_may_share_a_context(build: Callable[..., FlowPolicy]) -> None:
-    flow = build()
-    flow.prepare_for_distillation()
-    flow.velocity_by = "shared"
+    flow = with_velocity(build(), "shared")
+    train_groups(flow)
     context = flow.encode(make_batch(flow, 2))
     before = [tensor.clone() for layer in context.layers for tensor in layer]
     x_t, t = draw(flow, 2, draws=2)
@@ -118,15 +114,14 @@ def test_any_number_of_calls_may_share_a_context(build: Callable[..., FlowPolicy
 @pytest.mark.slow
 def test_the_compiled_velocity_is_lerobots_own(build: Callable[..., FlowPolicy]) -> None:
     flow = build(self_attn_every_n_layers=2)
-    flow.prepare_for_distillation()
+    train_groups(flow)
     context = flow.encode(ragged(flow, 2))
     x_t, t = draw(flow, 2, draws=2)
     gradients = {}
     velocities = {}
     for way in ("stock", "compiled"):
-        flow.velocity_by = way
         flow.zero_grad()
-        velocities[way] = flow.velocity(context, x_t, t)
+        velocities[way] = with_velocity(flow, way).velocity(context, x_t, t)
         velocities[way].square().mean().backward()
         gradients[way] = torch.cat([p.grad.flatten() for p in flow.parameters() if p.grad is not None])
     assert apart(velocities["compiled"], velocities["stock"]) < of_velocity(flow, tokens(context))
@@ -143,21 +138,30 @@ def test_autocast_leaves_the_state_in_float32_and_rounds_no_more_than_lerobot(
     with torch.no_grad():
         exact = flow.velocity(context, x_t, t)
         for way in ("stock", "shared"):
-            flow.velocity_by = way
+            asked = with_velocity(flow, way)
             with torch.autocast("cpu", torch.bfloat16):
-                rounded = flow.velocity(context, x_t, t)
-                seen_rounded = flow.encode(make_batch(flow, 2))
+                rounded = asked.velocity(context, x_t, t)
+                seen_rounded = asked.encode(make_batch(flow, 2))
             assert rounded.dtype == torch.float32
-            assert (flow.velocity(seen_rounded, x_t, t) - exact).norm() < 0.05 * exact.norm()
+            assert (asked.velocity(seen_rounded, x_t, t) - exact).norm() < 0.05 * exact.norm()
             away[way] = ((rounded - exact).norm() / exact.norm()).item()
     assert 0 < away["shared"] < 1.25 * away["stock"] < 0.05
 
 
 def test_an_unknown_way_is_refused(build: Callable[..., FlowPolicy]) -> None:
+    with pytest.raises(ValueError, match=r"velocity=fast; allowed .* smolvla: stock, shared, compiled"):
+        with_velocity(build(), "fast")
+
+
+def test_another_way_is_another_view_of_the_same_policy(build: Callable[..., FlowPolicy]) -> None:
     flow = build()
-    assert flow.velocity_by == "stock"
-    with pytest.raises(ValueError, match=r"velocity=fast; allowed: stock, shared, compiled"):
-        flow.velocity_by = "fast"
+    assert flow.velocity_way == "stock"
+    assert with_velocity(flow, "stock") is flow
+    shared = with_velocity(flow, None)
+    assert shared.velocity_way == "shared"
+    assert shared.policy is flow.policy
+    assert (shared.training, flow.train().training, with_velocity(flow, None).training) == (False, True, True)
+    assert dict(shared.named_parameters()).keys() == dict(flow.named_parameters()).keys()
 
 
 def test_a_stored_context_or_vision_is_the_fresh_one(flow: FlowPolicy) -> None:
@@ -167,7 +171,7 @@ def test_a_stored_context_or_vision_is_the_fresh_one(flow: FlowPolicy) -> None:
     with torch.no_grad():
         context = flow.encode(batch)
         fresh = flow.velocity(context, x_t, t)
-        vision, packed = flow.look(batch), flow.pack(context)
+        vision, packed = flow.vision_features(batch), flow.pack(context)
         assert all(len(tensor) == 3 for tensor in (*vision.values(), *packed.values()))
         assert torch.equal(flow.velocity(flow.encode({**blind, VISION: vision}), x_t, t), fresh)
         assert torch.equal(flow.velocity(flow.encode({CONTEXT: packed}), x_t, t), fresh)
@@ -179,8 +183,7 @@ def test_a_stored_context_or_vision_is_the_fresh_one(flow: FlowPolicy) -> None:
 def test_zeros_appended_to_a_stored_context_change_nothing(
     build: Callable[..., FlowPolicy], way: str
 ) -> None:
-    flow = build()
-    flow.velocity_by = way
+    flow = with_velocity(build(), way)
     x_t, t = draw(flow, 2, draws=2)
     with torch.no_grad():
         context = flow.encode(make_batch(flow, 2))

@@ -1,0 +1,110 @@
+"""The documentation keeps its word: every link leads somewhere, every command is there and composes."""
+
+import importlib.util
+import re
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hydra import compose, initialize_config_dir
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from omegaconf import OmegaConf
+
+from reflow.config_path import CONFIG_DIR
+
+ROOT = Path(__file__).parents[1]
+PAGES = sorted(
+    [
+        *ROOT.glob("*.md"),
+        *(ROOT / "docs").glob("*.md"),
+        ROOT / "reflow" / "demo" / "assets" / "README.md",
+    ]
+)
+COMMENTED = sorted(Path(CONFIG_DIR).rglob("*.yaml"))  # their heads hold commands, too
+FLAGS = ("-m", "--multirun", "--json", "--help")
+
+
+def slug(heading: str) -> str:
+    """The anchor that GitHub gives a heading."""
+    text = re.sub(r"[`*]|\[([^]]*)\]\([^)]*\)", r"\1", heading)
+    return re.sub(r"[^\w\- ]", "", text.strip().lower()).replace(" ", "-")
+
+
+def anchors(page: Path) -> set[str]:
+    return {slug(line.lstrip("#")) for line in page.read_text().splitlines() if re.match(r"#+ ", line)}
+
+
+def links(page: Path) -> list[str]:
+    return re.findall(r"\]\(([^)\s]+)\)", page.read_text())
+
+
+def commands(path: Path) -> Iterator[str]:
+    """What follows ``python -m reflow.`` (or stands as ``reflow-NAME``) in a page or in a head of comments."""
+    text = path.read_text()
+    if path.suffix == ".yaml":
+        text = "\n".join(line[1:] for line in text.splitlines() if line.startswith("#"))
+        text = re.sub(r"(\S)[ ]{3,}\(.*", r"\1", text)  # a remark beside the command
+    text = text.replace("\\\n", " ")
+    for found in re.finditer(r"python -m (reflow\.[\w.]+)([^`\n]*)", text):
+        # A sentence may go on after a command that is set in no code block; no override has a comma and a space.
+        yield found[1].rstrip(".") + re.split(r"[,;:] |[.)]$|\)[,.;:]? | \(| \.\.\.", found[2])[0]
+
+
+def written_commands() -> list[str]:
+    return sorted({command.strip() for path in (*PAGES, *COMMENTED) for command in commands(path)})
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_link_leads_somewhere(page: Path) -> None:
+    for link in links(page):
+        if "://" in link:
+            continue
+        file, _, anchor = link.partition("#")
+        target = (page.parent / file).resolve() if file else page
+        assert target.exists(), f"{page.name}: {link}"
+        assert not anchor or anchor in anchors(target), f"{page.name}: {link}"
+
+
+def test_the_pages_are_found_from_the_index() -> None:
+    index = {
+        (ROOT / "docs" / link.partition("#")[0]).resolve() for link in links(ROOT / "docs" / "README.md")
+    }
+    assert {page for page in (ROOT / "docs").glob("*.md") if page.name != "README.md"} <= index
+
+
+def test_commands_are_seen() -> None:
+    found = written_commands()
+    assert len(found) > 30
+    assert "reflow.train +experiment=padding_ablation -m" in found
+    assert any(
+        command.startswith("reflow.diagnose") and "teacher.path=outputs" in command for command in found
+    )
+
+
+@pytest.mark.parametrize("command", written_commands())
+def test_every_command_composes(command: str) -> None:
+    module, *arguments = shlex.split(command)
+    assert importlib.util.find_spec(module) is not None
+    name = module.rpartition(".")[2]
+    if arguments[:1] == ["verify"] or not (Path(CONFIG_DIR) / f"{name}.yaml").is_file():
+        return  # no configuration of its own
+    overrides = [argument for argument in arguments if argument not in FLAGS]
+    singles: list[str] = []
+    for override in OverridesParser.create().parse_overrides(overrides):
+        value = next(override.sweep_string_iterator()) if override.is_sweep_override() else None
+        singles.append(
+            override.input_line or "" if value is None else f"{override.get_key_element()}={value}"
+        )
+    with initialize_config_dir(str(CONFIG_DIR), version_base="1.3"):
+        assert compose(name, singles)
+
+
+def test_the_tutorials_keys_are_there() -> None:
+    rows = (ROOT / "docs" / "tutorial.md").read_text().partition("| Key | Meaning |")[2].partition("\n\n")[0]
+    first = [row.split("|")[1] for row in rows.splitlines() if row.startswith("| `")]
+    keys = [key.removesuffix(".*") for cell in first for key in re.findall(r"`([\w.*]+)`", cell)]
+    assert len(keys) > 20
+    with initialize_config_dir(str(CONFIG_DIR), version_base="1.3"):
+        config = compose("train")
+    assert [key for key in keys if OmegaConf.select(config, key, default="absent") == "absent"] == []
