@@ -46,19 +46,25 @@ class VelocityErrors(Probe):
     Args:
         time_bins: rows of the arrays.
         who: whose velocity; that of others than the student is named ``deploy/<who>/loss``, and so on.
+        times: instead of the student's own steps, so many times evenly spread over (0, 1): what uniform training is
+            to be compared with.
 
     Raises:
-        ValueError: no bin.
+        ValueError: no bin, or no time.
     """
 
-    def __init__(self, time_bins: int = 10, who: Sequence[str] = (STUDENT,)) -> None:
-        if time_bins < 1:
-            raise ValueError(f"time_bins is {time_bins}; allowed: 1 or more")
-        self.time_bins, self.who = time_bins, tuple(who)
+    def __init__(
+        self, time_bins: int = 10, who: Sequence[str] = (STUDENT,), times: int | None = None
+    ) -> None:
+        for name, value in (("time_bins", time_bins), ("times", times)):
+            if value is not None and value < 1:
+                raise ValueError(f"{name} is {value}; allowed: 1 or more")
+        self.time_bins, self.who, self.times = time_bins, tuple(who), times
 
     def make(self, by: Observations) -> dict[str, Metric]:
         """Errors and profiles."""
-        self._asked = asked_times(by.policies[STUDENT].num_steps)
+        steps = by.policies[STUDENT].num_steps
+        self._asked = bin_centres(self.times) if self.times else asked_times(steps)
         found: dict[str, Metric] = {}
         for who in self.who:
             found[named("velocity/relative_error", who)] = RelativeVelocityError(by.space)

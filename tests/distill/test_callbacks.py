@@ -213,6 +213,7 @@ def test_probes_among_the_callbacks_go_to_the_one_that_measures() -> None:
     [
         (lambda: Measure(window=0), "window is 0; allowed: 1 or more"),
         (lambda: VelocityErrors(time_bins=0), "time_bins is 0; allowed: 1 or more"),
+        (lambda: VelocityErrors(times=0), "times is 0; allowed: 1 or more"),
         (lambda: EndpointErrors(nfe=()), r"nfe is \[\]; allowed: one or more"),
         (lambda: EndpointErrors(nfe=(0, 1)), r"nfe is \[0, 1\]; allowed"),
     ],

@@ -317,6 +317,17 @@ def test_a_student_of_several_steps_is_asked_at_each(folder: Path, data: LeRobot
     assert found.metrics["deploy/loss"] == pytest.approx(sum(losses) / 2, rel=1e-4)
 
 
+def test_velocity_errors_may_be_asked_for_at_evenly_spread_times(seen: Observed) -> None:
+    losses = []
+    for time in (0.25, 0.75):
+        t = torch.full(seen.randn.shape[:2], time)
+        x_t = time * seen.randn + (1 - time) * seen.endpoint
+        off = seen.velocity("student", x_t, t) - (seen.randn - seen.endpoint)
+        losses.append(off[..., :14].square().mean().item())
+    found = found_by(seen, VelocityErrors(times=2))
+    assert found.metrics["deploy/loss"] == pytest.approx(sum(losses) / 2, rel=1e-4)
+
+
 def test_padding_probe_without_padding(tmp_path: Path, data: LeRobotDataModule) -> None:
     folder = make_teacher_folder(tmp_path / "p", chunk_size=CHUNK, max_action_dim=14, num_steps=2)
     seen = pair_of(folder, bent(folder)).see(next(iter(data.val_dataloader())))
