@@ -7,7 +7,7 @@ from pathlib import Path
 from reflow.files import replace_text
 from reflow.reports.content import Content
 from reflow.reports.figures import draw
-from reflow.reports.figures.drawing import by_steps, percent, short, steps_name
+from reflow.reports.figures.drawing import by_steps, percent, short, steps_name, steps_of
 from reflow.reports.tables import overview, own_steps
 from reflow.reports.template import Fold, Picture, Section, Table, render_page
 from reflow.reports.theme import drawing, themed_svg
@@ -88,12 +88,12 @@ def _tiles(content: Content) -> list[_Tile]:
         if teachers:
             best = max(teachers, key=lambda row: row.num_steps)
             beside = f"{steps_name(f'teacher@{best.num_steps}')}: {percent(best.successes / best.episodes)}"
-        tiles.append((f"success in {_steps(n)}", percent(row.successes / row.episodes), beside))
+        tiles.append((f"success in {steps_of(n)}", percent(row.successes / row.episodes), beside))
     if errors := by_steps(metrics, "student/endpoint_error"):
         n = own_steps(content, errors)
         undistilled = metrics.get(f"teacher/endpoint_error@{n}")
         beside = f"undistilled: {percent(undistilled)}" if undistilled else ""
-        tiles.append((f"endpoint error in {_steps(n)}", percent(errors[n]), beside))
+        tiles.append((f"endpoint error in {steps_of(n)}", percent(errors[n]), beside))
     if "deploy/gap" in metrics:
         tiles.append(("deploy gap", f"{metrics['deploy/gap']:.2f}", "1: training tells the truth"))
     if (speed := _speed(content)) is not None:
@@ -102,10 +102,6 @@ def _tiles(content: Content) -> list[_Tile]:
         error = percent(metrics["velocity/relative_error"])
         tiles.append(("velocity error", error, "of the velocity's length"))
     return tiles
-
-
-def _steps(n: int) -> str:
-    return f"{n} step{'' if n == 1 else 's'}"
 
 
 def _speed(content: Content) -> _Tile | None:
