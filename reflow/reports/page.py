@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 from reflow.files import replace_text
@@ -9,7 +10,7 @@ from reflow.reports.content import Content
 from reflow.reports.figures import draw
 from reflow.reports.figures.drawing import by_steps, percent, short, steps_name, steps_of
 from reflow.reports.tables import overview, own_steps
-from reflow.reports.template import Fold, Picture, Section, Table, render_page
+from reflow.reports.template import Picture, Section, Table, render_page
 from reflow.reports.theme import drawing, themed_svg
 from reflow.reports.video import video_elements
 
@@ -65,7 +66,7 @@ def render(content: Content, path: Path) -> str:
         ),
         Section("video", "Side by side", videos=video_elements(content.videos, path)),
         Section("reproduce", "Make it again", commands=content.commands),
-        Section("details", "Details", folds=_folds(content)),
+        Section("details", "Details", configuration=content.configuration.strip(), folds=[*_folds(content)]),
     )
     return render_page(
         content.title,
@@ -116,14 +117,11 @@ def _speed(content: Content) -> _Tile | None:
     return "faster than the teacher", f"{slow / fast:.1f} ×", told  # noqa: RUF001
 
 
-def _folds(content: Content) -> list[Fold]:
-    folds = []
-    if text := content.configuration.strip():
-        folds.append(Fold("Configuration", text=text))
+def _folds(content: Content) -> Iterator[Table]:
     if metrics := content.metrics:
-        table = Table(("figure", "value"), tuple((key, f"{metrics[key]:.6g}") for key in sorted(metrics)))
-        folds.append(Fold("All figures", f"{len(metrics)} in metrics.json", table=table, classes="numbers"))
+        rows = tuple((key, f"{metrics[key]:.6g}") for key in sorted(metrics))
+        note = f"{len(metrics)} in metrics.json"
+        yield Table(("figure", "value"), rows, title="All figures", note=note, classes="numbers")
     if content.versions:
-        table = Table(("package", "version"), tuple(content.versions.items()))
-        folds.append(Fold("Versions", table=table, classes="left"))
-    return folds
+        rows = tuple(content.versions.items())
+        yield Table(("package", "version"), rows, title="Versions", classes="left")
