@@ -22,7 +22,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
 from reflow.files import read_json, replace_file, write_json
-from reflow.reports.content import Comparison, Content, Latency, SuccessRow
+from reflow.reports.content import Content, Latency, SuccessRow
 from reflow.reports.figures import write_figures
 from reflow.reports.figures.drawing import contenders
 from reflow.reports.page import write_report
@@ -131,7 +131,7 @@ def content_of_run(folder: Path) -> Content:
         metrics=metrics,
         arrays=_arrays(folder / ARRAYS),
         success=success_rows(metrics),
-        comparisons=tuple(map(Comparison, words.comparisons)),
+        comparisons=words.comparisons,
         latency=latency_rows(metrics),
         videos=tuple(sorted((folder / "videos").glob("*.mp4"))),
         commands=words.commands,

@@ -52,7 +52,7 @@ def render(content: Content, path: Path) -> str:
             )
             for name, drawn in draw(content).items()
         }
-    said = {"simulator": [one.text for one in content.comparisons]}
+    said = {"simulator": content.comparisons}
     sections = (
         Section("overview", "Teacher against student", table=overview(content)),
         *(
