@@ -85,7 +85,7 @@ def _motion(metrics: Mapping[str, float]) -> Table:
 
 def _latency(metrics: Mapping[str, float]) -> Table:
     table = Table(title="latency of a chunk, median (95th percentile), ms")
-    for name in ("steps", "look", "walk", "both"):
+    for name in ("steps", "prefix", "velocities", "both"):
         table.add_column(name, justify="right")
     for n in _steps(metrics, "latency/student@"):
         times = [f"latency/student@{n}/{part}" for part in ("prefix", "velocity", "total")]
