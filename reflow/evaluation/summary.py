@@ -45,7 +45,7 @@ def print_summary(metrics: Mapping[str, float], success: Success, verdict: str, 
         if table.row_count:
             console.print(table)
     for comparison in success.comparisons:
-        console.print(comparison.text, soft_wrap=True)
+        console.print(comparison, soft_wrap=True)
     console.print(f"\n[bold]{verdict}[/bold]\n{folder / 'report.html'}", soft_wrap=True, highlight=False)
 
 
