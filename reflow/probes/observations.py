@@ -176,7 +176,7 @@ class Observed:
 
     def physical(self, who: str, chunk: Float[Tensor, "*b h d"]) -> Float[Tensor, "*b h a"]:
         """What the robot would be told: the real dimensions through the saved postprocessor, on the CPU."""
-        return self.by.postprocess[who](self.by.space.real(chunk)).cpu()
+        return self.by.postprocess[who](self.by.policies[who].output(chunk)).cpu()
 
 
 def episode_looks(data: LeRobotDataModule, every: int) -> list[list[int]]:
