@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import partial
 
-import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from reflow.flow import straight_path
@@ -37,7 +37,8 @@ class VelocityErrors(Probe):
     Both are errors of the velocity as deployment asks for it: native-width noise, the teacher's endpoint as it is, at
     the times of the judged student's own steps, each noise at every one of them; on real dimensions. So they are the
     same number whoever measures, however the student was trained. ``deploy/loss`` is the mean square; over the
-    training loss on real dimensions it is the deploy gap.
+    training loss on real dimensions it is the deploy gap. A run that trains at other times also has
+    ``deploy/loss_at_trained_times``, of the student.
 
     Arrays ``velocity_error/<who>`` ``[bins, d]`` and ``velocity_error_by_step/<who>`` ``[bins, h]``, at the centres
     of the bins, and the same as asked, with one bin: ``velocity_error_asked/<who>`` and
@@ -60,7 +61,7 @@ class VelocityErrors(Probe):
         """Adds a batch."""
         for who in self.who:
             for t in asked_times(seen.by.policies[STUDENT].num_steps):
-                v_t, u_t, at = _at(seen, who, t)
+                v_t, u_t, at = _at(seen, who, seen.randn.new_full(seen.randn.shape[:2], t))
                 self.add(named("velocity/relative_error", who), RelativeVelocityError, v_t, u_t)
                 self.add(named("deploy/loss", who), VelocityLoss, v_t, u_t)
                 if self.thorough:
@@ -68,7 +69,10 @@ class VelocityErrors(Probe):
                     self.add(f"velocity_error_asked/{who}", once, v_t, u_t, at)
             for t in bin_centres(self.time_bins) if self.thorough else ():
                 profile = partial(VelocityErrorProfile, self.time_bins)
-                self.add(f"velocity_error/{who}", profile, *_at(seen, who, t))
+                at = seen.randn.new_full(seen.randn.shape[:2], t)
+                self.add(f"velocity_error/{who}", profile, *_at(seen, who, at))
+        if (trained := seen.trained_times) is not None:
+            self.add("deploy/loss_at_trained_times", VelocityLoss, *_at(seen, STUDENT, trained)[:2])
 
     def result(self) -> Figures:
         """Errors as asked, and the profiles."""
@@ -77,8 +81,7 @@ class VelocityErrors(Probe):
         return super().result() | figures({}, by_step)
 
 
-def _at(seen: Observed, who: str, t: float) -> tuple[Tensor, Tensor, Tensor]:
-    """Velocity, target and times at t on the deployed coupling."""
-    at = torch.full(seen.randn.shape[:2], t, device=seen.randn.device)
-    point = straight_path(seen.randn, seen.endpoint, at)
-    return seen.velocity(who, point.x_t, at), point.u_t, at
+def _at(seen: Observed, who: str, t: Float[Tensor, "b k"]) -> tuple[Tensor, Tensor, Tensor]:
+    """Velocity, target and times on the deployed coupling."""
+    point = straight_path(seen.randn, seen.endpoint, t)
+    return seen.velocity(who, point.x_t, t), point.u_t, t
