@@ -100,7 +100,7 @@ def check_disk(folder: Path, cost: Cost, free: int | None = None) -> None:
     if cost.bytes > free:
         raise ValueError(
             f"the cache takes {format_bytes(cost.bytes)} more, {folder} has {format_bytes(free)} free; put it on "
-            "another disk (path=...), store less (store=null or store=vision, store_precision=bfloat16), or ask for "
+            "another disk (run_dir=...), store less (store=null or store=vision, store_precision=bfloat16), or ask for "
             "fewer draws (draws=...) or episodes (data.episodes=...)"
         )
 
