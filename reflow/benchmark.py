@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from rich.console import Console
 
 from reflow.cli import command
@@ -45,7 +45,6 @@ def benchmark(config: DictConfig) -> dict[str, Any]:
         ValueError, OSError: bad input, before anything is measured.
         RuntimeError: a process that measures memory failed.
     """
-    OmegaConf.resolve(config)
     settings, race_settings = check_benchmark(config)
     device = device_of(config.device)
     if config.threads is not None:
@@ -64,7 +63,7 @@ def benchmark(config: DictConfig) -> dict[str, Any]:
         pairs = _pairs(config, place, Path(scratch, "pairs"), settings, race_settings, status.update)
         content["pairs"] = None if pairs is None else pairs.as_json()
         if settings is not None:
-            content |= measure(geometry, place, settings, device, pairs, status.update).as_json()
+            content |= measure(geometry, place, settings, device, pairs, status.update)
         if race_settings is not None:
             content["quality"] = race(
                 place,

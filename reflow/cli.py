@@ -42,7 +42,11 @@ class ConfigurationError(ValueError):
 
 
 def command(
-    name: str, schema: type, *, renamed: Mapping[str, str] | None = None, also: tuple[type[Exception], ...] = ()
+    name: str,
+    schema: type,
+    *,
+    renamed: Mapping[str, str] | None = None,
+    also: tuple[type[Exception], ...] = (),
 ) -> Callable[[Callable[[DictConfig], int | None]], Callable[[], None]]:
     """Makes the entry point of a function of a composed configuration.
 
@@ -130,7 +134,8 @@ def explain(error: BaseException, name: str, overrides: Sequence[str] = ()) -> s
     text = str(error)
     if isinstance(error, MissingConfigException) and error.options:
         group, _, choice = str(error.missing_cfg_file).rpartition("/")
-        return f"{group}={choice} is not in conf/{group}{_nearest(choice, error.options)}; allowed: {', '.join(error.options)}"
+        hint = _nearest(choice, error.options)
+        return f"{group}={choice}: there is no conf/{group}/{choice}.yaml{hint}; allowed: {', '.join(error.options)}"
     if text.startswith("Multiple values for "):
         return f"{text.partition('.')[0]}: give it once, and without a plus where one is chosen already (env=pick)"
     cause = error.__cause__ if isinstance(error, HydraException) and error.__cause__ is not None else error
@@ -148,7 +153,9 @@ def _about_key(key: str, what: str, name: str, overrides: Sequence[str]) -> str:
             return f"{old}=... is now {new}"
     given = next((entry for entry in overrides if entry.lstrip("+~").partition("=")[0] == key), key)
     section, _, last = key.rpartition(".")
-    known = OmegaConf.select(OmegaConf.structured(schema), section) if section else OmegaConf.structured(schema)
+    known = (
+        OmegaConf.select(OmegaConf.structured(schema), section) if section else OmegaConf.structured(schema)
+    )
     allowed = list(map(str, known)) if isinstance(known, DictConfig) else []
     if last in allowed or not allowed:
         reason = next(line for line in what.splitlines() if not line.startswith("In '"))
@@ -192,7 +199,9 @@ def build(section: Any, **changes: Any) -> Any:
 
 def _no_flags(rest: Sequence[str]) -> None:
     if flag := next((word for word in rest if word.startswith("-")), None):
-        raise ConfigurationError(f"{flag} beside --json; give Hydra's own flags with json=true (json=true {flag})")
+        raise ConfigurationError(
+            f"{flag} beside --json; give Hydra's own flags with json=true (json=true {flag})"
+        )
 
 
 @contextlib.contextmanager

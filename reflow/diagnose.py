@@ -1,7 +1,7 @@
 """The doctor: ``python -m reflow.diagnose teacher.path=... data.root=...``, before any training time is spent.
 
-Exit code 0: healthy; 1: findings, each with what to do; 2: cannot run. ``--json`` prints one JSON document and nothing
-else on the standard output.
+Exit code 0: healthy; 1: findings, each with what to do; 2: cannot run. ``--json`` prints one JSON document and
+nothing else on the standard output.
 """
 
 from __future__ import annotations

@@ -13,6 +13,10 @@ class UnwritableError(ValueError):
     """A file cannot be written where it was to go."""
 
 
+class NotJSONError(ValueError):
+    """A file is no JSON."""
+
+
 def replace_file(path: Path, write: Callable[[Path], object], *, unique: str = "") -> Path:
     """Lets ``write`` make a file beside ``path``, flushes it to disk, then renames it into place.
 
@@ -57,9 +61,11 @@ def read_json(path: Path) -> Any:
 
     Raises:
         FileNotFoundError: there is none.
-        ValueError: names the file that is no JSON.
+        NotJSONError: names the file.
     """
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path} is no JSON ({error}); it may be cut short: make or copy it anew") from error
+        raise NotJSONError(
+            f"{path} is no JSON ({error}); it may be cut short: make or copy it anew"
+        ) from error

@@ -26,13 +26,13 @@ from reflow.config.train import (
     check_settings,
 )
 from reflow.data import LeRobotDataModule
+from reflow.data.robot import joint_names
 from reflow.distill.callbacks import Measurement
 from reflow.distill.deliver import deliver_student
 from reflow.distill.finite import NonFiniteLossError
 from reflow.distill.report import keep_for_report, report_run
 from reflow.distill.success import measure_success
 from reflow.distill.summary import print_summary
-from reflow.doctor.fit import joint_names
 from reflow.reports.folder import REPORT, Words, versions_here
 
 

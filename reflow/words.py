@@ -19,12 +19,14 @@ def size_words(count: float) -> str:
 
 
 def duration_words(seconds: float) -> str:
-    """``95 s``, ``12 min``, ``3.5 h``.
+    """``0.5 s``, ``95 s``, ``12 min``, ``3.5 h``, ``2.1 days``.
 
     Example:
         >>> duration_words(5400)
         '90 min'
     """
-    if seconds < 120:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
+    for limit, length, unit in ((120, 1, "s"), (7200, 60, "min"), (2 * 86_400, 3600, "h")):
+        if seconds < limit:
+            count = seconds / length
+            return f"{count:.2g} {unit}" if count < 10 else f"{count:.0f} {unit}"
+    return f"{seconds / 86_400:.3g} days"

@@ -8,8 +8,9 @@ from omegaconf import DictConfig
 
 from reflow.config.checks import check_least, check_matmul_precision
 from reflow.config.parts import device_of, settings_of
+from reflow.memory import available_memory
 from reflow.schema import keys_of, schema, schema_of
-from reflow.speed.geometry import available_memory, check_memory, get_geometry
+from reflow.speed.geometry import check_memory, get_geometry
 from reflow.speed.measure import SpeedSettings
 from reflow.speed.quality import QualitySettings
 

@@ -25,7 +25,17 @@ def run_directory(config: DictConfig, overrides: list[str]) -> Path:
     if config.run_dir is not None:
         return Path(config.run_dir).resolve()
     parts = [] if padding_name(config) == "full32" else [padding_name(config)]
-    silent = ("fix=", "name=", "run_dir=", "experiment=", "hydra", "pairs.path=", "env=", "env.", "simulator.")
+    silent = (
+        "fix=",
+        "name=",
+        "run_dir=",
+        "experiment=",
+        "hydra",
+        "pairs.path=",
+        "env=",
+        "env.",
+        "simulator.",
+    )
     rest = [override.lstrip("+") for override in overrides]
     parts += sorted(override for override in rest if not override.startswith(silent))
     # No "," and no "=": the path is itself an argument of later commands.

@@ -127,5 +127,3 @@ def device_of(name: str) -> str:
     if name == "cuda" and not there:
         raise ValueError("device=cuda, but torch sees no GPU here; use device=auto or device=cpu")
     return "cuda" if there and name != "cpu" else "cpu"
-
-

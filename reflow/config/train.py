@@ -32,8 +32,7 @@ from reflow.distill.optim import OptimizerSettings
 from reflow.distill.student import make_student
 from reflow.distill.success import measure_success
 from reflow.doctor import measure_padding, padding_regime, recommend_fix
-from reflow.endpoints.source import LiveEndpoints, StoredEndpoints
-from reflow.endpoints.stored import Stored
+from reflow.endpoints.source import LiveEndpoints, Stored, StoredEndpoints
 from reflow.endpoints.wanted import Source, Walks, fit
 from reflow.flow import EndpointTime, Solver
 from reflow.objectives import Objective
@@ -125,9 +124,7 @@ def build_all(section: DictConfig) -> dict[str, Any]:
     return {str(name): build(entry) for name, entry in section.items() if entry is not None}
 
 
-def build_trainer(
-    config: DictConfig, callbacks: list[Any], loggers: list[Any], **changes: Any
-) -> L.Trainer:
+def build_trainer(config: DictConfig, callbacks: list[Any], loggers: list[Any], **changes: Any) -> L.Trainer:
     """Lightning's trainer, with what a run depends on fixed."""
 
     def has(kind: type) -> bool:

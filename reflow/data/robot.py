@@ -53,20 +53,40 @@ def robot_of(
     Raises:
         ValueError: limits of another number of joints, or none given and none recorded.
     """
-    feature = meta.features[ACTION]
-    joints = _names(feature.get("names"), int(feature["shape"][0]))
-    limits: dict[str, Tensor] = {}
+    joints = joint_names(meta, ACTION, int(meta.features[ACTION]["shape"][0]))
     for name, given in (("lower", lower), ("upper", upper)):
-        if given is None:
-            limits[name] = _recorded(meta, name, limit_margin)
-            continue
-        if len(given) != len(joints):
+        if given is not None and len(given) != len(joints):
             raise ValueError(
                 f"{name} has {len(given)} limits; allowed: {len(joints)}, one for each of {', '.join(joints)}, or "
                 "null for those the data set has seen"
             )
-        limits[name] = torch.tensor(list(given), dtype=torch.float32)
-    return Robot(joints, limits["lower"], limits["upper"], float(meta.fps))
+    low, high = (
+        _recorded(meta, name, limit_margin)
+        if given is None
+        else torch.tensor(list(given), dtype=torch.float32)
+        for name, given in (("lower", lower), ("upper", upper))
+    )
+    return Robot(joints, low, high, float(meta.fps))
+
+
+def joint_names(meta: LeRobotDatasetMetadata, feature: str, width: int) -> tuple[str, ...]:
+    """Names of a feature's dimensions.
+
+    Data sets have them as a list, as a list under some key, numbered, or none that fit: then they are numbered here.
+
+    Args:
+        meta: of the data set.
+        feature: ``action`` or ``observation.state``.
+        width: how many names there must be.
+    """
+    names: Any = meta.features.get(feature, {}).get("names")
+    if isinstance(names, Mapping) and all(isinstance(place, int) for place in names.values()):
+        names = sorted(names, key=names.__getitem__)
+    elif isinstance(names, Mapping):
+        names = [name for group in names.values() for name in (group if isinstance(group, list) else [group])]
+    if not names or len(names) != width:
+        names = [f"joint_{number}" for number in range(width)]
+    return tuple(str(name).replace("/", "_") for name in names)
 
 
 def _recorded(meta: LeRobotDatasetMetadata, name: str, margin: float) -> Tensor:
@@ -79,14 +99,3 @@ def _recorded(meta: LeRobotDatasetMetadata, name: str, margin: float) -> Tensor:
     low, high = (torch.as_tensor(statistics[key], dtype=torch.float32).flatten() for key in ("min", "max"))
     room = margin * (high - low)
     return low - room if name == "lower" else high + room
-
-
-def _names(names: Any, count: int) -> tuple[str, ...]:
-    """Names as data sets have them: a list, a list under some key, numbered, or none that fit."""
-    if isinstance(names, Mapping) and all(isinstance(place, int) for place in names.values()):
-        names = sorted(names, key=names.__getitem__)
-    elif isinstance(names, Mapping):
-        names = [name for group in names.values() for name in (group if isinstance(group, list) else [group])]
-    if not names or len(names) != count:
-        return tuple(f"joint_{number}" for number in range(count))
-    return tuple(str(name).replace("/", "_") for name in names)

@@ -6,12 +6,13 @@ and does not flush it. Here it is staged beside its place, flushed, and renamed.
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 
 import torch
 from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
+
+from reflow.files import replace_file
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
@@ -20,11 +21,4 @@ class AtomicCheckpointIO(TorchCheckpointIO):
     def save_checkpoint(
         self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None
     ) -> None:
-        path = Path(path)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        staged = path.with_name(f".{path.name}.partial")
-        with open(staged, "wb") as handle:
-            torch.save(checkpoint, handle)
-            handle.flush()
-            os.fsync(handle.fileno())
-        os.replace(staged, path)
+        replace_file(Path(path), lambda staged: torch.save(checkpoint, staged))

@@ -9,10 +9,9 @@ Left out: several devices, mixed precision; and what the figures mean (:mod:`ref
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import torch
@@ -29,6 +28,7 @@ from reflow.policies import (
     shares_prefix,
     train_groups,
 )
+from reflow.probes.clock import seconds_of
 
 _REPEATS = 3
 
@@ -127,11 +127,14 @@ def measure_step(teacher: FlowPolicy, folder: Path, one: Observed, plan: Plan) -
     weights = {parameter.data_ptr() for parameter in (*teacher.parameters(), *student.parameters())}
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
         learn()  # warms up, too
+    encoding, walking, learning = (
+        median(seconds_of(work, device) for _ in range(_REPEATS)) for work in (encode, walk, learn)
+    )
     return Step(
         size,
-        _seconds(encode, device),
-        _seconds(walk, device),
-        _seconds(learn, device),
+        encoding,
+        walking,
+        learning,
         sum(kept.values()),
         _bytes(trainable),
         _bytes(list(teacher.parameters())),
@@ -174,22 +177,6 @@ def estimate(step: Step, plan: Plan, folder: Path) -> dict[str, float]:
         "checkpoint_bytes": checkpoint,
         "student_bytes": student,
     }
-
-
-def _seconds(work: Callable[[], Any], device: torch.device) -> float:
-    found = []
-    for _ in range(_REPEATS):
-        _wait(device)
-        start = time.perf_counter()
-        work()
-        _wait(device)
-        found.append(time.perf_counter() - start)
-    return sorted(found)[_REPEATS // 2]
-
-
-def _wait(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
 
 
 def _bytes(parameters: list[nn.Parameter]) -> int:

@@ -13,11 +13,11 @@ from lerobot.datasets.dataset_metadata import LeRobotDatasetMetadata
 from lerobot.utils.constants import ACTION, OBS_STATE
 from torch import Tensor
 
+from reflow.data.robot import joint_names
 from reflow.doctor.cost import Plan
 from reflow.doctor.cost_report import cost_check
 from reflow.doctor.exactness import exactness_check
 from reflow.doctor.finding import Check, Diagnosis
-from reflow.doctor.fit import joint_names
 from reflow.doctor.normalisation import normalisation_check
 from reflow.doctor.observe import Observed
 from reflow.doctor.padding import padding_check

@@ -5,9 +5,8 @@ Here they are shown and remarked upon; :mod:`reflow.data.checks` is what refuses
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,18 +16,10 @@ from lerobot.utils.constants import ACTION, OBS_STATE
 
 from reflow.data import check_fit
 from reflow.doctor.finding import Check, Finding, Table, rows
+from reflow.files import read_json
 from reflow.flow import ActionSpace
 
 _OVERRIDE = re.compile(r"data\.rename=\{[^}]*\}")
-
-
-def joint_names(meta: LeRobotDatasetMetadata, feature: str, width: int) -> tuple[str, ...]:
-    """Names of a feature's dimensions as the data set has them, else their numbers."""
-    names: Any = meta.features.get(feature, {}).get("names")
-    if isinstance(names, Mapping):  # some data sets group them
-        names = [name for group in names.values() for name in (group if isinstance(group, list) else [group])]
-    numbered = [f"{feature.rpartition('.')[2]}_{i}" for i in range(width)]
-    return tuple(map(str, names)) if names is not None and len(names) == width else tuple(numbered)
 
 
 def fit_check(
@@ -67,95 +58,78 @@ def fit_check(
         ("data set", meta.repo_id, (trained.get("dataset") or {}).get("repo_id") or "not stored"),
     ]
     figures = {
-        "fps": float(meta.fps),
-        "chunk_size": float(space.chunk_size),
+        "fps": meta.fps,
+        "chunk_size": space.chunk_size,
         "chunk_seconds": space.chunk_size / meta.fps,
-        "action_dim": float(space.action_dim),
-        "max_action_dim": float(space.max_action_dim),
-        "episodes": float(len(lengths)),
-        "longest_episode": float(max(lengths)),
+        "action_dim": space.action_dim,
+        "max_action_dim": space.max_action_dim,
+        "episodes": len(lengths),
+        "longest_episode": max(lengths),
         "share_of_episodes_as_long_as_a_chunk": long_enough,
     }
     found = [
         *_misfit(meta, policy, rename),
         *_cameras(cameras, wanted),
-        *_rate(meta.fps, policy_fps),
-        *_short(long_enough, space.chunk_size),
+        *_times(meta.fps, policy_fps, long_enough, space.chunk_size),
     ]
     if not found:
         found.append(Finding("fit", "ok", "Cameras, dimensions and chunk length of data and policy agree."))
     table = Table("data and policy", ("", "data", "policy"), rows(lines))
-    return Check("fit", figures, tuple(found), (table,))
+    return Check("fit", {name: float(value) for name, value in figures.items()}, tuple(found), (table,))
 
 
 def _misfit(
     meta: LeRobotDatasetMetadata, policy: PreTrainedConfig, rename: Mapping[str, str]
-) -> list[Finding]:
+) -> Iterator[Finding]:
     try:
         check_fit(meta, policy, rename)
     except ValueError as error:
         override = _OVERRIDE.search(str(error))
-        return [
-            Finding(
-                "misfit",
-                "error",
-                str(error),
-                "The teacher cannot look at these data.",
-                f"'{override.group()}'" if override else "data.repo_id=... data.root=... teacher.path=...",
-            )
-        ]
-    return []
+        yield Finding(
+            "misfit",
+            "error",
+            str(error),
+            "The teacher cannot look at these data.",
+            f"'{override.group()}'" if override else "data.repo_id=... data.root=... teacher.path=...",
+        )
 
 
-def _cameras(have: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[Finding]:
-    found = []
+def _cameras(have: Mapping[str, Any], wanted: Mapping[str, Any]) -> Iterator[Finding]:
     if spare := sorted(have.keys() - wanted.keys()):
-        found.append(Finding("unused_cameras", "note", f"The policy does not look at {spare} of the data."))
+        yield Finding("unused_cameras", "note", f"The policy does not look at {spare} of the data.")
     for key in sorted(have.keys() & wanted.keys()):
         (height, width), (policy_height, policy_width) = have[key][:2], wanted[key][-2:]
         if abs(height * policy_width - width * policy_height) > max(height, width):
-            found.append(
-                Finding(
-                    "camera_shape",
-                    "note",
-                    f"{key} is {height}x{width} in the data, {policy_height}x{policy_width} in the policy's "
-                    "configuration: another aspect ratio.",
-                    "The picture is letterboxed differently from training.",
-                )
+            yield Finding(
+                "camera_shape",
+                "note",
+                f"{key} is {height}x{width} in the data, {policy_height}x{policy_width} in the policy's "
+                "configuration: another aspect ratio.",
+                "The picture is letterboxed differently from training.",
             )
-    return found
 
 
-def _rate(fps: int, policy_fps: int | None) -> list[Finding]:
-    if policy_fps is None or policy_fps == fps:
-        return []
-    return [
-        Finding(
+def _times(fps: int, policy_fps: int | None, long_enough: float, chunk_size: int) -> Iterator[Finding]:
+    if policy_fps is not None and policy_fps != fps:
+        yield Finding(
             "frame_rate",
             "warning",
             f"The data have {fps} frames a second, the teacher was trained for {policy_fps}.",
             "A chunk of the teacher then spans another time than a chunk of the data.",
             "choose the data set this teacher was trained on (data.repo_id=...)",
         )
-    ]
-
-
-def _short(long_enough: float, chunk_size: int) -> list[Finding]:
-    if long_enough >= 0.5:
-        return []
-    return [
-        Finding(
+    if long_enough < 0.5:
+        yield Finding(
             "short_episodes",
             "note",
             f"Only {long_enough:.0%} of the episodes are as long as a chunk ({chunk_size} steps).",
             "A slice of start frames is like that; in whole episodes it is a sign of another frame rate.",
         )
-    ]
 
 
 def _training(folder: Path) -> dict[str, Any]:
     file = folder / "train_config.json"
-    return json.loads(file.read_text()) if file.is_file() else {}
+    return read_json(file) if file.is_file() else {}
 
 
 def _width(meta: LeRobotDatasetMetadata, key: str) -> object:

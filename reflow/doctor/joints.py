@@ -5,7 +5,7 @@ Left out: the collection over features (:mod:`reflow.doctor.normalisation`).
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -92,60 +92,50 @@ def compare(
     return Joints(tuple(names), centre, scale, its("min"), its("max"), shift, ratio)
 
 
-def joint_findings(feature: str, joints: Joints) -> tuple[Finding, ...]:
+def joint_findings(feature: str, joints: Joints) -> Iterator[Finding]:
     """What one feature's statistics say."""
-    found = []
     still = (joints.high - joints.low <= CONSTANT) & ((joints.low - joints.centre).abs() <= CONSTANT)
     unknown = joints.low.isnan()
     if broken := _named(joints, joints.constant & ~still & ~unknown):
-        found.append(
-            Finding(
-                "constant_joint",
-                "error",
-                f"{feature}: the policy's statistics say that {broken} never move, the data say that they do.",
-                "Normalised, they are as good as infinite.",
-                "save the teacher's processors with the statistics of its data set",
-            )
+        yield Finding(
+            "constant_joint",
+            "error",
+            f"{feature}: the policy's statistics say that {broken} never move, the data say that they do.",
+            "Normalised, they are as good as infinite.",
+            "save the teacher's processors with the statistics of its data set",
         )
     if quiet := _named(joints, joints.constant & (still | unknown)):
-        found.append(
-            Finding(
-                "constant_joint",
-                "note",
-                f"{feature}: {quiet} never move in the data (scale at most {CONSTANT:g}).",
-                "Whatever the policy says there, the robot gets their constant value.",
-            )
+        yield Finding(
+            "constant_joint",
+            "note",
+            f"{feature}: {quiet} never move in the data (scale at most {CONSTANT:g}).",
+            "Whatever the policy says there, the robot gets their constant value.",
         )
     extreme = torch.maximum(joints.normalise(joints.low).abs(), joints.normalise(joints.high).abs())
     if far := _named(joints, extreme > FAR, extreme):
-        found.append(
-            Finding(
-                "normalised_range",
-                "warning",
-                f"{feature}: normalised, the data reach beyond {FAR:g} at {far}.",
-                "The teacher has hardly seen such values; outliers in the data, or the statistics of other data.",
-                "look at those episodes, or choose the data set this teacher was trained on (data.repo_id=...)",
-            )
+        yield Finding(
+            "normalised_range",
+            "warning",
+            f"{feature}: normalised, the data reach beyond {FAR:g} at {far}.",
+            "The teacher has hardly seen such values; outliers in the data, or the statistics of other data.",
+            "look at those episodes, or choose the data set this teacher was trained on (data.repo_id=...)",
         )
     shifted = joints.shift.abs() > SHIFT
     scaled = (joints.ratio > RATIO) | (joints.ratio < 1 / RATIO)
     if other := _named(joints, shifted | scaled):
-        found.append(
-            Finding(
-                "other_statistics",
-                "warning",
-                f"{feature}: the data's statistics are not the policy's at {other}: mean up to "
-                f"{_largest(joints.shift.abs()):.2g} standard deviations off, spread from "
-                f"{-_largest(-joints.ratio):.2g} to {_largest(joints.ratio):.2g} times the policy's.",
-                f"Limits: {SHIFT:g}, and a factor of {RATIO:g}. The student would learn on observations that the "
-                "teacher was not trained on.",
-                "choose the data set this teacher was trained on (data.repo_id=... data.root=...)",
-            )
+        yield Finding(
+            "other_statistics",
+            "warning",
+            f"{feature}: the data's statistics are not the policy's at {other}: mean up to "
+            f"{_largest(joints.shift.abs()):.2g} standard deviations off, spread from "
+            f"{-_largest(-joints.ratio):.2g} to {_largest(joints.ratio):.2g} times the policy's.",
+            f"Limits: {SHIFT:g}, and a factor of {RATIO:g}. The student would learn on observations that the "
+            "teacher was not trained on.",
+            "choose the data set this teacher was trained on (data.repo_id=... data.root=...)",
         )
-    return tuple(found)
 
 
-def endpoint_findings(joints: Joints, low: Tensor, high: Tensor) -> tuple[Finding, ...]:
+def endpoint_findings(joints: Joints, low: Tensor, high: Tensor) -> Iterator[Finding]:
     """Does the teacher end where the data's actions are?
 
     Args:
@@ -156,16 +146,13 @@ def endpoint_findings(joints: Joints, low: Tensor, high: Tensor) -> tuple[Findin
     data_low, data_high = joints.normalise(joints.low), joints.normalise(joints.high)
     beyond = torch.maximum(data_low - low, high - data_high).clamp(min=0) / (data_high - data_low)
     if outside := _named(joints, beyond > OVERSHOOT, beyond):
-        return (
-            Finding(
-                "endpoint_range",
-                "warning",
-                f"The teacher's endpoints leave the range of the data's actions at {outside} (shares of that range).",
-                f"Limit {OVERSHOOT:g}. Another robot's units, other statistics, or an undertrained teacher.",
-                "compare the joints in the table; choose the teacher's own data set (data.repo_id=...)",
-            ),
+        yield Finding(
+            "endpoint_range",
+            "warning",
+            f"The teacher's endpoints leave the range of the data's actions at {outside} (shares of that range).",
+            f"Limit {OVERSHOOT:g}. Another robot's units, other statistics, or an undertrained teacher.",
+            "compare the joints in the table; choose the teacher's own data set (data.repo_id=...)",
         )
-    return ()
 
 
 def _named(joints: Joints, which: Tensor, value: Tensor | None = None) -> str:

@@ -8,7 +8,7 @@ Left out: images, whose statistics say little.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from math import isnan
 
 import torch
@@ -40,12 +40,10 @@ def normalisation_check(
     """
     figures: dict[str, float] = {}
     found: list[Finding] = []
-    tables = []
+    tables: list[Table] = []
     if data is None or ACTION not in data:
         found.append(
-            Finding(
-                "no_statistics", "note", "The data set has no statistics: it cannot be compared.", "", None
-            )
+            Finding("no_statistics", "note", "The data set has no statistics: it cannot be compared.")
         )
     for feature in (OBS_STATE, ACTION):
         joints = compare(saved, data, feature, names[feature])
@@ -58,9 +56,7 @@ def normalisation_check(
             found += endpoint_findings(joints, *ends)
         found += joint_findings(feature, joints)
         figures |= _figures(feature, joints, ends)
-        tables.append(_statistics_table(feature, joints))
-        if ends is not None:
-            tables.append(_endpoint_table(joints, *ends))
+        tables += _tables(feature, joints, ends)
     if _differ(saved, restored):
         found.append(
             Finding(
@@ -88,12 +84,8 @@ def _figures(feature: str, joints: Joints, ends: tuple[Tensor, Tensor] | None) -
         "mean_shift": joints.shift,
         "std_ratio": joints.ratio,
     }
-    if ends is not None:
-        columns |= {"endpoint_normalised_low": ends[0], "endpoint_normalised_high": ends[1]}
-        columns |= {
-            "endpoint_low": joints.physical(ends[0]),
-            "endpoint_high": joints.physical(ends[1]),
-        }
+    for name, end in zip(("low", "high"), ends or (), strict=False):
+        columns |= {f"endpoint_normalised_{name}": end, f"endpoint_{name}": joints.physical(end)}
     return {
         f"{feature}/{joint}/{name}": value
         for name, column in columns.items()
@@ -101,32 +93,22 @@ def _figures(feature: str, joints: Joints, ends: tuple[Tensor, Tensor] | None) -
     }
 
 
-def _statistics_table(feature: str, joints: Joints) -> Table:
-    columns = (
-        _spans(joints.low, joints.high),
-        _spans(joints.normalise(joints.low), joints.normalise(joints.high)),
-        joints.shift.tolist(),
-        joints.ratio.tolist(),
-    )
-    return Table(
+def _tables(feature: str, joints: Joints, ends: tuple[Tensor, Tensor] | None) -> Iterator[Table]:
+    data = _spans(joints.low, joints.high)
+    normalised = _spans(joints.normalise(joints.low), joints.normalise(joints.high))
+    columns = (joints.names, data, normalised, joints.shift.tolist(), joints.ratio.tolist())
+    yield Table(
         f"{feature}: the data, and their statistics against the policy's",
         ("joint", "data", "normalised", "mean off", "spread"),
-        rows(zip(joints.names, *columns, strict=True)),
+        rows(zip(*columns, strict=True)),
     )
-
-
-def _endpoint_table(joints: Joints, low: Tensor, high: Tensor) -> Table:
-    columns = (
-        _spans(joints.low, joints.high),
-        _spans(joints.physical(low), joints.physical(high)),
-        _spans(joints.normalise(joints.low), joints.normalise(joints.high)),
-        _spans(low, high),
-    )
-    return Table(
-        "actions of the data, and endpoints of the teacher",
-        ("joint", "data", "teacher", "data, norm.", "teacher, norm."),
-        rows(zip(joints.names, *columns, strict=True)),
-    )
+    if ends is not None:
+        teacher = _spans(*map(joints.physical, ends))
+        yield Table(
+            "actions of the data, and endpoints of the teacher",
+            ("joint", "data", "teacher", "data, norm.", "teacher, norm."),
+            rows(zip(joints.names, data, teacher, normalised, _spans(*ends), strict=True)),
+        )
 
 
 def _spans(low: Tensor, high: Tensor) -> list[str]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 import torch
 
@@ -33,12 +34,7 @@ def student_check(
         "student",
         student_figures(found, space, joints),
         student_findings(found, num_steps, solver_error),
-        (
-            _endpoints(found),
-            _by_time(found, space),
-            _by_dimension(found, space, joints),
-            _by_step(found, space),
-        ),
+        student_tables(found, space, joints),
     )
 
 
@@ -46,24 +42,25 @@ def student_figures(found: Comparison, space: ActionSpace, joints: Sequence[str]
     """Flat: ``<who>/{endpoint_error@n, velocity_relative_error, velocity_error@t, .../joint, .../step}``."""
     figures: dict[str, float] = {}
     for who, walker in found.walkers.items():
+        by_joint = space.real(walker.by_dimension).tolist()
         figures |= {f"{who}/endpoint_error@{n}": error for n, error in walker.endpoint.items()}
         figures[f"{who}/velocity_relative_error"] = walker.relative
-        for t, error in zip(found.bins, walker.by_time.tolist(), strict=True):
-            figures[f"{who}/velocity_error@t={t:g}"] = error
-        for joint, error in zip(joints, space.real(walker.by_dimension).tolist(), strict=True):
-            figures[f"{who}/velocity_error/joint/{joint}"] = error
+        figures |= _named(f"{who}/velocity_error@t={{:g}}", found.bins, walker.by_time.tolist())
+        figures |= _named(f"{who}/velocity_error/joint/{{}}", joints, by_joint)
         if space.padding_dim:
             figures[f"{who}/velocity_error/padding"] = space.padding(walker.by_dimension).mean().item()
-        for step, error in enumerate(walker.by_step.tolist()):
-            figures[f"{who}/velocity_error/step/{step}"] = error
-    for t, error in zip(found.bins, found.alone.tolist(), strict=True):
-        figures[f"guess_alone@t={t:g}"] = error
+        figures |= _named(f"{who}/velocity_error/step/{{}}", range(space.chunk_size), walker.by_step.tolist())
+    figures |= _named("guess_alone@t={:g}", found.bins, found.alone.tolist())
     figures["guess_alone_at_own_times"] = space.real(found.alone_own).mean().item()
     figures["velocity_floor@t=1"] = 0.0
     if len(found.cosines):
         figures["path_cosine_min"] = found.cosines.min().item()
         figures["path_cosine_mean"] = found.cosines.mean().item()
     return figures
+
+
+def _named(name: str, places: Sequence[object], values: Sequence[float]) -> dict[str, float]:
+    return {name.format(place): value for place, value in zip(places, values, strict=True)}
 
 
 def student_findings(found: Comparison, num_steps: int, solver_error: float) -> tuple[Finding, ...]:
@@ -131,74 +128,44 @@ def _old(found: Comparison, num_steps: int) -> tuple[Finding, ...]:
     )
 
 
-def _headings(found: Comparison) -> tuple[str, ...]:
-    """One column per policy, and one for new less old where there is an old."""
-    names = list(found.walkers)
-    students = [name for name in names if name != TEACHER]
-    return (*names, *(f"{students[0]} - {other}" for other in students[1:]))
+def student_tables(found: Comparison, space: ActionSpace, joints: Sequence[str]) -> tuple[Table, ...]:
+    """Endpoints, and velocity error by time, by dimension and by chunk position; beside each what is new less old."""
+    names = list(found.walkers)  # students first, the teacher last
+    heads = (*names, *(f"{names[0]} - {other}" for other in names[1:-1]))
 
+    walkers = found.walkers.values()
 
-def _with_differences(values: Sequence[float]) -> tuple[float, ...]:
-    # Students first, the teacher last.
-    return (*values, *(values[0] - other for other in values[1:-1]))
+    def line(name: object, values: Iterable[Any], *alone: Any) -> tuple[object, ...]:
+        first, *others = map(float, values)
+        return (name, first, *others, *(first - other for other in others[:-1]), *map(float, alone))
 
-
-def _endpoints(found: Comparison) -> Table:
-    walkers = list(found.walkers.values())
-    lines = [
-        (str(n), *(f"{value:.2%}" for value in _with_differences([one.endpoint[n] for one in walkers])))
-        for n in walkers[0].endpoint
+    ends = [line(n, (one.endpoint[n] for one in walkers)) for n in found.walkers[TEACHER].endpoint]
+    times = [
+        line(f"{t:g}", (one.by_time[i] for one in walkers), found.alone[i]) for i, t in enumerate(found.bins)
     ]
-    return Table(
-        "endpoint error against the teacher at its own steps", ("steps", *_headings(found)), tuple(lines)
-    )
-
-
-def _by_time(found: Comparison, space: ActionSpace) -> Table:
-    walkers = list(found.walkers.values())
-    lines: list[tuple[object, ...]] = [
-        (
-            f"{t:g}",
-            *_with_differences([one.by_time[i].item() for one in walkers]),
-            found.alone[i].item(),
-        )
-        for i, t in enumerate(found.bins)
-    ]
-    times = ", ".join(f"{t:g}" for t in found.own_times)
-    own = _with_differences([one.by_step.mean().item() for one in walkers])
-    lines.append((f"its own: {times}", *own, space.real(found.alone_own).mean().item()))
-    return Table(
-        "mean squared velocity error by time (real dimensions)",
-        ("t", *_headings(found), "guess alone"),
-        rows(lines),
-    )
-
-
-def _by_dimension(found: Comparison, space: ActionSpace, joints: Sequence[str]) -> Table:
-    columns = [one.by_dimension for one in found.walkers.values()]
-    alone = found.alone_own.mean(0)
-    lines: list[tuple[object, ...]] = [
-        (joint, *_with_differences([column[i].item() for column in columns]), alone[i].item())
+    own, alone = f"its own: {', '.join(f'{t:g}' for t in found.own_times)}", found.alone_own
+    times.append(line(own, (one.by_step.mean() for one in walkers), space.real(alone).mean()))
+    dimensions = [
+        line(joint, (one.by_dimension[i] for one in walkers), alone[:, i].mean())
         for i, joint in enumerate(joints)
     ]
     if space.padding_dim:
-        padding = [space.padding(column).mean().item() for column in columns]
-        lines.append(("padding, mean", *_with_differences(padding), space.padding(alone).mean().item()))
-    return Table(
-        "the same at its own times, by dimension", ("joint", *_headings(found), "guess alone"), rows(lines)
-    )
-
-
-def _by_step(found: Comparison, space: ActionSpace) -> Table:
-    columns = [one.by_step for one in found.walkers.values()]
-    alone = space.real(found.alone_own).mean(1)
+        padding = (space.padding(one.by_dimension).mean() for one in walkers)
+        dimensions.append(line("padding, mean", padding, space.padding(alone).mean()))
     parts = torch.arange(space.chunk_size).tensor_split(min(_RANGES, space.chunk_size))
-    lines = [
-        (
+    steps = [
+        line(
             f"{part[0]} to {part[-1]}",
-            *_with_differences([column[part].mean().item() for column in columns]),
-            alone[part].mean().item(),
+            (one.by_step[part].mean() for one in walkers),
+            space.real(alone)[part].mean(),
         )
         for part in parts
     ]
-    return Table("the same, by chunk position", ("steps", *_headings(found), "guess alone"), rows(lines))
+    percents = tuple((str(n), *(f"{value:.2%}" for value in values)) for n, *values in ends)
+    with_alone = (*heads, "guess alone")
+    return (
+        Table("endpoint error against the teacher at its own steps", ("steps", *heads), percents),
+        Table("mean squared velocity error by time (real dimensions)", ("t", *with_alone), rows(times)),
+        Table("the same at its own times, by dimension", ("joint", *with_alone), rows(dimensions)),
+        Table("the same, by chunk position", ("steps", *with_alone), rows(steps)),
+    )

@@ -1,12 +1,11 @@
 """Pairs of noise and endpoint on disk: made once, read at random, refused where they do not fit."""
 
-from reflow.endpoints.command import verify_command
 from reflow.endpoints.identity import Identity, data_content, noise_stream
 from reflow.endpoints.layout import PRECISIONS, STORES, Layout, Samples
 from reflow.endpoints.manifest import MANIFEST, Manifest, OtherPairsError, settle
 from reflow.endpoints.read import PairCache
-from reflow.endpoints.shards import Shape, shard_bytes, sweep, write_shard
-from reflow.endpoints.verify import Problem, verify, verify_shard
+from reflow.endpoints.shards import shard_bytes, sweep, write_shard
+from reflow.endpoints.verify import Problem, verify, verify_command, verify_shard
 from reflow.endpoints.work import Part, Work, drop_damaged, missing_work, seal
 
 __all__ = [
@@ -21,7 +20,6 @@ __all__ = [
     "Part",
     "Problem",
     "Samples",
-    "Shape",
     "Work",
     "data_content",
     "drop_damaged",

@@ -17,12 +17,12 @@ import lightning as L
 import torch
 from lightning.pytorch.callbacks import BasePredictionWriter
 from torch import Tensor
-from torch.nn.functional import pad
 from torch.utils.data import DataLoader
 
 from reflow.data import LeRobotDataModule
 from reflow.endpoints import PRECISIONS, Layout, Work, seal, write_shard
 from reflow.endpoints.layout import block_folder, shard_file
+from reflow.endpoints.shards import joined
 from reflow.flow import Draws, PaddingRule, Solver, carry
 from reflow.policies import VISION, Batch, FlowPolicy, StorablePrefix
 from reflow.policies.frozen import Frozen
@@ -176,10 +176,10 @@ class ShardWriter(BasePredictionWriter):
         trainer: L.Trainer,
         pl_module: FillPairs,
         prediction: Any,
-        batch_indices: Any,
+        _: Any,
         batch: Any,
         batch_idx: int,
-        dataloader_idx: int,
+        *__: Any,
     ) -> None:
         portion = pl_module.portions[batch_idx]
         self._made.append(prediction)
@@ -197,14 +197,6 @@ class ShardWriter(BasePredictionWriter):
         trainer.strategy.barrier("pairs")
         if trainer.is_global_zero:
             seal(self.folder)
-
-
-def joined(tensors: Sequence[Tensor]) -> Tensor:
-    """Sub-batches after one another, zeros appended along dimension 1 up to the longest."""
-    longest = max(tensor.shape[1] for tensor in tensors)
-    return torch.cat(
-        [pad(tensor, (0, 0) * (tensor.ndim - 2) + (0, longest - tensor.shape[1])) for tensor in tensors]
-    )
 
 
 def _check_finite(name: str, tensors: Tensors, samples: Tensor) -> None:

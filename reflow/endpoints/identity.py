@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -62,15 +61,6 @@ class Identity:
             if its != asked:
                 yield f"{name}: {_short(its)} in the cache, {_short(asked)} asked for; {way_out}"
 
-    def as_json(self) -> dict[str, Any]:
-        """Plain values, for the manifest."""
-        return asdict(self) | {"rename": dict(self.rename)}
-
-    @classmethod
-    def from_json(cls, values: Mapping[str, Any]) -> Identity:
-        """What :meth:`as_json` gave."""
-        return cls(**{entry.name: values[entry.name] for entry in fields(cls)})
-
 
 _WAYS_OUT = {
     "teacher": "give the teacher these pairs were made with (teacher.path=...)",
@@ -108,29 +98,27 @@ def data_content(root: Path) -> str:
         root: the folder that holds ``meta/`` and ``data/``.
     """
     digest = hashlib.sha256()
-    wholes = [
-        root / "meta" / "info.json",
-        *root.glob("meta/tasks*"),
-        *root.glob("meta/episodes/**/*.parquet"),
-    ]
-    wholes += root.glob("data/**/*.parquet")
-    for file in sorted(set(wholes)):
-        with open(file, "rb") as handle:
-            content = hashlib.file_digest(handle, "sha256").digest()
-        _add(digest, file.relative_to(root), content)
-    for file in sorted(file for file in root.glob("videos/**/*") if file.is_file()):
-        size = file.stat().st_size
-        parts = [str(size).encode()]
-        with open(file, "rb") as handle:
-            for start in (0, max(0, size // 2 - _END // 2), max(0, size - _END)):
-                handle.seek(start)
-                parts.append(handle.read(_END))
-        _add(digest, file.relative_to(root), hashlib.sha256(b"".join(parts)).digest())
+    tables = ("meta/info.json", "meta/tasks*", "meta/episodes/**/*.parquet", "data/**/*.parquet")
+    wholes = sorted({file for pattern in tables for file in root.glob(pattern)})
+    for file in (*wholes, *sorted(file for file in root.glob("videos/**/*") if file.is_file())):
+        content = _whole(file) if file in wholes else _ends(file)
+        digest.update(file.relative_to(root).as_posix().encode() + b"\0" + content)
     return digest.hexdigest()
 
 
-def _add(digest: Any, name: Path, content: bytes) -> None:
-    digest.update(name.as_posix().encode() + b"\0" + content)
+def _whole(file: Path) -> bytes:
+    with open(file, "rb") as handle:
+        return hashlib.file_digest(handle, "sha256").digest()
+
+
+def _ends(file: Path) -> bytes:
+    size = file.stat().st_size
+    digest = hashlib.sha256(str(size).encode())
+    with open(file, "rb") as handle:
+        for start in (0, max(0, size // 2 - _END // 2), max(0, size - _END)):
+            handle.seek(start)
+            digest.update(handle.read(_END))
+    return digest.digest()
 
 
 def _short(value: object) -> str:

@@ -35,10 +35,9 @@ class Samples:
     @classmethod
     def of(cls, numbers: Tensor) -> Samples:
         """The set of these identities, ``[n]``, in any order."""
-        ordered = torch.unique(numbers.long()).tolist()  # ascending
-        starts = [n for i, n in enumerate(ordered) if i == 0 or ordered[i - 1] != n - 1]
-        stops = [n + 1 for i, n in enumerate(ordered) if i + 1 == len(ordered) or ordered[i + 1] != n + 1]
-        return cls(tuple(zip(starts, stops, strict=True)))
+        ordered = np.unique(numbers.numpy())  # ascending
+        runs = np.split(ordered, np.flatnonzero(np.diff(ordered) != 1) + 1)
+        return cls(tuple((int(run[0]), int(run[-1]) + 1) for run in runs if len(run)))
 
     def __len__(self) -> int:
         return sum(stop - first for first, stop in self.runs)
@@ -119,6 +118,10 @@ class Layout:
         """Every shard, as a path inside the cache."""
         return (shard_file(folder, shard) for folder in self.folders for shard in range(self.num_shards))
 
+    def block(self, folder: str) -> tuple[int, int]:
+        """The draws in a folder of endpoints."""
+        return self.blocks[self.folders.index(folder)]
+
     def size(self, shard: int) -> int:
         """Observations in a shard."""
         return min(self.samples_per_shard, len(self.samples) - shard * self.samples_per_shard)
@@ -145,28 +148,15 @@ class Layout:
 
     def as_json(self) -> dict[str, Any]:
         """Plain values, for the manifest."""
-        return {
-            "samples": [list(run) for run in self.samples.runs],
-            "samples_per_shard": self.samples_per_shard,
-            "batch_size": self.batch_size,
-            "draws_at_once": self.draws_at_once,
-            "blocks": [list(block) for block in self.blocks],
-            "stores": dict(sorted(self.stores.items())),
-            "threads": self.threads,
-        }
+        return vars(self) | {"samples": self.samples.runs, "stores": dict(sorted(self.stores.items()))}
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Layout:
         """What :meth:`as_json` gave."""
-        return cls(
-            Samples(tuple((first, stop) for first, stop in values["samples"])),
-            values["samples_per_shard"],
-            values["batch_size"],
-            values["draws_at_once"],
-            tuple((first, stop) for first, stop in values["blocks"]),
-            values["stores"],
-            values["threads"],
+        samples, blocks = (
+            tuple((first, stop) for first, stop in values[name]) for name in ("samples", "blocks")
         )
+        return cls(**{**values, "samples": Samples(samples), "blocks": blocks})
 
 
 def block_folder(block: tuple[int, int]) -> str:

@@ -7,6 +7,7 @@ that is writes the same. More draws, or a store, asked for later are added to it
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -14,8 +15,9 @@ from pathlib import Path
 from torch import Tensor
 
 from reflow.endpoints.identity import Identity
-from reflow.endpoints.layout import Layout
-from reflow.endpoints.shards import Seal, read_seal, write_bytes
+from reflow.endpoints.layout import Layout, shard_file
+from reflow.endpoints.shards import Seal, read_seal, write_whole
+from reflow.files import NotJSONError, read_json
 
 MANIFEST = "manifest.json"
 FORMAT = 1
@@ -62,20 +64,20 @@ class Manifest:
                 "python -m reflow.pairs, which says where it is"
             )
         try:
-            values = json.loads(path.read_text())
+            values = read_json(path)
             if values["format"] != FORMAT:
                 raise ValueError(
                     f"{path} has format {values['format']}, this version of reflow reads {FORMAT}; "
                     "make the cache anew"
                 )
             return cls(
-                Identity.from_json(values["identity"]),
+                Identity(**values["identity"]),
                 Layout.from_json(values["layout"]),
                 values["about"],
                 values["versions"],
                 {name: Seal(**seal) for name, seal in values["checksums"].items()},
             )
-        except (KeyError, TypeError, AttributeError, json.JSONDecodeError) as error:
+        except (KeyError, TypeError, AttributeError, NotJSONError) as error:
             raise ValueError(
                 f"{path} is damaged ({type(error).__name__}: {error}); copy it from where the cache was made, or "
                 "delete it and run the command that made the cache again: whole shards are kept"
@@ -83,16 +85,9 @@ class Manifest:
 
     def write(self, folder: Path) -> None:
         """Puts ``manifest.json`` in place; the folder is made where it is missing."""
-        folder.mkdir(parents=True, exist_ok=True)
-        values = {
-            "format": FORMAT,
-            "identity": self.identity.as_json(),
-            "layout": self.layout.as_json(),
-            "about": dict(self.about),
-            "versions": dict(self.versions),
-            "checksums": {name: asdict(seal) for name, seal in sorted(self.checksums.items())},
-        }
-        write_bytes(folder / MANIFEST, json.dumps(values, indent=1).encode() + b"\n")
+        values = {"format": FORMAT} | asdict(self) | {"layout": self.layout.as_json()}
+        values["checksums"] = dict(sorted(values["checksums"].items()))
+        write_whole(folder / MANIFEST, json.dumps(values, indent=1).encode() + b"\n")
 
     @property
     def command(self) -> str:
@@ -102,10 +97,8 @@ class Manifest:
     @property
     def complete(self) -> frozenset[str]:
         """Folders (blocks of draws, stores) of which every shard is sealed."""
-        sealed: dict[str, int] = {}
-        for name in self.checksums:
-            sealed[name.partition("/")[0]] = sealed.get(name.partition("/")[0], 0) + 1
-        return frozenset(name for name in self.layout.folders if sealed.get(name) == self.layout.num_shards)
+        sealed = Counter(name.partition("/")[0] for name in self.checksums)
+        return frozenset(name for name in self.layout.folders if sealed[name] == self.layout.num_shards)
 
     def check_identity(self, asked: Identity, folder: Path) -> None:
         """Refuses a cache of other pairs.
@@ -145,9 +138,9 @@ class Manifest:
         """This manifest with the checksums of all kinds of content that are complete on disk."""
         found: dict[str, Seal] = {}
         for name in self.layout.folders:
-            shards = [file for file in self.layout.files if file.partition("/")[0] == name]
-            seals = {file: seal for file in shards if (seal := read_seal(folder / file)) is not None}
-            if len(seals) == len(shards):
+            files = [shard_file(name, shard) for shard in range(self.layout.num_shards)]
+            seals = {file: seal for file in files if (seal := read_seal(folder / file)) is not None}
+            if len(seals) == len(files):
                 found |= seals
         return replace(self, checksums=found)
 

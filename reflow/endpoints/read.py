@@ -8,16 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 from dataclasses import replace
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
 import torch
 from jaxtyping import Float, Int
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
 from torch import Tensor
 
 from reflow.endpoints.layout import block_folder, shard_file
 from reflow.endpoints.manifest import Manifest
+from reflow.endpoints.shards import joined, mapped
 
 _MAPPED = 4096  # shards at once; the kernel allows some 65,000 mappings in a process
 
@@ -44,17 +46,13 @@ class PairCache:
         self.path = Path(path).expanduser().absolute()
         self.manifest = Manifest.read(self.path)
         layout, complete = self.manifest.layout, self.manifest.complete
-        blocks = []
-        for block in layout.blocks:
-            if block_folder(block) not in complete:
-                break
-            blocks.append(block)
+        blocks = tuple(takewhile(lambda block: block_folder(block) in complete, layout.blocks))
         if not blocks:
             raise ValueError(
                 f"pairs.path={path} is not complete yet: shards are missing; the command that makes it goes on "
                 f"where it was stopped:\n  {self.manifest.command}"
             )
-        self.layout = replace(layout, blocks=tuple(blocks))
+        self.layout = replace(layout, blocks=blocks)
         self.draws = self.layout.draws
         self.stores = {
             name: how for name, how in layout.stores.items() if name in complete and name not in leave_out
@@ -78,8 +76,7 @@ class PairCache:
         if draw.numel() and int(draw.max()) >= self.draws:
             raise ValueError(
                 f"draw {int(draw.max())} of an observation is asked for, {self.path} holds {self.draws} of each; "
-                f"meet those again and again (objective.draw_pool={self.draws}), or add more: python -m reflow.pairs "
-                f"draws={int(draw.max()) + 1}, with the settings that made it"
+                f"meet those again and again {self.ways_to(int(draw.max()) + 1)}"
             )
         identity = self.manifest.identity
         out = torch.empty(*draw.shape, identity.chunk_size, identity.max_action_dim)
@@ -94,33 +91,28 @@ class PairCache:
                 out[members[at], column] = endpoint[rows[at], its[at, column] - first]
         return out
 
-    def vision(self, sample: Int[Tensor, " b"]) -> dict[str, Tensor] | None:
-        """Vision features of these observations (``FlowPolicy.look``) as stored, or None where there are none.
+    def ways_to(self, draws: int) -> str:
+        """What to do where a run asks for so many draws of each observation, and they are not here."""
+        return (
+            f"(objective.draw_pool={self.draws}), or add more: python -m reflow.pairs draws={draws}, with the "
+            "settings that made it"
+        )
+
+    def stored(self, name: str, sample: Int[Tensor, " b"]) -> dict[str, Tensor]:
+        """What else is kept of these observations.
+
+        Args:
+            name: one of ``stores``: vision features or packed contexts (:class:`reflow.policies.StorablePrefix`).
+            sample: identities of the observations.
 
         Raises:
             ValueError, FileNotFoundError: as :meth:`endpoints`.
         """
-        return self._stored("vision", sample)
-
-    def prefix(self, sample: Int[Tensor, " b"]) -> dict[str, Tensor] | None:
-        """Packed contexts of these observations (``FlowPolicy.pack``) as stored, or None where there are none.
-
-        Raises:
-            ValueError, FileNotFoundError: as :meth:`endpoints`.
-        """
-        return self._stored("prefix", sample)
-
-    def _stored(self, name: str, sample: Tensor) -> dict[str, Tensor] | None:
-        if name not in self.stores:
-            return None
         groups = [(members, rows, self._shard(name, shard)) for shard, members, rows in self._groups(sample)]
-        out = {}
-        for key, like in groups[0][2].items():
-            longest = max(tensors[key].shape[1] for _, _, tensors in groups)
-            out[key] = like.new_zeros(len(sample), longest, *like.shape[2:])
-            for members, rows, tensors in groups:
-                out[key][members, : tensors[key].shape[1]] = tensors[key][rows]
-        return out
+        order = torch.cat([members for members, _, _ in groups]).argsort()
+        return {
+            key: joined([tensors[key][rows] for _, rows, tensors in groups])[order] for key in groups[0][2]
+        }
 
     def _groups(self, sample: Tensor) -> Iterator[tuple[int, Tensor, Tensor]]:
         """The observations by shard: its number, their places in the batch, their rows in the shard."""
@@ -149,8 +141,7 @@ class PairCache:
         try:
             there = file.stat().st_size
             if there == expected:
-                with safe_open(file, "pt") as content:  # maps the file; nothing is read yet
-                    return {key: content.get_tensor(key) for key in content.keys()}  # noqa: SIM118 (no mapping)
+                return mapped(file)
             what = f"has {there} bytes instead of {expected}"
         except OSError:
             what = "is missing"

@@ -10,7 +10,7 @@ import hashlib
 import json
 import os
 import socket
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -18,8 +18,10 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
+from torch.nn.functional import pad
 
 from reflow.endpoints.layout import sidecar
+from reflow.files import NotJSONError, read_json, replace_file
 
 _SAFETENSORS = {
     torch.float32: "F32",
@@ -43,35 +45,22 @@ class Seal:
     bytes: int
 
 
-@dataclass(frozen=True)
-class Shape:
-    """Type and shape of a tensor that is not there yet."""
-
-    dtype: torch.dtype
-    shape: tuple[int, ...]
-
-
 def write_shard(path: Path, tensors: Mapping[str, Tensor]) -> Seal:
     """Writes a shard, then its sidecar; the bytes depend on the tensors alone."""
     content = save({name: tensor.contiguous() for name, tensor in tensors.items()})
     seal = Seal(hashlib.sha256(content).hexdigest(), len(content))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_bytes(path, content)
-    write_bytes(sidecar(path), _sealed(seal))
+    write_whole(path, content)
+    write_whole(sidecar(path), _sealed(seal))
     return seal
 
 
-def shard_bytes(shapes: Mapping[str, Shape]) -> int:
-    """Bytes that a shard and its sidecar will take, without making them."""
+def shard_bytes(tensors: Mapping[str, Tensor]) -> int:
+    """Bytes that a shard and its sidecar will take, without making them; tensors of the ``meta`` device will do."""
     offset, header = 0, {}
-    for name, entry in sorted(shapes.items(), key=lambda item: (-item[1].dtype.itemsize, item[0])):
-        stop = offset + entry.dtype.itemsize * int(torch.Size(entry.shape).numel())
-        header[name] = {
-            "dtype": _SAFETENSORS[entry.dtype],
-            "shape": list(entry.shape),
-            "data_offsets": [offset, stop],
-        }
-        offset = stop
+    for name, tensor in sorted(tensors.items(), key=lambda item: (-item[1].itemsize, item[0])):
+        start, offset = offset, offset + tensor.nbytes
+        form = {"dtype": _SAFETENSORS[tensor.dtype], "shape": list(tensor.shape)}
+        header[name] = form | {"data_offsets": [start, offset]}
     length = len(json.dumps(header, separators=(",", ":")))
     whole = 8 + -(-length // 8) * 8 + offset  # the header is filled up to a multiple of 8
     return whole + len(_sealed(Seal("0" * 64, whole)))
@@ -79,26 +68,27 @@ def shard_bytes(shapes: Mapping[str, Shape]) -> int:
 
 def read_seal(path: Path) -> Seal | None:
     """The seal of a shard that is there in full, told by its size; None where there is none."""
-    try:
-        seal = Seal(**json.loads(sidecar(path).read_text()))
-        return seal if path.stat().st_size == seal.bytes else None
-    except (OSError, ValueError, TypeError):
-        return None
+    seal = _sidecar(path)
+    return seal if seal and path.is_file() and path.stat().st_size == seal.bytes else None
 
 
-def inspect(path: Path, size: int, expected: Seal | None = None) -> str | None:
+def inspect(
+    path: Path,
+    size: int,
+    expected: Seal | None = None,
+    misfit: Callable[[dict[str, Tensor]], str | None] = lambda tensors: None,
+) -> str | None:
     """Reads a shard whole and says what is wrong with it, or None.
 
     Args:
         path: of the shard.
         size: observations that should be in it.
         expected: its seal by the manifest, where that has one.
+        misfit: what else is wrong with its tensors.
     """
     if not path.is_file():
         return "the file is missing"
-    try:
-        seal = Seal(**json.loads(sidecar(path).read_text()))
-    except (OSError, ValueError, TypeError):
+    if (seal := _sidecar(path)) is None:
         return f"its checksum {sidecar(path).name} is missing or damaged"
     if expected is not None and seal != expected:
         return f"its checksum {sidecar(path).name} is not the one in the manifest"
@@ -108,8 +98,7 @@ def inspect(path: Path, size: int, expected: Seal | None = None) -> str | None:
         if hashlib.file_digest(handle, "sha256").hexdigest() != seal.sha256:
             return "its bytes do not have the checksum they were written with"
     try:
-        with safe_open(path, "pt") as file:
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
+        tensors = mapped(path)
     except SafetensorError as error:
         return f"it is no safetensors file ({error})"
     for name, tensor in tensors.items():
@@ -117,17 +106,27 @@ def inspect(path: Path, size: int, expected: Seal | None = None) -> str | None:
             return f"{name} has shape {tuple(tensor.shape)}, {size} observations belong in it"
         if tensor.is_floating_point() and not torch.isfinite(tensor).all():
             return f"{name} holds numbers that are not finite"
-    return None
+    return misfit(tensors)
 
 
-def write_bytes(path: Path, content: bytes) -> None:
-    """Puts a file in place whole: a sibling is written and flushed, then renamed."""
-    staged = path.with_name(f".{path.name}.{socket.gethostname()}-{os.getpid()}.partial")
-    with open(staged, "wb") as handle:
-        handle.write(content)
-        handle.flush()
-        os.fsync(handle.fileno())
-    os.replace(staged, path)
+def mapped(path: Path) -> dict[str, Tensor]:
+    """The tensors of a shard, mapped into memory: nothing is read yet."""
+    with safe_open(path, "pt") as file:
+        return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
+
+
+def joined(tensors: Sequence[Tensor]) -> Tensor:
+    """Batches after one another, zeros appended along dimension 1 up to the longest."""
+    longest = max(tensor.shape[1] for tensor in tensors)
+    return torch.cat(
+        [pad(tensor, (0, 0) * (tensor.ndim - 2) + (0, longest - tensor.shape[1])) for tensor in tensors]
+    )
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Puts a file in place whole; the file beside it is this process's own, for :func:`sweep` to tell."""
+    owner = f"{socket.gethostname()}-{os.getpid()}"
+    replace_file(path, lambda staged: staged.write_bytes(content), unique=owner)
 
 
 def sweep(folder: Path) -> None:
@@ -138,6 +137,13 @@ def sweep(folder: Path) -> None:
             staged.unlink(missing_ok=True)
 
 
+def _sidecar(path: Path) -> Seal | None:
+    try:
+        return Seal(**read_json(sidecar(path)))
+    except (OSError, NotJSONError, TypeError):
+        return None
+
+
 def _sealed(seal: Seal) -> bytes:
     return json.dumps(asdict(seal)).encode() + b"\n"
 
@@ -145,8 +151,6 @@ def _sealed(seal: Seal) -> bytes:
 def _alive(process: int) -> bool:
     try:
         os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
+    except OSError as error:
+        return not isinstance(error, ProcessLookupError)
     return True

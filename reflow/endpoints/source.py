@@ -1,4 +1,7 @@
-"""Where a training step's endpoints come from: the teacher, or a pair cache. One question, two answers."""
+"""Where a training step's endpoints come from: the teacher, or a pair cache. One question, two answers.
+
+Also what a pair cache adds to a training batch, and what then need not be read of the data set.
+"""
 
 from __future__ import annotations
 
@@ -8,9 +11,10 @@ from typing import Any, Protocol
 from jaxtyping import Float
 from torch import Tensor
 
-from reflow.data import ENDPOINT
-from reflow.flow import PaddingRule, Solver, carry
-from reflow.policies import Batch, FlowPolicy
+from reflow.data.frames import ENDPOINT, Reading
+from reflow.endpoints import PairCache
+from reflow.flow import PaddingRule, Solver, carry, draw_identities
+from reflow.policies import CONTEXT, VISION, Batch, FlowPolicy
 
 
 class Endpoints(Protocol):
@@ -53,7 +57,7 @@ class LiveEndpoints:
 
 @dataclass(frozen=True)
 class StoredEndpoints:
-    """Takes what a pair cache has put into the batch (:class:`reflow.endpoints.stored.Stored`)."""
+    """Takes what a pair cache has put into the batch (:class:`Stored`)."""
 
     def __call__(
         self, batch: Batch, context: Any, randn: Float[Tensor, "b k h d"]
@@ -71,3 +75,61 @@ class StoredEndpoints:
                 "a pair cache with the objective's own draws and draw_pool"
             )
         return stored
+
+
+@dataclass(frozen=True)
+class Stored:
+    """Endpoints, and where they are stored vision features or prefixes, of the visits in a batch.
+
+    Attributes:
+        cache: where they are read from.
+        draws: noises per visit (``objective.draws``).
+        draw_pool: noises that an observation has in all (``objective.draw_pool``).
+
+    Raises:
+        ValueError: the cache has fewer draws than the pool.
+    """
+
+    cache: PairCache
+    draws: int
+    draw_pool: int | None = None
+
+    def __post_init__(self) -> None:
+        if (self.draw_pool or self.draws) > self.cache.draws:
+            raise ValueError(
+                f"objective.draws={self.draws} with objective.draw_pool={self.draw_pool} asks for more draws than "
+                f"{self.cache.path} holds of each observation, {self.cache.draws}; ask for no more "
+                f"{self.cache.ways_to(self.draw_pool or self.draws)}"
+            )
+
+    @property
+    def reading(self) -> Reading:
+        """What must still be read of the data set."""
+        if "prefix" in self.cache.stores:
+            return "identity"
+        return "words" if "vision" in self.cache.stores else "all"
+
+    def check_visits(self, visits: int) -> None:
+        """Refuses a run that would meet more draws than there are, before it has begun.
+
+        Args:
+            visits: how often the run meets its observations, at most.
+
+        Raises:
+            ValueError: with what to do.
+        """
+        if self.draw_pool is None and visits * self.draws > self.cache.draws:
+            raise ValueError(
+                f"this run meets an observation up to {visits} times with {self.draws} new noises each, "
+                f"{self.cache.path} holds {self.cache.draws} draws of each; meet those again and again "
+                f"{self.cache.ways_to(visits * self.draws)}"
+            )
+
+    def __call__(self, sample: Tensor, visit: Tensor) -> dict[str, Any]:
+        """Entries of the batch with these identities, ``[b]`` each."""
+        drawn = draw_identities(visit, self.draws, self.draw_pool)
+        found: dict[str, Any] = {ENDPOINT: self.cache.endpoints(sample, drawn)}
+        for store, key in (("prefix", CONTEXT), ("vision", VISION)):
+            if store in self.cache.stores:  # a prefix holds the vision features
+                return found | {key: self.cache.stored(store, sample)}
+        return found

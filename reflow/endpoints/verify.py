@@ -1,19 +1,23 @@
-"""Is everything in a pair cache what was written? Every shard is read whole.
+"""Is everything in a pair cache what was written? Every shard is read whole; ``reflow.pairs verify DIR`` asks it.
 
-Left out: whether the numbers are right, which only the teacher could say.
+Left out: whether the numbers are right, which only the teacher could say; and mending, which takes the teacher, too
+(``reflow.pairs ... repair=true``).
 """
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from safetensors import safe_open
+from torch import Tensor
 
-from reflow.endpoints.layout import PRECISIONS, Layout, shard_file
+from reflow.endpoints.layout import PRECISIONS, shard_file
 from reflow.endpoints.manifest import Manifest
 from reflow.endpoints.shards import inspect
+
+WRONG, CANNOT_RUN = 1, 2
 
 
 @dataclass(frozen=True)
@@ -30,19 +34,10 @@ class Problem:
 
 
 def verify(folder: Path, manifest: Manifest) -> Iterator[Problem]:
-    """Reads every shard of a cache.
-
-    Args:
-        folder: the cache.
-        manifest: its manifest.
-
-    Yields:
-        What is wrong, shard by shard; nothing where all is well.
-    """
+    """Reads every shard of a cache; gives what is wrong, nothing where all is well."""
     for name in manifest.layout.folders:
         for shard in range(manifest.layout.num_shards):
-            problem = verify_shard(folder, manifest, name, shard)
-            if problem is not None:
+            if problem := verify_shard(folder, manifest, name, shard):
                 yield problem
 
 
@@ -55,31 +50,51 @@ def verify_shard(folder: Path, manifest: Manifest, name: str, shard: int) -> Pro
         name: of the kind of content, one of ``layout.folders``.
         shard: its number.
     """
+
+    def misfit(tensors: dict[str, Tensor]) -> str | None:
+        if precision := manifest.layout.stores.get(name):
+            wanted = PRECISIONS[precision]
+            kinds = {tensor.dtype for tensor in tensors.values() if tensor.is_floating_point()}
+            return None if kinds == {wanted} else f"it holds {kinds or 'no numbers'}, {wanted} belongs in it"
+        first, stop = manifest.layout.block(name)
+        expected = (stop - first, manifest.identity.chunk_size, manifest.identity.max_action_dim)
+        shapes = {key: tuple(tensor.shape[1:]) for key, tensor in tensors.items()}
+        fits = shapes == {"endpoint": expected}
+        return None if fits else f"it holds {shapes}, endpoint {expected} belongs in it"
+
     file = shard_file(name, shard)
-    what = inspect(folder / file, manifest.layout.size(shard), manifest.checksums.get(file))
-    what = what or _shape(folder / file, manifest, name)
+    what = inspect(folder / file, manifest.layout.size(shard), manifest.checksums.get(file), misfit)
     return None if what is None else Problem(file, what)
 
 
-def _shape(file: Path, manifest: Manifest, name: str) -> str | None:
-    with safe_open(file, "pt") as content:
-        tensors = {key: content.get_tensor(key) for key in content.keys()}  # noqa: SIM118 (no mapping)
-    if name in manifest.layout.stores:
-        wanted = PRECISIONS[manifest.layout.stores[name]]
-        kinds = {tensor.dtype for tensor in tensors.values() if tensor.is_floating_point()}
-        return None if kinds == {wanted} else f"it holds {kinds or 'no numbers'}, {wanted} belongs in it"
-    expected = _endpoints(manifest, name)
-    shapes = {key: tuple(tensor.shape[1:]) for key, tensor in tensors.items()}
-    return (
-        None if shapes == {"endpoint": expected} else f"it holds {shapes}, endpoint {expected} belongs in it"
-    )
+def verify_command(arguments: list[str]) -> int:
+    """Reads every shard of a cache and prints what is wrong; needs no configuration for it.
 
+    Args:
+        arguments: the cache's folder.
 
-def _endpoints(manifest: Manifest, name: str) -> tuple[int, int, int]:
-    first, stop = block_of(manifest.layout, name)
-    return stop - first, manifest.identity.chunk_size, manifest.identity.max_action_dim
-
-
-def block_of(layout: Layout, name: str) -> tuple[int, int]:
-    """The draws in a folder of endpoints."""
-    return layout.blocks[layout.folders.index(name)]
+    Returns:
+        The exit code: 0 all is well, 1 something is missing or damaged, 2 there is no cache.
+    """
+    try:
+        if len(arguments) != 1 or arguments[0].startswith("-"):
+            raise ValueError(
+                f"verify takes one folder, it got {arguments}: python -m reflow.pairs verify DIR; to mend a "
+                "cache: the command that made it with repair=true"
+            )
+        folder = Path(arguments[0]).expanduser()
+        manifest = Manifest.read(folder, "verify ")
+        count = 0
+        for problem in verify(folder, manifest):
+            count += 1
+            print(f"{folder / problem.file}: {problem.what}")
+    except (ValueError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return CANNOT_RUN
+    files = len(list(manifest.layout.files))
+    if count:
+        print(f"{count} of {files} shards are missing or damaged; make them with")
+        print(f"  {manifest.command} repair=true")
+        return WRONG
+    print(f"{folder}: {manifest.layout}; all {files} shards are as they were written")
+    return 0

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 
 from reflow.endpoints.layout import shard_file, sidecar
@@ -45,6 +46,10 @@ class Part:
             )
         return cls(int(match[1]), int(match[2]))
 
+    def shards(self, manifest: Manifest) -> Iterator[tuple[int, str]]:
+        """Number and kind of content of every shard in this share."""
+        return product(range(self.number - 1, manifest.layout.num_shards, self.of), manifest.layout.folders)
+
 
 @dataclass(frozen=True)
 class Work:
@@ -61,27 +66,21 @@ class Work:
 
 def missing_work(folder: Path, manifest: Manifest, part: Part) -> list[Work]:
     """The shards of a part that are not there in full, told by their sidecars and sizes."""
-    layout = manifest.layout
-    found = []
-    for shard in range(part.number - 1, layout.num_shards, part.of):
-        folders = tuple(
-            name for name in layout.folders if read_seal(folder / shard_file(name, shard)) is None
-        )
-        if folders:
-            found.append(Work(shard, folders))
-    return found
+    lacking: dict[int, list[str]] = {}
+    for shard, name in part.shards(manifest):
+        if read_seal(folder / shard_file(name, shard)) is None:
+            lacking.setdefault(shard, []).append(name)
+    return [Work(shard, tuple(names)) for shard, names in lacking.items()]
 
 
 def drop_damaged(folder: Path, manifest: Manifest, part: Part) -> Iterator[str]:
     """Removes the shards of a part that are not what was written, to be made anew; says which and why."""
-    for shard in range(part.number - 1, manifest.layout.num_shards, part.of):
-        for name in manifest.layout.folders:
-            problem = verify_shard(folder, manifest, name, shard)
-            file = folder / shard_file(name, shard)
-            if problem is not None:
-                sidecar(file).unlink(missing_ok=True)
-                file.unlink(missing_ok=True)
-                yield f"{problem.file}: {problem.what}"
+    for shard, name in part.shards(manifest):
+        if problem := verify_shard(folder, manifest, name, shard):
+            file = folder / problem.file
+            sidecar(file).unlink(missing_ok=True)
+            file.unlink(missing_ok=True)
+            yield f"{problem.file}: {problem.what}"
 
 
 def seal(folder: Path) -> Manifest:

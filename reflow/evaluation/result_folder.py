@@ -15,7 +15,7 @@ from typing import Any
 
 from safetensors.numpy import load_file
 
-from reflow.files import replace_text
+from reflow.files import read_json, write_json
 from reflow.probes.figures import Figures
 from reflow.reports.folder import ARRAYS, METRICS, save_arrays
 from reflow.simulator.journal import EPISODES, IDENTITY
@@ -79,7 +79,7 @@ class ResultFolder:
         """
         if not (self.path / OFFLINE).is_file():
             return None
-        content = json.loads((self.path / OFFLINE).read_text())
+        content = read_json(self.path / OFFLINE)
         there, wanted = content["identity"], json.loads(json.dumps(identity))
         differing = [
             f"{key}: {there.get(key)} there, {wanted.get(key)} now"
@@ -97,12 +97,10 @@ class ResultFolder:
     def keep_offline(self, identity: Mapping[str, Any], found: Figures) -> None:
         """Writes the offline figures: from now on they need not be measured again."""
         save_arrays(self.path / ARRAYS, found.arrays)
-        _write(self.path / OFFLINE, {"identity": identity, "metrics": dict(sorted(found.metrics.items()))})
+        write_json(
+            self.path / OFFLINE, {"identity": identity, "metrics": dict(sorted(found.metrics.items()))}
+        )
 
     def finish(self, metrics: Mapping[str, float]) -> None:
         """Writes ``metrics.json``: all figures, flat."""
-        _write(self.path / METRICS, dict(sorted(metrics.items())))
-
-
-def _write(path: Path, content: object) -> None:
-    replace_text(path, json.dumps(content, indent=2) + "\n")
+        write_json(self.path / METRICS, dict(sorted(metrics.items())))

@@ -7,13 +7,13 @@ wrong.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
 import torch
 from safetensors import safe_open
 
+from reflow.files import read_json
 from reflow.policies.base import FlowPolicy
 from reflow.policies.capabilities import VELOCITY
 from reflow.policies.folder import CONFIG, POSTPROCESSOR, PREPROCESSOR, WEIGHTS, load_policy
@@ -56,7 +56,7 @@ def check_belongs(
 
 
 def _sizes(student: Path, teacher: Path) -> Iterator[str]:
-    theirs, its = (json.loads((folder / CONFIG).read_text()) for folder in (teacher, student))
+    theirs, its = (read_json(folder / CONFIG) for folder in (teacher, student))
     for key in _SIZES:
         if theirs.get(key) != its.get(key):
             yield f"{key}: {_short(its.get(key))} in the student, {_short(theirs.get(key))} in the teacher"

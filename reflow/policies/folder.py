@@ -7,7 +7,6 @@ weights; here both key lists must be empty. Writing is atomic: a folder is compl
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import shutil
 from collections.abc import Callable
@@ -22,6 +21,7 @@ from lerobot.policies.pretrained import PreTrainedPolicy
 from safetensors import SafetensorError
 from safetensors.torch import load_model
 
+from reflow.files import read_json, write_json
 from reflow.policies.base import FlowPolicy
 from reflow.policies.registry import get_adapter
 from reflow.quiet import unprinted
@@ -70,7 +70,7 @@ def load_policy(folder: Path, device: str | torch.device = "cpu") -> FlowPolicy:
         ValueError: no adapter for this policy type, or weights that do not fit the class.
         FileNotFoundError: its VLM folder is neither here nor on the hub.
     """
-    policy_type = str(json.loads((folder / CONFIG).read_text()).get("type"))
+    policy_type = str(read_json(folder / CONFIG).get("type"))
     adapter = get_adapter(policy_type)
     config = PreTrainedConfig.from_pretrained(folder)
     config.device = str(device)
@@ -121,21 +121,21 @@ def save_policy(flow: FlowPolicy, source: Path, folder: Path) -> Path:
 
     def fill(staged: Path) -> None:
         flow.policy.save_pretrained(staged)
-        config = json.loads((staged / CONFIG).read_text())
-        config["device"] = json.loads((source / CONFIG).read_text()).get("device")
+        config = read_json(staged / CONFIG)
+        config["device"] = read_json(source / CONFIG).get("device")
         config["pretrained_path"] = None
         if local_vlm is not None:
             shutil.copytree(local_vlm, staged / VLM, ignore=shutil.ignore_patterns(*_VLM_WEIGHTS))
             config["vlm_model_name"] = str(folder / VLM)
-        _write_json(staged / CONFIG, config)
+        write_json(staged / CONFIG, config)
         for name in (PREPROCESSOR, POSTPROCESSOR):
-            processor = json.loads((source / name).read_text())
+            processor = read_json(source / name)
             for step in processor["steps"]:
                 if step.get("state_file"):
                     shutil.copy(source / step["state_file"], staged / step["state_file"])
                 if local_vlm is not None and "tokenizer_name" in step.get("config", {}):
                     step["config"]["tokenizer_name"] = str(folder / VLM)
-            _write_json(staged / name, processor)
+            write_json(staged / name, processor)
         flow.complete_folder(staged)
 
     replace_folder(folder, fill)
@@ -198,7 +198,3 @@ def _download(repo_id: str, field: str) -> Path:
             f"({type(error).__name__}); give the path of a pretrained_model folder, e.g. "
             f"{field}=outputs/train/my_run/checkpoints/last/pretrained_model"
         ) from error
-
-
-def _write_json(path: Path, content: object) -> None:
-    path.write_text(json.dumps(content, indent=2) + "\n")

@@ -7,7 +7,6 @@ from JSON), and normalisation statistics that are not there (LeRobot then skips 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from lerobot.policies.factory import make_pre_post_processors
 from lerobot.processor import DataProcessorPipeline, NormalizerProcessorStep, UnnormalizerProcessorStep
 from lerobot.utils.constants import ACTION, OBS_STATE
 
+from reflow.files import read_json
 from reflow.policies.base import FlowPolicy
 from reflow.policies.folder import POSTPROCESSOR, PREPROCESSOR, vlm_source
 
@@ -47,7 +47,7 @@ def load_processors(
     """
     overrides: dict[str, dict[str, Any]] = {}
     for name in (PREPROCESSOR, POSTPROCESSOR):
-        for number, step in enumerate(json.loads((folder / name).read_text())["steps"]):
+        for number, step in enumerate(read_json(folder / name)["steps"]):
             if "registry_name" not in step:
                 raise ValueError(
                     f"{folder / name}: step {number} names the class {step.get('class')!r}; only steps of "

@@ -6,13 +6,13 @@ Left out: the normalisation itself, which is LeRobot's, and whether they suffice
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 
 from safetensors.torch import load_file
 from torch import Tensor
 
+from reflow.files import read_json
 from reflow.policies.folder import POSTPROCESSOR, PREPROCESSOR
 
 _STEPS = {PREPROCESSOR: "normalizer_processor", POSTPROCESSOR: "unnormalizer_processor"}
@@ -67,7 +67,7 @@ def saved_statistics(folder: Path, name: str = PREPROCESSOR) -> SavedStatistics:
     """
     tensors: dict[str, Tensor] = {}
     modes: dict[str, str] = {}
-    for step in json.loads((folder / name).read_text())["steps"]:
+    for step in read_json(folder / name)["steps"]:
         if step.get("registry_name") == _STEPS[name]:
             modes |= step.get("config", {}).get("norm_map", {})
             if step.get("state_file"):

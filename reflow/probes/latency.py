@@ -7,13 +7,14 @@ makes the second part shorter. Left out: processors and simulator, which are the
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import torch
 from lerobot.utils.constants import OBS_STATE
 
 from reflow.policies import Batch, FlowPolicy
+from reflow.probes.clock import waiter
 from reflow.reports import Latency
 
 
@@ -51,7 +52,7 @@ def measure_latency(
             f"repeats={repeats}, warmup={warmup}, nfe={list(nfe)}; allowed: 1 or more, 0 or more, and steps from 1"
         )
     device = next(flow.parameters()).device
-    wait: Callable[[], None] = torch.cuda.synchronize if device.type == "cuda" else _nothing
+    wait = waiter(device)
     space = flow.space
     noise = torch.zeros(1, 1, space.chunk_size, space.max_action_dim, device=device)
     prefix = np.empty(repeats)
@@ -88,7 +89,3 @@ def _latency(name: str, nfe: int, prefix: np.ndarray, velocity: np.ndarray) -> L
         total_p50_ms=total_50,
         total_p95_ms=total_95,
     )
-
-
-def _nothing() -> None:
-    pass

@@ -5,12 +5,12 @@ Read from ``data/ablation.json``; ``python -m reflow.reports.ablation`` prints t
 
 from __future__ import annotations
 
-import json
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import cache
-from importlib.resources import files
-from typing import Any
+from pathlib import Path
+
+from reflow.files import read_json
 
 NEVER, SUPERVISED = "never supervised", "supervised"
 _BROKEN_GAP = 2.0  # bold in the table: from here on, training and deployment tell different stories
@@ -20,7 +20,7 @@ _HEAD = (
     "|---|---|" + 10 * "---:|",
 )
 
-type Spread = tuple[float, float]
+type Spread = Sequence[float]
 """Mean and sample standard deviation over three seeds."""
 
 
@@ -74,10 +74,7 @@ class AblationRow:
 @cache
 def ablation() -> dict[tuple[str, str], AblationRow]:
     """Every row by teacher and fix, in the order of the table."""
-    text = (files("reflow.reports") / "data" / "ablation.json").read_text(encoding="utf-8")
-    rows: list[dict[str, Any]] = json.loads(
-        text, object_hook=lambda row: {k: tuple(v) if isinstance(v, list) else v for k, v in row.items()}
-    )
+    rows = read_json(Path(__file__).with_name("data") / "ablation.json")
     return {(row["teacher"], row["fix"]): AblationRow(**row) for row in rows}
 
 

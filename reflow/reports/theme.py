@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from html import escape
 
 import matplotlib
-from matplotlib.colors import Colormap, ListedColormap, to_hex, to_rgb
+from matplotlib.colors import Colormap, LinearSegmentedColormap, ListedColormap, to_hex
 from matplotlib.figure import Figure
 
 HEAT_STEPS = 14
@@ -41,15 +41,8 @@ _FONT = "DejaVu Sans"  # comes with matplotlib, so that layouts are the same eve
 
 
 def _ramp(anchors: tuple[str, ...]) -> list[str]:
-    places = [step * (len(anchors) - 1) / (HEAT_STEPS - 1) for step in range(HEAT_STEPS)]
-    found = []
-    for place in places:
-        left = min(int(place), len(anchors) - 2)
-        share = place - left
-        one, other = to_rgb(anchors[left]), to_rgb(anchors[left + 1])
-        red, green, blue = ((1 - share) * a + share * b for a, b in zip(one, other, strict=True))
-        found.append(to_hex((red, green, blue)))
-    return found
+    ramp = LinearSegmentedColormap.from_list("heat", anchors, HEAT_STEPS)
+    return [to_hex(ramp(step)) for step in range(HEAT_STEPS)]
 
 
 _COLORS = _ROLES | {

@@ -15,6 +15,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Any
 
+from reflow.files import read_json, write_json
+
 EPISODES, IDENTITY = "episodes.jsonl", "episodes.identity.json"
 
 type Key = tuple[str, int, int]
@@ -117,8 +119,8 @@ class Journal:
                 f"{self.path} holds episodes, but {side.name} beside it is missing; move it away"
             )
         if whole:
-            self._merge(json.loads(side.read_text()))
-        _write_synced(side, json.dumps(self._identity, indent=2) + "\n")
+            self._merge(read_json(side))
+        write_json(side, self._identity)
         for number, line in enumerate(content[:whole].splitlines(), start=1):
             episode = _parse(line, f"{self.path}, line {number}")
             self.finished[episode.key] = episode
@@ -155,12 +157,3 @@ def _differences(old: Any, new: Any, where: str = "") -> Iterator[str]:
             yield from _differences(old.get(key), new.get(key), f"{where}.{key}" if where else key)
     elif old != new:
         yield f"{where}: {old} there, {new} now"
-
-
-def _write_synced(path: Path, text: str) -> None:
-    staged = path.with_name(f".{path.name}.partial")
-    with open(staged, "w") as handle:
-        handle.write(text)
-        handle.flush()
-        os.fsync(handle.fileno())
-    os.replace(staged, path)

@@ -6,7 +6,6 @@ the successes say about teacher and student (``reflow.simulator.success``).
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -17,6 +16,7 @@ import numpy as np
 from lerobot.configs import PreTrainedConfig
 from safetensors.numpy import load_file, save_file
 
+from reflow.files import replace_file
 from reflow.policies import fingerprint
 from reflow.simulator.environment import check_fit, check_runtime, saved_rename
 from reflow.simulator.journal import Episode, Journal, Key
@@ -88,7 +88,7 @@ def simulate(
         try:
             for job, (episode, actions) in run_jobs(partial(_make_worker, conditions), todo, processes):
                 if actions is not None:
-                    _save_actions(_actions_file(folder, job.key), actions)
+                    replace_file(_actions_file(folder, job.key), partial(save_file, {"action": actions}))
                 journal.append(episode)
                 done += 1
                 if progress is not None:
@@ -168,7 +168,7 @@ def _identity(conditions: Conditions, contenders: Sequence[Contender]) -> dict[s
 
 
 def _make_worker(conditions: Conditions) -> Callable[[_Job], tuple[Episode, np.ndarray | None]]:
-    player = Player.alone(conditions)
+    player = Player(conditions)
 
     def play(job: _Job) -> tuple[Episode, np.ndarray | None]:
         episode, actions = player.play(job.contender, job.seed)
@@ -180,10 +180,3 @@ def _make_worker(conditions: Conditions) -> Callable[[_Job], tuple[Episode, np.n
 def _actions_file(folder: Path, key: Key) -> Path:
     name, num_steps, seed = key
     return folder / ACTIONS / f"{name}-{num_steps}-{seed}.safetensors"
-
-
-def _save_actions(file: Path, actions: np.ndarray) -> None:
-    file.parent.mkdir(parents=True, exist_ok=True)
-    staged = file.with_suffix(".partial")
-    save_file({"action": actions}, staged)
-    os.replace(staged, file)

@@ -12,6 +12,7 @@ import sys
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,27 @@ from reflow.simulator.environment import EnvironmentSettings, check_look, make_v
 from reflow.simulator.journal import Episode
 from reflow.simulator.looking import Observation, render_on_look
 
-type Watcher = Callable[[int, Callable[[], np.ndarray]], None]
+
+@dataclass(frozen=True)
+class Moment:
+    """What a watcher gets to see before a control step.
+
+    Attributes:
+        step: control steps played before, 0 first.
+        length: actions of the chunk that begins here; 0 within a chunk.
+        action: that is played next, float32 [a], physical units.
+        observe: renders, where it must, and gives what the policy would see now.
+        frame: renders and gives the picture of the scene, uint8 (height, width, 3).
+    """
+
+    step: int
+    length: int
+    action: np.ndarray
+    observe: Callable[[], Observation]
+    frame: Callable[[], np.ndarray]
+
+
+type Watcher = Callable[[Moment], None]
 
 
 @dataclass(frozen=True)
@@ -91,12 +112,6 @@ class Player:
         self._loaded: dict[Path, _Loaded] = {}
         self._draws = Draws(conditions.noise_seed)
 
-    @classmethod
-    def alone(cls, conditions: Conditions) -> Player:
-        """The player of a worker process, which keeps to one thread."""
-        torch.set_num_threads(1)
-        return cls(conditions)
-
     @property
     def fps(self) -> float:
         """Control steps a second."""
@@ -107,14 +122,19 @@ class Player:
         self.env.close()
 
     def play(
-        self, contender: Contender, seed: int, watch: Watcher | None = None
+        self,
+        contender: Contender,
+        seed: int,
+        watch: Watcher | None = None,
+        num_steps: Callable[[], int] | None = None,
     ) -> tuple[Episode, np.ndarray]:
         """Plays one episode to its end: success, time limit, or unstable physics, which is a failure.
 
         Args:
             contender: who plays.
             seed: of the environment; with the noise seed, of the noise.
-            watch: called with the number of steps played, 0 first, and a function that gives the frame then.
+            watch: called before every control step.
+            num_steps: asked before each chunk, in the place of the contender's own.
 
         Returns:
             The episode, and its executed actions, float32 [T, a].
@@ -129,14 +149,17 @@ class Player:
         success, over, looks = False, False, 0
         limit = int(self.env.call("_max_episode_steps")[0])
         while not over and len(actions) < limit:
-            if watch is not None:
-                watch(len(actions), self._frame)
-            if not queue:
-                now = seen if self._look is None else self._look()
-                queue.extend(self._think(loaded, now, seed, looks, contender.name))
+            begins = not queue
+            if begins:
+                if num_steps is not None:
+                    loaded.flow.num_steps = num_steps()
+                queue.extend(self._think(loaded, self._observe(seen), seed, looks, contender.name))
                 looks += 1
+            length = len(queue) if begins else 0
             action = loaded.postprocess(queue.popleft())
             action = loaded.env_postprocess({ACTION: action})[ACTION].to("cpu").numpy()
+            if watch is not None:
+                watch(Moment(len(actions), length, action[0], partial(self._observe, seen), self._frame))
             actions.append(action[0])
             try:
                 seen, reward, terminated, truncated, info = self.env.step(action)
@@ -164,14 +187,12 @@ class Player:
         observation = preprocess_observation(seen)
         observation["task"] = [self._instruction()]
         batch = loaded.preprocess(loaded.env_preprocess(observation))
-        flow, space = loaded.flow, loaded.flow.space
+        flow = loaded.flow
         if look == 0:
             check_look(self.conditions.env, batch, flow.config, who)
-        noise = self._draws.noise(
-            torch.tensor([seed]), torch.tensor([[look]]), (space.chunk_size, space.max_action_dim)
-        )[:, 0].to(self.conditions.device)
+        noise = flow.noise(self._draws, torch.tensor([seed]), torch.tensor([[look]]))[:, 0]
         with torch.inference_mode():
-            chunk = flow.policy.predict_action_chunk(batch, noise=noise)
+            chunk = flow.stock_chunk(batch, noise.to(self.conditions.device))
         played = self.conditions.n_action_steps or flow.config.n_action_steps
         return list(chunk.transpose(0, 1)[:played])
 
@@ -194,6 +215,9 @@ class Player:
             env_pre, env_post = make_env_pre_post_processors(self._config, flow.config)
             self._loaded[folder] = _Loaded(flow, pre, post, env_pre, env_post)
         return self._loaded[folder]
+
+    def _observe(self, seen: Observation) -> Observation:
+        return seen if self._look is None else self._look()
 
     def _frame(self) -> np.ndarray:
         return np.asarray(self.env.call("render")[0])

@@ -5,7 +5,6 @@ Left out: which episodes are worth watching.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -16,8 +15,9 @@ import av
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from reflow.files import replace_file
 from reflow.simulator.journal import Episode
-from reflow.simulator.rollout import Conditions, Contender, Player
+from reflow.simulator.rollout import Conditions, Contender, Moment, Player
 from reflow.simulator.workers import run_jobs
 
 FPS = 25  # of the video; the robot's own speed
@@ -94,10 +94,10 @@ def record(player: Player, contender: Contender, seed: int) -> Recording:
     """
     frames: list[np.ndarray] = []
 
-    def watch(steps: int, frame: Callable[[], np.ndarray]) -> None:
-        due = int(steps * FPS / player.fps) + 1
+    def watch(now: Moment) -> None:
+        due = int(now.step * FPS / player.fps) + 1
         if len(frames) < due:
-            frames.extend([_resize(frame())] * (due - len(frames)))
+            frames.extend([_resize(now.frame())] * (due - len(frames)))
 
     episode, _ = player.play(contender, seed, watch)
     return Recording(contender.label, outcome(episode, player.fps), episode.success, tuple(frames))
@@ -116,8 +116,11 @@ def write_video(file: Path, recordings: Sequence[Recording]) -> None:
         file: an mp4.
         recordings: from left to right; who ends early waits for the others.
     """
+    replace_file(file, partial(_encode, recordings))
+
+
+def _encode(recordings: Sequence[Recording], staged: Path) -> None:
     longest = max(len(recording.frames) for recording in recordings)
-    staged = file.with_name(f".{file.name}.partial")
     panels = [_panels(recording) for recording in recordings]
     with av.open(str(staged), "w", format="mp4", options={"movflags": "+faststart"}) as container:
         stream = None
@@ -133,11 +136,10 @@ def write_video(file: Path, recordings: Sequence[Recording]) -> None:
             container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
         assert stream is not None
         container.mux(stream.encode())
-    os.replace(staged, file)
 
 
 def _make_worker(conditions: Conditions) -> Callable[[_Film], None]:
-    player = Player.alone(conditions)
+    player = Player(conditions)
 
     def make(film: _Film) -> None:
         write_video(film.file, [record(player, contender, film.seed) for contender in film.contenders])

@@ -18,6 +18,8 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 
+import torch
+
 
 class WorkerDiedError(ChildProcessError):
     """A worker process ended in the middle of a job."""
@@ -94,6 +96,24 @@ def run_jobs[JobT, ResultT](
             worker.connection.close()
 
 
+def in_order[JobT, ResultT](
+    done: Generator[tuple[JobT, ResultT]], jobs: Iterable[JobT]
+) -> Generator[ResultT]:
+    """The results of :func:`run_jobs` in the order of the jobs; what is early waits.
+
+    Args:
+        done: as they are finished; closed with this.
+        jobs: the same ones, hashable and each once.
+    """
+    early: dict[JobT, ResultT] = {}
+    with contextlib.closing(done):
+        for job in jobs:
+            while job not in early:
+                finished, result = next(done)
+                early[finished] = result
+            yield early.pop(job)
+
+
 def _give_next[JobT](worker: _Worker[JobT], rest: deque[JobT]) -> None:
     if rest:
         worker.job = rest.popleft()
@@ -117,6 +137,7 @@ def _serve(connection: Connection) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the parent, which ends us
     os.environ.setdefault("LP_NUM_THREADS", "1")  # Mesa's software rendering: a process a core beats threads
     with contextlib.suppress(EOFError, BrokenPipeError):  # the parent is gone
+        torch.set_num_threads(1)
         try:
             do = connection.recv()()
             while True:

@@ -2,7 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+
+
+def check_settings(
+    settings: object, least: Mapping[str, int], allowed: Mapping[str, Sequence[str]], prefix: str = ""
+) -> None:
+    """Refuses numbers that are too small and words that are not known.
+
+    Args:
+        settings: with the fields that are named.
+        least: by field.
+        allowed: words, by field.
+        prefix: of the fields as users write them.
+
+    Raises:
+        ValueError: names the field, its value and what is allowed.
+    """
+    for name, bound in least.items():
+        if getattr(settings, name) < bound:
+            raise ValueError(f"{prefix}{name}={getattr(settings, name)}; allowed: {bound} or more")
+    for name, words in allowed.items():
+        if getattr(settings, name) not in words:
+            raise ValueError(f"{prefix}{name}={getattr(settings, name)}; allowed: {', '.join(words)}")
 
 
 @dataclass(frozen=True)

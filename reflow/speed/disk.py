@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 import time
 from collections.abc import Collection
 from dataclasses import asdict, dataclass
@@ -14,6 +11,7 @@ from typing import Any
 import torch
 
 from reflow.endpoints import PairCache
+from reflow.speed.apart import run_apart
 from reflow.speed.geometry import Place
 
 
@@ -86,22 +84,16 @@ def fill_pairs(
         "trainer.precision": precision,
         "trainer.accelerator": "gpu" if device == "cuda" else "cpu",
     } | {f"data.{name}": value for name, value in place.data.items()}
-    command = [sys.executable, "-m", "reflow.pairs", "+fix=full32", f"store=[{','.join(stores)}]"]
     start = time.perf_counter()
-    done = subprocess.run(
-        [*command, *(f"{name}={_word(value)}" for name, value in values.items())],
-        capture_output=True,
-        text=True,
-        check=False,
-        env=os.environ | {"HF_HUB_OFFLINE": "1"},
+    run_apart(
+        "reflow.pairs",
+        "+fix=full32",
+        f"store=[{','.join(stores)}]",
+        *(f"{name}={_word(value)}" for name, value in values.items()),
+        what="filling the pair cache",
+        advice="leave out the contenders that read pairs: variants=[reference,live_8]",
     )
     seconds = time.perf_counter() - start
-    if done.returncode != 0:
-        words = done.stderr.strip().splitlines() or ["no message"]
-        raise RuntimeError(
-            f"filling the pair cache failed with exit code {done.returncode}: {words[-1]} (leave out the contenders "
-            "that read pairs: variants=[reference,live_8])"
-        )
     size = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
     return PairsOnDisk(str(folder), draws, seconds, size)
 

@@ -6,9 +6,7 @@ Left out: anything about training (:mod:`reflow.speed.variants`).
 
 from __future__ import annotations
 
-import contextlib
-import os
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -87,10 +85,6 @@ class Place:
     root: str
     data: dict[str, Any] = field(default_factory=dict)
 
-    def as_json(self) -> dict[str, Any]:
-        """Plain values, from which ``Place(**values)`` is this place again."""
-        return asdict(self)
-
     def open(self, flow: FlowPolicy, device: str, **arguments: Any) -> LeRobotDataModule:
         """The data, as this policy reads them.
 
@@ -114,14 +108,6 @@ def get_geometry(name: str) -> Geometry:
     if name not in GEOMETRIES:
         raise ValueError(f"size={name}; allowed: {', '.join(GEOMETRIES)}")
     return GEOMETRIES[name]
-
-
-def available_memory() -> int:
-    """Bytes of main memory that can be had without swapping; the whole where the system does not tell."""
-    with contextlib.suppress(OSError, ValueError, StopIteration):
-        lines = Path("/proc/meminfo").read_text().splitlines()
-        return 1024 * int(next(line for line in lines if line.startswith("MemAvailable")).split()[1])
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
 def check_memory(name: str, available: int) -> None:
@@ -208,10 +194,8 @@ def _random_frames(geometry: Geometry, cameras: list[str], root: Path, frames: i
 
 def _picture(rng: np.random.Generator, side: int) -> np.ndarray:
     coarse = torch.from_numpy(rng.random((1, 3, 8, 8), dtype=np.float32))
-    fine = (
-        torch.nn.functional.interpolate(coarse, size=(side, side), mode="bilinear")[0]
-        .permute(1, 2, 0)
-        .numpy()
-    )
-    noisy = 255 * fine + rng.normal(scale=4, size=(side, side, 3))  # a camera's sensor
+    (fine,) = torch.nn.functional.interpolate(coarse, size=(side, side), mode="bilinear")
+    noisy = 255 * fine.permute(1, 2, 0).numpy() + rng.normal(
+        scale=4, size=(side, side, 3)
+    )  # a camera's sensor
     return noisy.clip(0, 255).astype(np.uint8)

@@ -60,7 +60,7 @@ def peak_flops(gpu: str, precision: str) -> float | None:
 def count_flops(variant: Variant) -> int:
     """Floating-point operations of one step: matrix products and attention, as torch counts them."""
     with FlopCounterMode(display=False) as counter:
-        variant.step(Stopwatch(variant.device, coarse=True))
+        variant.step(Stopwatch(variant.conditions.device, coarse=True))
     return counter.get_total_flops()
 
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -13,9 +12,9 @@ import torch
 from torch import Tensor
 
 from reflow.policies import Batch, FlowPolicy, with_velocity
+from reflow.probes.clock import seconds_of
 from reflow.probes.latency import measure_latency
 from reflow.reports import Latency
-from reflow.speed.stopwatch import waiter
 from reflow.speed.summary import Spread
 
 
@@ -34,10 +33,6 @@ class Deployed:
     stock_ms: Spread
     floor_ms: Spread
     over_floor: Spread
-
-    def as_json(self) -> dict[str, Any]:
-        """Plain values."""
-        return asdict(self)
 
 
 def deployed_latency(
@@ -60,20 +55,15 @@ def deployed_latency(
     space, device = student.space, next(student.parameters()).device
     noise = torch.zeros(1, 1, space.chunk_size, space.max_action_dim, device=device)
     one = torch.ones(1, 1, device=device)
-    seconds = np.empty((2, repeats))
     asks: tuple[Callable[[], Tensor], ...] = (
         lambda: student.stock_chunk(batch, noise[:, 0]),
         lambda: student.velocity(student.encode(batch), noise, one),
     )
     steps, student.num_steps = student.num_steps, 1
     with torch.inference_mode():
-        for repeat in range(-warmup, repeats):
-            for which, ask in enumerate(asks):
-                spent = _seconds(ask, device)
-                if repeat >= 0:
-                    seconds[which, repeat] = spent
+        spent = [[seconds_of(ask, device) for ask in asks] for _ in range(warmup + repeats)]
     student.num_steps = steps
-    stock, floor = seconds * 1e3
+    stock, floor = 1e3 * np.transpose(spent[warmup:])
     return Deployed(rows, Spread.of(stock), Spread.of(floor), Spread.of(stock / floor))
 
 
@@ -93,10 +83,6 @@ class VelocityCost:
     forward_ms: Spread
     training_ms: Spread
     relative_difference: float
-
-    def as_json(self) -> dict[str, Any]:
-        """Plain values."""
-        return asdict(self)
 
 
 def compare_velocities(
@@ -139,30 +125,19 @@ def compare_velocities(
         loss.backward()
         return loss
 
-    forwards: dict[str, list[float]] = {way: [] for way in ways}
-    trainings: dict[str, list[float]] = {way: [] for way in ways}
     differences: dict[str, float] = {}
     stock = forward(FlowPolicy.velocity_way)
-    for repeat in range(-1, repeats):
-        for way in ways:
-            if repeat < 0:
-                difference = (forward(way) - stock).flatten(2).norm(dim=2) / stock.flatten(2).norm(dim=2)
-                differences[way] = difference.max().item()
-                training(way)
-                continue
-            for ask, times in ((forward, forwards[way]), (training, trainings[way])):
-                times.append(_seconds(partial(ask, way), device) * 1e3 / (draws * observations))
-    student.zero_grad(set_to_none=True)
-    return [
-        VelocityCost(way, draws, Spread.of(forwards[way]), Spread.of(trainings[way]), differences[way])
-        for way in ways
+    for way in ways:
+        difference = (forward(way) - stock).flatten(2).norm(dim=2) / stock.flatten(2).norm(dim=2)
+        differences[way] = difference.max().item()
+        training(way)
+    spent = [
+        [[seconds_of(partial(ask, way), device) for ask in (forward, training)] for way in ways]
+        for _ in range(repeats)
     ]
-
-
-def _seconds(ask: Callable[[], Any], device: torch.device) -> float:
-    wait = waiter(device)
-    wait()
-    start = time.perf_counter()
-    ask()
-    wait()
-    return time.perf_counter() - start
+    student.zero_grad(set_to_none=True)
+    times = 1e3 / (draws * observations) * np.asarray(spent)  # [repeats, ways, 2]
+    return [
+        VelocityCost(way, draws, Spread.of(forwards), Spread.of(trainings), differences[way])
+        for way, (forwards, trainings) in zip(ways, times.transpose(1, 2, 0), strict=True)
+    ]

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
 from lerobot.utils.constants import OBS_STATE
 
 from reflow.policies import Batch, first_rows, velocity_ways
-from reflow.speed.conditions import Conditions
+from reflow.speed.conditions import Conditions, check_settings
 from reflow.speed.disk import PairsOnDisk
 from reflow.speed.geometry import Geometry, Place
 from reflow.speed.hardware import count_flops, hardware_here, peak_flops
@@ -69,19 +69,9 @@ class SpeedSettings:
         return any(name in STORES for name in self.variants)
 
     def __post_init__(self) -> None:
-        for name, least in (
-            ("rounds", 1),
-            ("warmup", 0),
-            ("batch_size", 1),
-            ("draws", 1),
-            ("latency_repeats", 0),
-            ("velocity_repeats", 0),
-            ("seed", 0),
-        ):
-            if getattr(self, name) < least:
-                raise ValueError(f"{name}={getattr(self, name)}; allowed: {least} or more")
-        if self.precision not in PRECISIONS:
-            raise ValueError(f"precision={self.precision}; allowed: {', '.join(PRECISIONS)}")
+        least = dict.fromkeys(("warmup", "latency_repeats", "velocity_repeats", "seed"), 0)
+        least |= dict.fromkeys(("rounds", "batch_size", "draws"), 1)
+        check_settings(self, least, {"precision": PRECISIONS})
         for name in self.variants:
             draws_of(name, self.draws)
         if len(set(self.variants)) < len(self.variants) or REFERENCE not in self.variants:
@@ -91,37 +81,6 @@ class SpeedSettings:
             )
 
 
-@dataclass
-class Findings:
-    """Everything that was measured, as it goes into ``benchmark.json``.
-
-    Attributes:
-        hardware: machine, device, versions.
-        settings: of the measurement.
-        geometry: what was measured.
-        rounds: every step of every contender, raw seconds.
-        standings: what follows from them.
-        memory: peaks.
-        latency: of deployment.
-        velocities: ways to compute them.
-        flops: of a step by contender, and shares of the peak, on a GPU.
-    """
-
-    hardware: dict[str, Any]
-    settings: dict[str, Any]
-    geometry: dict[str, Any]
-    rounds: list[dict[str, Any]] = field(default_factory=list)
-    standings: list[dict[str, Any]] = field(default_factory=list)
-    memory: list[dict[str, Any]] = field(default_factory=list)
-    latency: dict[str, Any] | None = None
-    velocities: list[dict[str, Any]] = field(default_factory=list)
-    flops: list[dict[str, Any]] = field(default_factory=list)
-
-    def as_json(self) -> dict[str, Any]:
-        """Plain values."""
-        return asdict(self)
-
-
 def measure(
     geometry: Geometry,
     place: Place,
@@ -129,7 +88,7 @@ def measure(
     device: str,
     pairs: PairsOnDisk | None = None,
     show: Callable[[str], None] = lambda text: None,
-) -> Findings:
+) -> dict[str, Any]:
     """Measures one size under one set of conditions.
 
     Args:
@@ -139,6 +98,12 @@ def measure(
         device: ``cpu`` or ``cuda``.
         pairs: for contenders that read them.
         show: is told what runs.
+
+    Returns:
+        Plain values, as they go into ``benchmark.json``: ``hardware`` (machine, device, versions), ``settings``,
+        ``geometry``, ``rounds`` (every step of every contender, raw seconds), ``standings`` (what follows from them),
+        ``memory`` (peaks), ``latency`` of deployment or None, ``velocities`` (ways to compute them), ``flops`` (of a
+        step by contender, and shares of the peak, on a GPU).
     """
     conditions = Conditions(
         settings.batch_size,
@@ -148,11 +113,19 @@ def measure(
         device,
         seed=settings.seed,
     )
-    found = Findings(hardware_here(device), asdict(settings), asdict(geometry))
+    found: dict[str, Any] = {
+        "hardware": hardware_here(device),
+        "settings": asdict(settings),
+        "geometry": asdict(geometry),
+        "memory": [],
+        "flops": [],
+        "latency": None,
+        "velocities": [],
+    }
     if settings.memory:  # before anything is loaded here
         for name in (*(name for name in settings.variants if name != LIMIT), ALONE):
             show(f"memory: {name}")
-            found.memory.append(peak_alone(place, conditions, name, pairs=pairs).as_json())
+            found["memory"].append(peak_alone(place, conditions, name, pairs=pairs).as_json())
 
     torch.manual_seed(settings.seed)  # LeRobot's training forward draws its times from the global generator
     show("loading")
@@ -161,32 +134,31 @@ def measure(
     records = list(
         interleave(variants, rounds=settings.rounds, warmup=settings.warmup, device=device, show=show)
     )
-    found.rounds = [record.as_json() for record in records]
     standings = summarize(records)
-    found.standings = [standing.as_json() for standing in standings]
+    found |= {"rounds": [*map(asdict, records)], "standings": [*map(asdict, standings)]}
     if device != "cpu":
+        peak = peak_flops(found["hardware"]["gpu"], settings.precision)
         for variant, standing in zip(variants, standings, strict=True):
             show(f"operations: {variant.name}")
             count = count_flops(variant)
             rate = count / variant.pairs * standing.pairs_per_second.median
-            peak = peak_flops(found.hardware["gpu"], settings.precision)
             share = None if peak is None else rate / peak
-            found.flops.append(
+            found["flops"].append(
                 {"variant": variant.name, "per_step": count, "rate": rate, "share_of_peak": share}
             )
 
     batch = next(iter(workshop.data.train_dataloader()))
-    one = first_rows(batch, len(batch[OBS_STATE]), 1)
     if settings.latency_repeats:
         show("latency")
+        one = first_rows(batch, len(batch[OBS_STATE]), 1)
         with autocast(settings.precision, device):
             latency = deployed_latency(
                 workshop.teacher, workshop.student, one, repeats=settings.latency_repeats
             )
-        found.latency = latency.as_json()
+        found["latency"] = asdict(latency)
     if settings.velocity_repeats:
         show("velocities")
-        found.velocities = _velocities(workshop, settings, batch)
+        found["velocities"] = _velocities(workshop, settings, batch)
     return found
 
 
@@ -205,4 +177,4 @@ def _velocities(workshop: Workshop, settings: SpeedSettings, batch: Batch) -> li
         seed=settings.seed,
         autocast=lambda: autocast(settings.precision, device),
     )
-    return [cost.as_json() for cost in costs]
+    return [asdict(cost) for cost in costs]

@@ -7,9 +7,7 @@ shared between processes.
 from __future__ import annotations
 
 import json
-import os
 import resource
-import subprocess
 import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -17,6 +15,7 @@ from typing import Any
 
 import torch
 
+from reflow.speed.apart import run_apart
 from reflow.speed.conditions import Conditions
 from reflow.speed.disk import PairsOnDisk
 from reflow.speed.geometry import Place
@@ -66,7 +65,7 @@ def peak_alone(
         RuntimeError: the process failed; its last words are in the message.
     """
     question = {
-        "place": place.as_json(),
+        "place": asdict(place),
         "conditions": asdict(conditions),
         "variant": variant,
         "pairs": None if pairs is None else asdict(pairs),
@@ -74,21 +73,13 @@ def peak_alone(
         "threads": torch.get_num_threads(),
         "matmul_precision": torch.get_float32_matmul_precision(),
     }
-    done = subprocess.run(
-        [sys.executable, "-m", "reflow.speed.memory"],
-        input=json.dumps(question),
-        capture_output=True,
-        text=True,
-        check=False,
-        env=os.environ | {"HF_HUB_OFFLINE": "1"},
+    answer = run_apart(
+        "reflow.speed.memory",
+        what=f"measuring the memory of {variant!r}",
+        advice="memory=false leaves this part out",
+        said=json.dumps(question),
     )
-    if done.returncode != 0:
-        words = done.stderr.strip().splitlines() or ["no message; was it killed for want of memory?"]
-        raise RuntimeError(
-            f"measuring the memory of {variant!r} failed with exit code {done.returncode}: "
-            f"{words[-1]} (memory=false leaves this part out)"
-        )
-    return Peak(**json.loads(done.stdout.splitlines()[-1]))
+    return Peak(**json.loads(answer.splitlines()[-1]))
 
 
 def measure_here(question: dict[str, Any]) -> Peak:

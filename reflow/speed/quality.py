@@ -10,19 +10,17 @@ out: decay of the learning rate, as nobody knows how long a contender will run.
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 from reflow.policies import FlowPolicy
+from reflow.speed.conditions import check_settings
 from reflow.speed.stopwatch import Stopwatch
-from reflow.speed.variants import REFERENCE, Variant, label
+from reflow.speed.variants import REFERENCE, Variant, kind_and_draws, label
 
 OUR_TIMES = "reference_our_times"
 """The reference with times drawn as ours are: what of the difference comes from that alone."""
-_OURS = re.compile(r"(live|pairs|pairs\+prefix)_([1-9]\d*)$")
 DEFAULT_CONTENDERS = (
     REFERENCE,
     OUR_TIMES,
@@ -71,24 +69,18 @@ class QualitySettings:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name in ("every", "size", "pool", "held_out", "held_out_draws"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"race.{name}={getattr(self, name)}; allowed: 1 or more")
+        least = dict.fromkeys(("every", "size", "pool", "held_out", "held_out_draws"), 1) | {
+            "warmup_steps": 0
+        }
+        words = {"constant": ("pairs", "observations"), "reference_padding": ("real", "full")}
+        check_settings(self, least, words, "race.")
         for name in ("budget", "lr"):
             if getattr(self, name) is not None and not getattr(self, name) > 0:
                 raise ValueError(f"race.{name}={getattr(self, name)}; allowed: above 0")
         if self.ema is not None and not 0 <= self.ema < 1:
             raise ValueError(f"race.ema={self.ema}; allowed: from 0 up to, but not including, 1, or null")
-        if self.warmup_steps < 0:
-            raise ValueError(f"race.warmup_steps={self.warmup_steps}; allowed: 0 or more")
         if not self.goals or not all(0 < goal < 1 for goal in self.goals):
             raise ValueError(f"race.goals={list(self.goals)}; allowed: endpoint errors between 0 and 1")
-        for name, allowed in (
-            ("constant", ("pairs", "observations")),
-            ("reference_padding", ("real", "full")),
-        ):
-            if getattr(self, name) not in allowed:
-                raise ValueError(f"race.{name}={getattr(self, name)}; allowed: {', '.join(allowed)}")
         if not self.contenders or len(set(self.contenders)) < len(self.contenders):
             raise ValueError(f"race.contenders={list(self.contenders)}; allowed: one or more, each once")
         for name in self.contenders:
@@ -163,9 +155,10 @@ class Racer:
             seconds, step = seconds + sum(watch.seconds.values()), step + 1
         return seconds, step
 
-    def averaged(self) -> AbstractContextManager[None]:
+    @property
+    def delivered(self) -> FlowPolicy:
         """The student as it would be delivered."""
-        return nullcontext() if self.variant.train is None else self.variant.train.averaged()
+        return self.student if self.variant.train is None else self.variant.train.delivered
 
     def as_json(self, goals: Sequence[float]) -> dict[str, Any]:
         """Plain values: the curve, and the time to each goal, without and with that of filling the cache."""
@@ -194,8 +187,8 @@ def contender(name: str) -> tuple[str, int]:
     """
     if name in (REFERENCE, OUR_TIMES):
         return name, 1
-    if found := _OURS.match(name):
-        return found[1], int(found[2])
+    if found := kind_and_draws(name):
+        return found
     raise ValueError(
         f"race.contenders holds {name!r}; allowed: {REFERENCE}, {OUR_TIMES}, and live_4, pairs_4, pairs+prefix_1 "
         "with any number"

@@ -133,8 +133,7 @@ def race(
             last = racer.curve[-1]
             show(f"{racer.variant.name}: {last.seconds:.0f} s, error {100 * last.error:.1f} %")
             seconds, step = racer.run(settings.every, settings.budget, watch)
-            with racer.averaged():
-                error = endpoint_error(racer.student, chunks)
+            error = endpoint_error(racer.delivered, chunks)
             racer.diverged = not math.isfinite(error)
             if not racer.diverged:
                 racer.curve.append(Point(seconds, step, step * racer.variant.pairs, error))

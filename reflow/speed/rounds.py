@@ -7,8 +7,7 @@ what is made of the seconds (:mod:`reflow.speed.summary`).
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field
-from typing import Any
+from dataclasses import dataclass, field
 
 from reflow.speed.stopwatch import Stopwatch
 from reflow.speed.variants import Variant
@@ -33,10 +32,6 @@ class Timed:
     pairs: int
     seconds: float
     parts: dict[str, float] = field(default_factory=dict)
-
-    def as_json(self) -> dict[str, Any]:
-        """Plain values."""
-        return asdict(self)
 
 
 def rotation(names: Sequence[str], number: int) -> list[str]:

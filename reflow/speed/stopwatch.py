@@ -14,13 +14,10 @@ from typing import Any
 
 import torch
 
+from reflow.probes.clock import waiter
+
 PARTS = ("data", "prefix", "teacher", "student forward", "backward", "optimizer", "rest")
 REST = "rest"
-
-
-def waiter(device: str | torch.device) -> Callable[[], None]:
-    """What to call before looking at the clock: a GPU is waited for, a CPU is not."""
-    return torch.cuda.synchronize if torch.device(device).type == "cuda" else _nothing
 
 
 class Stopwatch:
@@ -116,7 +113,3 @@ def _replaced(owner: Any, name: str, value: Any) -> Iterator[None]:
         yield
     finally:
         delattr(owner, name)
-
-
-def _nothing() -> None:
-    pass

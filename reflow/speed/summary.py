@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -55,10 +54,6 @@ class Standing:
     data_share: float | None
     cache_overhead: float | None
 
-    def as_json(self) -> dict[str, Any]:
-        """Plain values."""
-        return asdict(self)
-
 
 def summarize(records: Sequence[Timed]) -> list[Standing]:
     """Compares the contenders, in the order in which they first appear.
@@ -66,29 +61,40 @@ def summarize(records: Sequence[Timed]) -> list[Standing]:
     Args:
         records: of all rounds. Where some have no parts, those are compared by, and the others tell the parts.
     """
-    names = list(dict.fromkeys(record.variant for record in records))
-    coarse = [record for record in records if not record.parts] or list(records)
-    fine = [record for record in records if record.parts]
-    speed = {name: _speeds(coarse, name) for name in names}
-    live = next((name for name in names if name.startswith("live")), None)
-    return [
-        Standing(
-            name,
-            label(name),
-            next(record.pairs for record in records if record.variant == name),
-            Spread.of(list(speed[name].values())),
-            _over(speed[name], speed.get(REFERENCE)),
-            _over(speed[name], speed.get(LIMIT)),
-            _parts(fine, name),
-            _data_share(fine, name),
-            _cache_overhead(fine, name, live),
+    steps: dict[str, list[Timed]] = {}
+    for record in records:
+        steps.setdefault(record.variant, []).append(record)
+    coarse = any(not record.parts for record in records)
+    speeds = {
+        name: {one.round: one.pairs / one.seconds for one in own if not (coarse and one.parts)}
+        for name, own in steps.items()
+    }
+    fine = {name: [one for one in own if one.parts] for name, own in steps.items()}
+    live = next((name for name in steps if name.startswith("live")), "")
+    decoding = {one.round: _reading(one) for one in fine.get(live, ())}
+    found = []
+    for name, own in fine.items():
+        spent = decoding if STORES.get(name, "") is None else {}  # frames are decoded beside pairs alone
+        caching = [max(0.0, _reading(one) - spent.get(one.round, 0.0)) / one.seconds for one in own]
+        found.append(
+            Standing(
+                name,
+                label(name),
+                steps[name][0].pairs,
+                Spread.of(list(speeds[name].values())),
+                _over(speeds[name], speeds.get(REFERENCE)),
+                _over(speeds[name], speeds.get(LIMIT)),
+                {
+                    part: np.median([one.parts.get(part, 0.0) / one.pairs for one in own]).item()
+                    for part in PARTS
+                }
+                if own
+                else {},
+                _median([_reading(one) / one.seconds for one in own if name != LIMIT]),
+                _median(caching if name in STORES else []),
+            )
         )
-        for name in names
-    ]
-
-
-def _speeds(records: Sequence[Timed], name: str) -> dict[int, float]:
-    return {record.round: record.pairs / record.seconds for record in records if record.variant == name}
+    return found
 
 
 def _over(mine: dict[int, float], theirs: dict[int, float] | None) -> Spread | None:
@@ -97,37 +103,9 @@ def _over(mine: dict[int, float], theirs: dict[int, float] | None) -> Spread | N
     return Spread.of([speed / theirs[number] for number, speed in mine.items()])
 
 
-def _parts(records: Sequence[Timed], name: str) -> dict[str, float]:
-    own = [record for record in records if record.variant == name]
-    if not own:
-        return {}
-    return {
-        part: float(np.median([record.parts.get(part, 0.0) / record.pairs for record in own]))
-        for part in PARTS
-    }
+def _reading(record: Timed) -> float:
+    return record.parts.get("data", 0.0)
 
 
-def _data_share(records: Sequence[Timed], name: str) -> float | None:
-    shares = [
-        record.parts.get("data", 0.0) / record.seconds
-        for record in records
-        if record.variant == name and name != LIMIT
-    ]
-    return float(np.median(shares)) if shares else None
-
-
-def _cache_overhead(records: Sequence[Timed], name: str, live: str | None) -> float | None:
-    own = {record.round: record for record in records if record.variant == name}
-    if name not in STORES or not own:
-        return None
-    decoding = {record.round: record.parts.get("data", 0.0) for record in records if record.variant == live}
-    decodes = STORES[name] is None and decoding
-    return float(
-        np.median(
-            [
-                max(0.0, record.parts.get("data", 0.0) - (decoding[number] if decodes else 0.0))
-                / record.seconds
-                for number, record in own.items()
-            ]
-        )
-    )
+def _median(values: Sequence[float]) -> float | None:
+    return float(np.median(values)) if values else None

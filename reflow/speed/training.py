@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -11,6 +10,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import LambdaLR
 
+from reflow.distill.averaging import AveragedStudent
 from reflow.distill.optim import OptimizerSettings
 from reflow.policies import FlowPolicy
 from reflow.speed.stopwatch import Stopwatch
@@ -44,7 +44,8 @@ class Training:
         self.optimizer: torch.optim.Optimizer = built["optimizer"]
         for group in self.optimizer.param_groups:  # LeRobot's schedule has put its first value there
             group["lr"] = group.get("initial_lr", group["lr"])
-        self.average = None if decay is None else Average(self.parameters, decay)
+        self.student = student
+        self.average = None if decay is None else AveragedStudent(student, decay)
         self.schedule = LambdaLR(self.optimizer, lambda step: min(1.0, (step + 1) / (warmup_steps + 1)))
 
     def update(self, loss: Float[Tensor, ""], watch: Stopwatch) -> None:
@@ -57,47 +58,12 @@ class Training:
             self.schedule.step()
             self.optimizer.zero_grad(set_to_none=True)
             if self.average is not None:
-                self.average.update()
+                self.average.update(self.student)
 
-    def averaged(self) -> contextlib.AbstractContextManager[None]:
+    @property
+    def delivered(self) -> FlowPolicy:
         """The student as it would be delivered: with averaged weights, where there is an average."""
-        return contextlib.nullcontext() if self.average is None else self.average.applied()
-
-
-class Average:
-    """Exponential moving average of what is trained, as :class:`reflow.distill.averaging.TrainedWeightsEMA` takes it.
-
-    Args:
-        parameters: the trained ones.
-        decay: of the average per step; early on ``(1 + n) / (10 + n)`` after n steps where that is less.
-    """
-
-    def __init__(self, parameters: list[nn.Parameter], decay: float) -> None:
-        self.parameters: list[Any] = parameters
-        self.decay, self.steps = decay, 0
-        self.mean = [parameter.detach().clone() for parameter in parameters]
-
-    @torch.no_grad()
-    def update(self) -> None:
-        """After a step of the optimizer."""
-        if self.steps == 0:
-            torch._foreach_copy_(self.mean, self.parameters)
-        else:
-            kept = min(self.decay, (1 + self.steps) / (10 + self.steps))
-            torch._foreach_lerp_(self.mean, self.parameters, 1.0 - kept)
-        self.steps += 1
-
-    @contextlib.contextmanager
-    def applied(self) -> Iterator[None]:
-        """The policy with its average in the place of its weights, for a while."""
-        own = [parameter.data for parameter in self.parameters]
-        try:
-            for parameter, mean in zip(self.parameters, self.mean, strict=True):
-                parameter.data = mean
-            yield
-        finally:
-            for parameter, value in zip(self.parameters, own, strict=True):
-                parameter.data = value
+        return self.student if self.average is None else self.average.policy
 
 
 def autocast(precision: str, device: str | torch.device) -> contextlib.AbstractContextManager[Any]:

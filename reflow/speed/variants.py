@@ -18,14 +18,14 @@ from lightning.fabric.utilities.apply_func import move_data_to_device
 from torch import Tensor
 
 from reflow.policies import Batch, FlowPolicy
+from reflow.speed.conditions import Conditions
 from reflow.speed.stopwatch import Stopwatch
 from reflow.speed.training import Training, autocast
 
 REFERENCE, LIMIT, ALONE = "reference", "limit", "student alone"
-_DRAWS = re.compile(r"(live|pairs|pairs\+prefix)_(\d+)$")
+_DRAWS = re.compile(r"(live|pairs|pairs\+prefix)_([1-9]\d*)")
 STORES: dict[str, str | None] = {"pairs": None, "pairs+vision": "vision", "pairs+prefix": "prefix"}
 """Variants that read a pair cache, and what is stored beside the endpoints."""
-_LIVE = re.compile(r"live_([1-9]\d*)$")
 
 
 def live(draws: int) -> str:
@@ -35,7 +35,13 @@ def live(draws: int) -> str:
 
 def label(name: str) -> str:
     """A contender's name as people read it: ``live K=8`` for ``live_8``."""
-    return _DRAWS.sub(r"\1 K=\2", name).replace("_", " ")
+    return " K=".join(match.groups()) if (match := _DRAWS.fullmatch(name)) else name.replace("_", " ")
+
+
+def kind_and_draws(name: str) -> tuple[str, int] | None:
+    """``("live", 8)`` for ``live_8``; None where the name holds no number of noises."""
+    match = _DRAWS.fullmatch(name)
+    return (match[1], int(match[2])) if match else None
 
 
 def draws_of(name: str, cached_draws: int) -> int:
@@ -50,8 +56,8 @@ def draws_of(name: str, cached_draws: int) -> int:
     """
     if name == REFERENCE:
         return 1
-    if found := _LIVE.match(name):
-        return int(found[1])
+    if (found := kind_and_draws(name)) and found[0] == "live":
+        return found[1]
     if name in (*STORES, LIMIT, ALONE):
         return cached_draws
     raise ValueError(
@@ -65,24 +71,27 @@ class Variant:
 
     Attributes:
         name: of it.
-        observations, draws: per step, and noises for each; their product is pairs per step.
+        conditions: under which it trains.
+        draws: noises per observation.
         batches: endless.
         loss: of a batch.
         train: what is done with the loss; None for a backward pass and nothing else.
-        device, precision: of the forward pass.
         methods, fields: what a stopwatch wraps (:meth:`Stopwatch.around`).
     """
 
     name: str
-    observations: int
+    conditions: Conditions
     draws: int
     batches: Iterator[Batch]
     loss: Callable[[Batch], Float[Tensor, ""]]
     train: Training | None
-    device: str
-    precision: str
     methods: tuple[tuple[Any, str, str], ...] = ()
     fields: tuple[tuple[FlowPolicy, str], ...] = ()
+
+    @property
+    def observations(self) -> int:
+        """Per step."""
+        return self.conditions.batch_size
 
     @property
     def pairs(self) -> int:
@@ -97,8 +106,8 @@ class Variant:
         """
         with watch.step(), watch.around(*self.methods, fields=self.fields):
             with watch.part("data"):
-                batch = move_data_to_device(next(self.batches), torch.device(self.device))
-            with autocast(self.precision, self.device):
+                batch = move_data_to_device(next(self.batches), torch.device(self.conditions.device))
+            with autocast(self.conditions.precision, self.conditions.device):
                 loss = self.loss(batch)
             if self.train is not None:
                 self.train.update(loss, watch)

@@ -7,18 +7,15 @@ from __future__ import annotations
 
 import copy
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor
-
 from reflow.data import LeRobotDataModule
 from reflow.distill.module import Distillation
 from reflow.distill.student import make_student
-from reflow.endpoints.source import LiveEndpoints, StoredEndpoints
-from reflow.endpoints.stored import Stored
+from reflow.endpoints.source import LiveEndpoints, Stored, StoredEndpoints
 from reflow.flow import EULER, GridTime, PaddingRule, TimeSampler
 from reflow.objectives import Reflow
 from reflow.policies import Batch, FlowPolicy, load_policy, with_velocity
@@ -89,17 +86,16 @@ class Workshop:
     @cached_property
     def data(self) -> LeRobotDataModule:
         """As all contenders with live observations read them."""
-        if self._beside is not None:
-            data = copy.copy(self._beside.data)  # the frames in memory are the same
-            data.batch_size = self.conditions.batch_size
-            return data
-        return self.place.open(
-            self.teacher,
-            self.conditions.device,
-            batch_size=self.conditions.batch_size,
-            seed=self.conditions.seed,
-            num_workers=0,
-        )
+        if self._beside is None:
+            return self._open(self.teacher)
+        data = copy.copy(self._beside.data)  # the frames in memory are the same
+        data.batch_size = self.conditions.batch_size
+        return data
+
+    def _open(self, flow: FlowPolicy, **arguments: Any) -> LeRobotDataModule:
+        asked = self.conditions
+        arguments |= {"batch_size": asked.batch_size, "seed": asked.seed, "num_workers": 0}
+        return self.place.open(flow, asked.device, **arguments)
 
     def module(self, draws: int, pool: int | None = None, *, stored: bool = False) -> Distillation:
         """The training step itself.
@@ -155,18 +151,9 @@ class Workshop:
             raise ValueError(
                 f"{name} reads a pair cache, and there is none; fill one (reflow.speed.disk.fill_pairs)"
             )
-        asked = self.conditions
-        data = self.place.open(
-            self.teacher,
-            asked.device,
-            batch_size=asked.batch_size,
-            seed=asked.seed,
-            num_workers=0,
-            stored=Stored(self.pairs.open(store), draws, self.pairs.draws),
-        )
-        return self.ours(
-            name, self.module(draws, self.pairs.draws, stored=True), iter(data.train_dataloader())
-        )
+        data = self._open(self.teacher, stored=Stored(self.pairs.open(store), draws, self.pairs.draws))
+        module = self.module(draws, self.pairs.draws, stored=True)
+        return self.ours(name, module, iter(data.train_dataloader()))
 
     def ours(self, name: str, module: Distillation, batches: Iterator[Batch]) -> Variant:
         """This framework's training step.
@@ -176,36 +163,15 @@ class Workshop:
             module: whose step it is.
             batches: endless.
         """
-        return self._variant(
+        return Variant(
             name,
+            self.conditions,
             module.objective.draws,
             batches,
             lambda batch: module.training_step(batch, 0)["loss"],
             self.training,
             methods=((module, "encode", "prefix"), (self.student, "velocity", "student forward")),
             fields=((self.teacher, "teacher"), (self.student, "student forward")),
-        )
-
-    def _variant(
-        self,
-        name: str,
-        draws: int,
-        batches: Iterator[Any],
-        loss: Callable[[Any], Tensor],
-        train: Training | None,
-        **timed: Any,
-    ) -> Variant:
-        conditions = self.conditions
-        return Variant(
-            name,
-            conditions.batch_size,
-            draws,
-            batches,
-            loss,
-            train,
-            conditions.device,
-            conditions.precision,
-            **timed,
         )
 
     def reference(
@@ -221,20 +187,18 @@ class Workshop:
         rule = rule or PaddingRule(self.teacher.space)
         loop = Reference(self.teacher, self.founding_student, rule, time=time, seed=self.conditions.seed)
         batches, training = iter(self.data.train_dataloader()), self._train(self.founding_student)
-        return self._variant(name, 1, batches, loop.training_step, training, methods=loop.timed_methods())
+        methods = loop.timed_methods()
+        return Variant(name, self.conditions, 1, batches, loop.training_step, training, methods)
 
     def _limit(self, draws: int) -> Variant:
         batch = next(iter(self.data.train_dataloader()))
         loss = ready_loss(self.module(draws), batch, self.conditions)
         methods = ((self.student, "velocity", "student forward"),)
-        return self._variant(LIMIT, draws, itertools.repeat({}), loss, None, methods=methods)
+        return Variant(LIMIT, self.conditions, draws, itertools.repeat({}), loss, None, methods)
 
     def _alone(self, draws: int) -> Variant:
         asked = self.conditions
         student = lone_student(self._folder, asked)
         methods = ((student, "encode", "prefix"), (student, "velocity", "student forward"))
-        data = self.place.open(
-            student, asked.device, batch_size=asked.batch_size, seed=asked.seed, num_workers=0
-        )
-        batches, loss = iter(data.train_dataloader()), lone_loss(student, asked, draws)
-        return self._variant(ALONE, draws, batches, loss, self._train(student), methods=methods)
+        batches, loss = iter(self._open(student).train_dataloader()), lone_loss(student, asked, draws)
+        return Variant(ALONE, asked, draws, batches, loss, self._train(student), methods)

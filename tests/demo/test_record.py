@@ -3,7 +3,6 @@
 import json
 import subprocess
 import sys
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +13,6 @@ from lerobot.datasets.lerobot_dataset import LeRobotDataset
 
 from reflow.config_path import CONFIG_DIR
 from reflow.demo import record as recorder
-from reflow.demo import workers
 from reflow.demo.dataset import (
     ACTION_KEY,
     DEMONSTRATIONS_FILE,
@@ -178,28 +176,6 @@ def test_an_unknown_key_is_an_error_that_names_it(override):
 def test_rejects_senseless_values(values, message):
     with pytest.raises(ValueError, match=message):
         RecordConfig(root=Path("here"), **values)
-
-
-@pytest.mark.parametrize("count", [0, 1, 11])
-def test_workers_play_every_seed_once_in_order(monkeypatch, count):
-    submitted = []
-
-    class Executor(ThreadPoolExecutor):
-        def __init__(self, processes, *, mp_context, initializer, initargs):
-            super().__init__(processes)
-
-        def submit(self, function, seed):
-            submitted.append(seed)
-            return super().submit(function, seed)
-
-    monkeypatch.setattr(workers, "ProcessPoolExecutor", Executor)
-    monkeypatch.setattr(workers, "PickScene", lambda cube: None)
-    monkeypatch.setattr(workers, "_play_one", made_up)
-    episodes = workers.play(range(5, 5 + count), 2, CubeRange(), Perturbation())
-    for expected, episode in enumerate(episodes, start=5):
-        assert episode.seed == expected
-        assert len(submitted) <= expected - 5 + 4  # two ahead per process, not the whole job
-    assert submitted == list(range(5, 5 + count))
 
 
 @pytest.mark.slow

@@ -10,7 +10,9 @@ import torch
 from reflow.demo import embedded
 from reflow.demo.dataset import ACTION_KEY, IMAGE_KEY, STATE_KEY, write_dataset
 from reflow.demo.frames import shrink_frame
-from reflow.demo.record_rollouts import Player, Rollout, RolloutConfig, rollouts
+from reflow.demo.record_rollouts import Recorder, Rollout, RolloutConfig, rollouts
+from reflow.demo.scene import PickScene
+from reflow.simulator.rollout import Contender
 from tests.demo.test_record import read
 
 CONFIG = RolloutConfig(
@@ -26,13 +28,13 @@ CONFIG = RolloutConfig(
 
 
 @pytest.fixture(scope="module")
-def player() -> Player:
-    return Player(CONFIG)
+def recorder() -> Recorder:
+    return Recorder(CONFIG)
 
 
 @pytest.fixture(scope="module")
-def rollout(player: Player) -> Rollout:
-    return player.play(1000)
+def rollout(recorder: Recorder) -> Rollout:
+    return recorder(1000)
 
 
 def test_each_chunk_gives_its_look_and_what_lies_between(rollout: Rollout) -> None:
@@ -43,26 +45,31 @@ def test_each_chunk_gives_its_look_and_what_lies_between(rollout: Rollout) -> No
     assert rollout.states.dtype == rollout.actions.dtype == np.float32
 
 
-def test_the_first_look_is_the_scene_of_the_seed_and_the_policys_own_answer(
-    player: Player, rollout: Rollout
-) -> None:
-    player.scene.reset(1000)
-    seen = player.scene.observe()
-    assert np.array_equal(rollout.frames[0], shrink_frame(seen.image))
-    assert np.array_equal(rollout.states[0], seen.state.astype(np.float32))
-    steps = int(np.random.default_rng(1000).choice(CONFIG.steps))
-    assert np.array_equal(rollout.actions[0], player.chunk(seen, 1000, 0, steps)[0].astype(np.float32))
+def test_what_is_recorded_was_seen_and_done(recorder: Recorder, rollout: Rollout) -> None:
+    """The actions of its own chunk, played again in the bare scene, lead to the frames and states recorded."""
+    seeds = np.random.default_rng(1000)
+    contender = Contender("policy", CONFIG.policy, int(seeds.choice(CONFIG.steps)))
+    _, actions = recorder.player.play(contender, 1000)
+    scene = PickScene()
+    scene.reset(1000)
+    for step in range(rollout.at[1] + 1):
+        if step in rollout.at:
+            row = rollout.at.index(step)
+            assert np.array_equal(rollout.frames[row], shrink_frame(scene.render()))
+            assert np.array_equal(rollout.states[row], scene.state().astype(np.float32))
+            assert np.array_equal(rollout.actions[row], actions[step])
+        scene.step(actions[step].astype(np.float64))
 
 
-def test_the_number_of_steps_changes_what_is_played(player: Player) -> None:
-    player.scene.reset(1000)
-    seen = player.scene.observe()
-    assert not np.allclose(player.chunk(seen, 1000, 0, 1), player.chunk(seen, 1000, 0, 10), atol=1e-2)
+def test_the_number_of_steps_changes_what_is_played(rollout: Rollout) -> None:
+    other = Recorder(replace(CONFIG, steps=(10,)))(1000)
+    assert np.array_equal(other.frames[0], rollout.frames[0])
+    assert not np.allclose(other.actions[0], rollout.actions[0], atol=1e-2)
 
 
-def test_an_episode_depends_on_its_seed_alone(player: Player, rollout: Rollout) -> None:
-    other = player.play(1001)
-    again = player.play(1000)
+def test_an_episode_depends_on_its_seed_alone(recorder: Recorder, rollout: Rollout) -> None:
+    other = recorder(1001)
+    again = recorder(1000)
     assert not np.array_equal(other.states, again.states)
     for name in ("frames", "states", "actions", "at"):
         assert np.array_equal(getattr(again, name), getattr(rollout, name))

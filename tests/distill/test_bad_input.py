@@ -60,7 +60,7 @@ def test_missing_statistics(run: Run, copy: Path) -> None:
         ({"state_dim": 6}, r"state dimension does not fit: data set .* 6 .*the teacher expects 14; choose"),
         (
             {"cameras": ("observation.images.wrist",)},
-            r"the teacher looks at \['observation.images.top'\].*has \['observation.images.wrist'\].*"
+            r"the teacher sees \['observation.images.top'\].*has \['observation.images.wrist'\].*"
             r"data\.rename=\{observation.images.wrist:observation.images.top\}",
         ),
         (

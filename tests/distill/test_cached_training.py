@@ -16,8 +16,7 @@ from reflow.demo import embedded
 from reflow.distill.optim import OptimizerSettings
 from reflow.distill.student import make_student
 from reflow.endpoints import PairCache
-from reflow.endpoints.source import LiveEndpoints
-from reflow.endpoints.stored import Stored
+from reflow.endpoints.source import LiveEndpoints, Stored
 from reflow.flow import EULER, PaddingRule, UniformTime
 from reflow.policies import load_policy, with_velocity
 from tests.builders import make_dataset, make_distillation, make_teacher_folder, repo_id

@@ -11,6 +11,7 @@ from reflow.data import SAMPLE
 from reflow.distill import deliver
 from reflow.distill.callbacks import Throughput, progress
 from reflow.distill.checkpoints import AtomicCheckpointIO
+from reflow.files import UnwritableError
 from reflow.policies import load_policy
 
 
@@ -18,13 +19,13 @@ def test_a_failed_checkpoint_leaves_the_last_one(tmp_path: Path, monkeypatch: py
     path, writer = tmp_path / "checkpoints" / "last.ckpt", AtomicCheckpointIO()
     writer.save_checkpoint({"step": 1}, path)
 
-    def fill_the_disk(_: object, handle: object) -> None:
-        handle.write(b"half")
+    def fill_the_disk(_: object, staged: Path) -> None:
+        staged.write_bytes(b"half")
         raise OSError("no space left")
 
     with monkeypatch.context() as patched:
         patched.setattr(torch, "save", fill_the_disk)
-        with pytest.raises(OSError, match="no space left"):
+        with pytest.raises(UnwritableError, match=r"last\.ckpt cannot be written to .* \(no space left\)"):
             writer.save_checkpoint({"step": 2}, path)
     assert torch.load(path) == {"step": 1}
     writer.save_checkpoint({"step": 3}, path)

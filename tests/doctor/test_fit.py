@@ -9,7 +9,6 @@ import pytest
 
 from reflow.data import load_metadata
 from reflow.doctor import fit_check
-from reflow.doctor.fit import joint_names
 from reflow.policies import FlowPolicy, load_policy
 from tests.builders import TOP, make_dataset, repo_id
 
@@ -76,17 +75,3 @@ def test_another_aspect_ratio(teacher: FlowPolicy, dataset: Path, teacher_folder
     )
     found = fit_check(seen, teacher.config, teacher.space, {}, teacher_folder)
     assert [finding.name for finding in found.findings] == ["camera_shape"]
-
-
-@pytest.mark.parametrize(
-    ("names", "expected"),
-    [
-        (["a", "b"], ("a", "b")),
-        ({"motors": ["a", "b"]}, ("a", "b")),
-        (None, ("action_0", "action_1")),
-        (["a"], ("action_0", "action_1")),
-    ],
-)
-def test_names_of_joints(names: Any, expected: tuple[str, ...]) -> None:
-    meta: Any = SimpleNamespace(features={"action": {"names": names}})
-    assert joint_names(meta, "action", 2) == expected

@@ -13,8 +13,8 @@ from reflow.data import load_metadata
 from reflow.distill.module import Distillation
 from reflow.distill.student import make_student
 from reflow.endpoints import Manifest, PairCache, Part, Work, missing_work, seal
-from reflow.endpoints.cost import Cost, check_disk, format_bytes, measure_cost
-from reflow.endpoints.fill import joined
+from reflow.endpoints.cost import Cost, check_disk, measure_cost
+from reflow.endpoints.shards import joined
 from reflow.endpoints.wanted import Source, Walks, decisive_versions, fit
 from reflow.flow import PaddingRule, UniformTime, get_solver
 from reflow.policies import CONTEXT, VISION, load_policy, with_velocity
@@ -82,9 +82,7 @@ def test_what_is_stored_is_what_the_teacher_sees(own_teacher: Path, demos: Path,
     (batch,) = data.portions([samples])
     with torch.no_grad():
         look, context = teacher.vision_features(batch), teacher.encode(batch)
-    vision, prefix = cache.vision(samples), cache.prefix(samples)
-    assert vision is not None
-    assert prefix is not None
+    vision, prefix = (cache.stored(name, samples) for name in ("vision", "prefix"))
     assert vision.keys() == look.keys()
     torch.testing.assert_close(vision, look, rtol=1e-6, atol=1e-6)
     assert prefix["keys"].dtype == torch.bfloat16
@@ -216,13 +214,6 @@ def test_a_disk_that_is_too_small_is_refused(tmp_path: Path) -> None:
     check_disk(tmp_path, cost, free=2_500_000_000)
     with pytest.raises(ValueError, match=r"takes 2.5 GB more, .* has 1 kB free; .*path=.*store=.*draws="):
         check_disk(tmp_path, cost, free=1000)
-
-
-@pytest.mark.parametrize(
-    ("count", "text"), [(7, "7 B"), (1500, "1.5 kB"), (12_345_678, "12.3 MB"), (5 * 10**18, "5,000 PB")]
-)
-def test_bytes_are_said_in_words(count: int, text: str) -> None:
-    assert format_bytes(count) == text
 
 
 # -- a cache that a run may learn from, or not

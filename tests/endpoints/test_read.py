@@ -38,12 +38,10 @@ def test_endpoints_are_those_of_sample_and_draw(cache: Path) -> None:
 
 def test_stores_are_those_of_the_sample_padded_with_zeros(cache: Path) -> None:
     reader, sample = PairCache(cache), torch.tensor([30, 2, 15])
-    vision = reader.vision(sample)
-    assert vision is not None
+    vision = reader.stored("vision", sample)
     assert torch.equal(vision["features"], whole(cache, "vision", "features")[sample])
 
-    prefix = reader.prefix(sample)
-    assert prefix is not None
+    prefix = reader.stored("prefix", sample)
     shards = [load_file(cache / "prefix" / f"0000{number // 10}.safetensors") for number in sample.tolist()]
     lengths = [shard["keys"].shape[1] for shard in shards]
     assert prefix["keys"].shape[1] == max(lengths)
@@ -58,8 +56,7 @@ def test_shards_of_different_length_meet_in_one_batch(own: Path) -> None:
     file = own / "prefix" / "00001.safetensors"
     write_shard(file, {key: value[:, :-2].contiguous() for key, value in load_file(file).items()})
     seal(own)
-    found = PairCache(own).prefix(torch.tensor([12, 3]))
-    assert found is not None
+    found = PairCache(own).stored("prefix", torch.tensor([12, 3]))
     longest = load_file(own / "prefix" / "00000.safetensors")["keys"]
     assert torch.equal(found["keys"][1], longest[3])
     assert torch.equal(found["keys"][0, :-2], load_file(file)["keys"][2])
@@ -75,14 +72,10 @@ def test_a_copy_reads_for_itself(cache: Path) -> None:
     assert torch.equal(pickle.loads(packed).endpoints(sample, draw), before)
 
 
-def test_what_is_not_stored_is_none(fill: Fill, cache: Path) -> None:
-    sample = torch.tensor([0])
+def test_what_is_not_stored_or_left_out_is_none_of_the_stores(fill: Fill, cache: Path) -> None:
     plain = PairCache(fill(data={"episodes": [0], "val_episodes": [1]}))
     assert plain.stores == {}
-    assert plain.vision(sample) is None
-    assert plain.prefix(sample) is None
-    assert PairCache(cache, leave_out="prefix").prefix(sample) is None
-    assert PairCache(cache, leave_out="prefix").vision(sample) is not None
+    assert PairCache(cache, leave_out={"prefix"}).stores.keys() == {"vision"}
 
 
 def test_a_draw_it_does_not_hold_is_refused(cache: Path) -> None:

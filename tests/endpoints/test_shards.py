@@ -10,9 +10,9 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from reflow.endpoints import Shape, shard_bytes, sweep, write_shard
+from reflow.endpoints import shard_bytes, sweep, write_shard
 from reflow.endpoints.layout import sidecar
-from reflow.endpoints.shards import Seal, inspect, read_seal, write_bytes
+from reflow.endpoints.shards import Seal, inspect, read_seal, write_whole
 
 
 @pytest.fixture
@@ -41,14 +41,15 @@ def test_a_shard_comes_back(shard: Path, tensors: dict[str, torch.Tensor]) -> No
 
 @pytest.mark.parametrize("size", [1, 2, 17])
 def test_its_size_is_known_beforehand(tmp_path: Path, size: int) -> None:
-    shapes = {
-        "keys": Shape(torch.float16, (size, 7, 3)),
-        "endpoint": Shape(torch.float32, (size, 8, 5)),
-        "masks": Shape(torch.bool, (size, 7)),
+    tensors = {
+        "keys": torch.zeros(size, 7, 3, dtype=torch.float16),
+        "endpoint": torch.zeros(size, 8, 5),
+        "masks": torch.zeros(size, 7, dtype=torch.bool),
     }
     path = tmp_path / "shard.safetensors"
-    write_shard(path, {key: torch.zeros(entry.shape, dtype=entry.dtype) for key, entry in shapes.items()})
-    assert shard_bytes(shapes) == path.stat().st_size + sidecar(path).stat().st_size
+    write_shard(path, tensors)
+    told = shard_bytes({key: tensor.to("meta") for key, tensor in tensors.items()})
+    assert told == path.stat().st_size + sidecar(path).stat().st_size
 
 
 def test_a_shard_without_its_sidecar_is_not_there(shard: Path) -> None:
@@ -97,6 +98,6 @@ def test_only_what_dead_processes_left_is_swept(tmp_path: Path) -> None:
     elsewhere = tmp_path / f".a.another-{dead.stdout.strip()}.partial"
     for file in (gone, alive, elsewhere):
         file.write_bytes(b"half")
-    write_bytes(tmp_path / "whole.json", b"{}")
+    write_whole(tmp_path / "whole.json", b"{}")
     sweep(tmp_path)
     assert {file.name for file in tmp_path.iterdir()} == {alive.name, elsewhere.name, "whole.json"}

@@ -13,7 +13,7 @@ from torch.utils.data import get_worker_info
 
 from reflow.data import ENDPOINT, SAMPLE, VISIT, Frames, LeRobotDataModule
 from reflow.endpoints import PairCache
-from reflow.endpoints.stored import Stored
+from reflow.endpoints.source import Stored
 from reflow.policies import CONTEXT, VISION
 from tests.builders import TOP, repo_id
 from tests.endpoints.conftest import fill_cache

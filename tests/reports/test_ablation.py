@@ -39,7 +39,7 @@ def test_the_figures_are_those_of_the_runs() -> None:
         ):
             values = [scale * float(run[column]) for run in runs[key]]
             told = getattr(row, name)
-            found = (fmean(values), stdev(values)) if isinstance(told, tuple) else fmean(values)
+            found = [fmean(values), stdev(values)] if isinstance(told, list) else fmean(values)
             assert told == pytest.approx(found, abs=0.501 * 10**-digits), (key, name)
 
 

@@ -10,7 +10,7 @@ from lerobot.envs.factory import make_env_pre_post_processors
 from lerobot.scripts.lerobot_eval import rollout
 
 from reflow.demo import embedded
-from reflow.demo.measure import NOISE_SEED, roll_out
+from reflow.demo.scene import PickScene, is_picked
 from reflow.flow import Draws
 from reflow.policies import load_policy, load_processors
 from reflow.simulator.environment import EnvironmentSettings, make_vector_env
@@ -78,14 +78,17 @@ def test_equals_lerobots_own_rollout(folder, player):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("num_steps", [10, 1])
-def test_equals_the_demos_own_measurement(num_steps):
+def test_a_player_is_as_good_as_the_bare_scene(num_steps):
+    """The demo's teacher, without LeRobot's environment around the scene."""
     seeds = [100_000, 100_001, 100_002]
-    player = Player(Conditions(EnvironmentSettings("pick"), noise_seed=NOISE_SEED))
-    contender = Contender("teacher", embedded.TEACHER, num_steps)
-    mine = [player.play(contender, seed)[0] for seed in seeds]
-    assert [episode.success for episode in mine] == roll_out(embedded.TEACHER, seeds, num_steps)
-    assert [episode.success for episode in mine] == [num_steps == 10] * 3
-    assert all(episode.length < 150 for episode in mine if episode.success)
+    player = Player(Conditions(EnvironmentSettings("pick")))
+    contender, scene = Contender("teacher", embedded.TEACHER, num_steps), PickScene()
+    for seed in seeds:
+        episode, actions = player.play(contender, seed)
+        scene.reset(seed)
+        rewards = [scene.step(action.astype(np.float64)) for action in actions]
+        assert episode.success is is_picked(rewards) is (num_steps == 10)
+        assert (episode.length, episode.sum_reward) == (len(rewards), sum(rewards))
     player.close()
 
 
@@ -142,10 +145,24 @@ def test_a_policy_without_its_camera_is_stopped_at_the_first_look(player, tmp_pa
 
 def test_a_watcher_sees_every_step_but_the_last(folder, player):
     seen = []
-    player.play(
-        Contender("student", folder, 1), SEED, lambda steps, frame: seen.append((steps, frame().shape))
+    episode = player.play(
+        Contender("student", folder, 1),
+        SEED,
+        lambda now: seen.append((now.step, now.length, now.frame().shape, now.action)),
     )
-    assert seen == [(steps, (480, 640, 3)) for steps in range(12)]
+    assert [step for step, *_ in seen] == list(range(12))
+    assert [length for _, length, *_ in seen] == [5, 0, 0, 0, 0, 5, 0, 0, 0, 0, 5, 0]
+    assert {shape for _, _, shape, _ in seen} == {(480, 640, 3)}
+    np.testing.assert_array_equal(np.stack([action for *_, action in seen]), episode[1])
+
+
+def test_a_chunk_may_have_steps_of_its_own(folder, player):
+    steps = iter([2, 1, 2])
+    contender = Contender("student", folder, 1)
+    _, two = player.play(Contender("student", folder, 2), SEED)
+    _, mixed = player.play(contender, SEED, num_steps=lambda: next(steps))
+    np.testing.assert_array_equal(mixed[:5], two[:5])
+    assert np.abs(mixed[5:10] - two[5:10]).max() > 1e-4
 
 
 def test_a_policy_that_breaks_the_robot_has_failed_and_the_next_one_plays_on(folder, player, tmp_path):

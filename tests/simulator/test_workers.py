@@ -4,11 +4,12 @@ import multiprocessing
 import os
 import signal
 import threading
+import time
 from functools import partial
 
 import pytest
 
-from reflow.simulator.workers import WorkerDiedError, run_jobs
+from reflow.simulator.workers import WorkerDiedError, in_order, run_jobs
 
 
 class StubbornError(Exception):
@@ -46,6 +47,29 @@ def test_every_job_is_done_once_by_a_few_processes():
 
 def test_no_process_means_this_one():
     assert list(run_jobs(make, range(3), processes=0)) == [(job, (job, os.getpid())) for job in range(3)]
+
+
+def slow_at_first(job):
+    time.sleep(0.5 if job == 0 else 0.0)
+    return job
+
+
+def make_slow_at_first():
+    return slow_at_first
+
+
+@pytest.mark.parametrize("count", [0, 1, 7])
+def test_results_in_order_wait_for_those_before(count):
+    jobs = range(count)
+    assert list(in_order(run_jobs(make_slow_at_first, jobs, processes=2), jobs)) == list(jobs)
+
+
+def test_who_stops_reading_in_order_ends_the_workers():
+    results = in_order(run_jobs(make, range(7), processes=2), range(7))
+    next(results)
+    assert multiprocessing.active_children()
+    results.close()
+    assert not multiprocessing.active_children()
 
 
 def test_nothing_to_do_starts_nobody():

@@ -1,6 +1,7 @@
 """What is timed: sizes as they should be, data that are really read, refusals before anything is built."""
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -8,13 +9,13 @@ import torch
 from transformers import AutoConfig
 
 from reflow.demo import embedded
+from reflow.memory import available_memory
 from reflow.policies import load_policy
 from reflow.policies.smolvla.sizes import SMOLVLM_500M
 from reflow.policies.smolvla.vlm import VLMSize, build_vlm_folder
 from reflow.speed.geometry import (
     GEOMETRIES,
     Place,
-    available_memory,
     check_memory,
     get_geometry,
     lay_out,
@@ -35,7 +36,7 @@ def test_the_tiny_one_is_a_policy_with_its_own_data(place):
 
 
 def test_a_place_survives_json(place):
-    assert Place(**json.loads(json.dumps(place.as_json()))) == place
+    assert Place(**json.loads(json.dumps(asdict(place)))) == place
 
 
 def test_the_demo_is_the_embedded_policy_and_its_demonstrations(tmp_path):

@@ -2,6 +2,7 @@
 
 import io
 import json
+from dataclasses import asdict
 
 import numpy as np
 import pytest
@@ -38,7 +39,7 @@ def content(place, pairs):
         velocity_repeats=1,
         memory=False,
     )
-    found = measure(GEOMETRIES["tiny"], place, settings, "cpu", pairs).as_json()
+    found = measure(GEOMETRIES["tiny"], place, settings, "cpu", pairs)
     return json.loads(json.dumps({"size": "tiny", **found}, allow_nan=False))
 
 
@@ -111,7 +112,7 @@ def test_memory_is_that_of_a_process_of_its_own(place):
 def test_memory_is_measured_after_loading(place):
     threads = torch.get_num_threads()
     question = {
-        "place": place.as_json(),
+        "place": asdict(place),
         "conditions": {"batch_size": 1, "draws": 1},
         "variant": live(1),
         "pairs": None,
@@ -189,7 +190,7 @@ def test_half_precision_is_that_of_both_loops(place):
         memory=False,
     )
     found = measure(GEOMETRIES["tiny"], place, settings, "cpu")
-    assert len(found.rounds) == 2
+    assert len(found["rounds"]) == 2
     with autocast("bf16-mixed", "cpu"):
         assert (torch.ones(2, 2) @ torch.ones(2, 2)).dtype == torch.bfloat16
 
@@ -246,12 +247,13 @@ def test_precision_is_checked_where_it_is_used():
 
 def test_the_average_is_that_of_a_training_run_and_the_weights_come_back(workshop):
     training = Training(workshop.student, decay=0.5)
-    parameter, found = training.parameters[0], []
+    name, parameter = next(one for one in workshop.student.named_parameters() if one[1].requires_grad)
+    found = []
     for value in (1.0, 2.0, 4.0):
         parameter.data.fill_(value)
-        training.average.update()
-        with training.averaged():
-            found.append(parameter.data.flatten()[0].item())
+        training.average.update(workshop.student)
+        delivered = dict(training.delivered.named_parameters())[name]
+        found.append(delivered.flatten()[0].item())
         assert parameter.data.flatten()[0].item() == value
     kept_1, kept_2 = 2 / 11, 3 / 12
     second = kept_1 * 1 + (1 - kept_1) * 2

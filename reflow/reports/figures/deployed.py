@@ -12,6 +12,7 @@ from reflow.reports.figures.drawing import (
     short,
     steps_name,
     who_color,
+    write,
 )
 from reflow.reports.theme import color
 
@@ -21,38 +22,26 @@ def draw_success(content: Content) -> Drawing | None:
     rows = content.success
     if not rows:
         return None
-    names = [f"{row.name}@{row.num_steps}" for row in rows]
+    names = [steps_name(f"{row.name}@{row.num_steps}") for row in rows]
+    rates = [row.successes / row.episodes for row in rows]
     figure, grid = new_figure(0.8 + 0.36 * len(rows))
     axes = grid[0, 0]
-    rows_of(axes, [steps_name(name) for name in names])
-    for place, (row, name) in enumerate(zip(rows, names, strict=True)):
-        rate = row.successes / row.episodes
-        axes.plot(
-            [row.low, row.high], [place, place], color=who_color(name), linewidth=6, alpha=0.3, clip_on=False
-        )
-        axes.plot(
-            [rate],
-            [place],
-            "o",
-            color=who_color(name),
-            markersize=8,
-            markeredgecolor=color("card"),
-            clip_on=False,
-            zorder=3,
-        )
-        axes.annotate(
+    rows_of(axes, names)
+    for place, (row, rate) in enumerate(zip(rows, rates, strict=True)):
+        style = {"color": who_color(row.name), "clip_on": False}
+        axes.plot([row.low, row.high], [place, place], linewidth=6, alpha=0.3, **style)
+        axes.plot([rate], [place], "o", markersize=8, markeredgecolor=color("card"), zorder=3, **style)
+        axes.text(
+            1.02,
+            place,
             f"{percent(rate)} of {row.episodes:,}",
-            (1.02, place),
-            xycoords=("axes fraction", "data"),
+            transform=axes.get_yaxis_transform(),
             va="center",
             fontsize=8.5,
         )
     axes.set_xlim(0, 1)
     axes.set_xticks([0, 0.25, 0.5, 0.75, 1], ["0 %", "25 %", "50 %", "75 %", "100 %"])
-    told = ", ".join(
-        f"{steps_name(name)} {percent(row.successes / row.episodes)}"
-        for row, name in zip(rows, names, strict=True)
-    )
+    told = ", ".join(f"{name} {percent(rate)}" for name, rate in zip(names, rates, strict=True))
     return Drawing(
         figure,
         "Share of episodes solved, same seeds and same noise for all; the bar is the 95 % Wilson interval.",
@@ -67,46 +56,25 @@ def draw_latency(content: Content) -> Drawing | None:
     rows = content.latency
     if not rows:
         return None
-    names = [f"{row.name}@{row.nfe}" for row in rows]
+    names = [steps_name(f"{row.name}@{row.nfe}") for row in rows]
     figure, grid = new_figure(1.0 + 0.27 * len(rows))
     axes = grid[0, 0]
-    rows_of(axes, [steps_name(name) for name in names])
-    places = range(len(rows))
-    prefix = [row.prefix_p50_ms for row in rows]
-    velocity = [row.velocity_p50_ms for row in rows]
-    axes.barh(
-        places, prefix, height=0.62, color=color("noise"), alpha=0.55, label="prefix: cameras, words, state"
-    )
-    axes.barh(
-        places,
-        velocity,
-        left=prefix,
-        height=0.62,
-        color=[who_color(name) for name in names],
-        label="velocities",
-    )
+    rows_of(axes, names)
+    places, bar = range(len(rows)), {"height": 0.62}
+    prefix, velocity = [row.prefix_p50_ms for row in rows], [row.velocity_p50_ms for row in rows]
+    colors = [who_color(row.name) for row in rows]
+    axes.barh(places, prefix, color=color("noise"), alpha=0.55, label="prefix: cameras, words, state", **bar)
+    axes.barh(places, velocity, left=prefix, color=colors, label="velocities", **bar)
+    longest = [max(row.total_p95_ms, row.total_p50_ms) for row in rows]
     for place, row in enumerate(rows):
-        axes.plot(
-            [row.prefix_p50_ms + row.velocity_p50_ms, row.total_p95_ms],
-            [place, place],
-            color=color("line"),
-            linewidth=1.2,
-        )
-        axes.plot([row.total_p95_ms] * 2, [place - 0.2, place + 0.2], color=color("line"), linewidth=1.6)
-        axes.annotate(
-            f"{short(row.total_p50_ms)} ms",
-            (max(row.total_p95_ms, row.total_p50_ms), place),
-            textcoords="offset points",
-            xytext=(6, 0),
-            va="center",
-            fontsize=8.5,
-        )
-    axes.set_xlim(0, 1.2 * max(max(row.total_p95_ms, row.total_p50_ms) for row in rows))
+        until = row.total_p95_ms
+        axes.plot([prefix[place] + velocity[place], until], [place] * 2, color=color("line"), linewidth=1.2)
+        axes.plot([until] * 2, [place - 0.2, place + 0.2], color=color("line"), linewidth=1.6)
+        write(axes, f"{short(row.total_p50_ms)} ms", (longest[place], place))
+    axes.set_xlim(0, 1.2 * max(longest))
     axes.set_xlabel("ms per chunk, median; the stroke is the 95th percentile")
     legend_above(axes)
-    told = ", ".join(
-        f"{steps_name(name)} {short(row.total_p50_ms)} ms" for row, name in zip(rows, names, strict=True)
-    )
+    told = ", ".join(f"{name} {short(row.total_p50_ms)} ms" for row, name in zip(rows, names, strict=True))
     return Drawing(
         figure,
         "What one chunk costs: looking once (grey), then one velocity per step (coloured).",

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from reflow.reports.content import Content
-from reflow.reports.figures.drawing import Drawing, by_steps, new_figure, rows_of, short
+from reflow.reports.figures.drawing import Drawing, by_steps, panels, rows_of, short, steps_of, write
 from reflow.reports.theme import color
 
-_DISTANCES = {"sliced_wasserstein": "sliced Wasserstein", "energy": "energy distance", "mmd": "MMD"}
-_RATIOS = {
+_NAMES = {  # distances, then ratios
+    "sliced_wasserstein": "sliced Wasserstein",
+    "energy": "energy distance",
+    "mmd": "MMD",
     "variance_ratio": "variance ratio",
     "mode_coverage": "modes covered",
     "mode_evenness": "evenness of modes",
@@ -17,18 +19,14 @@ _RATIOS = {
 def draw_distribution(content: Content) -> Drawing | None:
     """Distances and ratios, one panel each, with the null as a mark."""
     metrics = content.metrics
-    shown = {
-        name: values for name in _DISTANCES | _RATIOS if (values := by_steps(metrics, f"distribution/{name}"))
-    }
+    shown = {name: values for name in _NAMES if (values := by_steps(metrics, f"distribution/{name}"))}
     if not shown:
         return None
     steps = sorted({n for values in shown.values() for n in values})
-    columns = min(3, len(shown))
-    rows = -(-len(shown) // columns)
-    figure, grid = new_figure(rows * (1.0 + 0.26 * (len(steps) + 1)), rows, columns, sharey=True)
-    for axes, (name, values) in zip(grid.flat, shown.items(), strict=False):
+    figure, grid = panels(len(shown), 1.0 + 0.26 * (len(steps) + 1))
+    for axes, (name, values) in zip(grid, shown.items(), strict=True):
         null = metrics.get(f"distribution/{name}_null")
-        rows_of(axes, [f"student, {n} step{'' if n == 1 else 's'}" for n in steps] + ["teacher again"])
+        rows_of(axes, [*(f"student, {steps_of(n)}" for n in steps), "teacher again"])
         axes.grid(visible=False)
         marks = [(steps.index(n), value, "student") for n, value in values.items()]
         if null is not None:
@@ -37,22 +35,14 @@ def draw_distribution(content: Content) -> Drawing | None:
         for place, value, role in marks:
             axes.plot([0, value], [place, place], color=color(role), linewidth=2.2, alpha=0.45)
             axes.plot([value], [place], "o", color=color(role), markersize=6)
-            axes.annotate(
-                short(value),
-                (max(value, value if null is None else null), place),  # clear of the dashed line
-                textcoords="offset points",
-                xytext=(7, 0),
-                va="center",
-                fontsize=8,
-            )
+            clear = max(value, value if null is None else null)  # of the dashed line
+            write(axes, short(value), (clear, place), 7, 8)
         reach = [value for _, value, _ in marks]
         axes.set_xlim(min(0.0, 1.4 * min(reach)), 1.4 * max(*reach, 1e-9))
         axes.set_xticks([0], ["0"])
-        axes.set_title((_DISTANCES | _RATIOS)[name])
-    for axes in grid.flat[len(shown) :]:
-        axes.set_visible(False)
+        axes.set_title(_NAMES[name])
     told = "; ".join(
-        f"{(_DISTANCES | _RATIOS)[name]} {', '.join(f'{short(value)} at {n}' for n, value in values.items())}"
+        f"{_NAMES[name]} {', '.join(f'{short(value)} at {n}' for n, value in values.items())}"
         for name, values in shown.items()
     )
     return Drawing(

@@ -46,13 +46,30 @@ def new_figure(height: float, rows: int = 1, columns: int = 1, **arguments: Any)
     return figure, figure.subplots(rows, columns, squeeze=False, **arguments)
 
 
+def panels(count: int, height: float) -> tuple[Figure, list[Axes]]:
+    """A figure of so many axes, three in a row, all with the same rows.
+
+    Args:
+        count: how many.
+        height: of each, in inches.
+    """
+    columns = min(3, count)
+    lines = -(-count // columns)
+    figure, grid = new_figure(lines * height, lines, columns, sharey=True)
+    for axes in grid.flat[count:]:
+        axes.set_visible(False)
+    return figure, list(grid.flat[:count])
+
+
+def write(axes: Axes, text: str, at: tuple[float, float], points: float = 6, size: float = 8.5) -> None:
+    """A short text, so many points to the right of a place."""
+    axes.annotate(text, at, textcoords="offset points", xytext=(points, 0), va="center", fontsize=size)
+
+
 def legend_above(axes: Axes, columns: int = 5) -> None:
     """A legend of the whole figure, from what these axes show, that covers nothing."""
-    handles, labels = axes.get_legend_handles_labels()
-    figure = axes.figure
-    figure.legend(
-        handles,
-        labels,
+    axes.figure.legend(
+        *axes.get_legend_handles_labels(),
         loc="outside upper left",
         ncols=columns,
         borderaxespad=0.1,
@@ -95,10 +112,15 @@ def who_color(name: str) -> str:
     return color("teacher" if name.startswith("teacher") else "student")
 
 
+def steps_of(n: float) -> str:
+    """``1 step``, ``10 steps``."""
+    return f"{n:.0f} step{'' if n == 1 else 's'}"
+
+
 def steps_name(name: str) -> str:
     """``student@1`` as people say it."""
     who, _, steps = name.partition("@")
-    return f"{who}, {steps} step{'' if steps == '1' else 's'}"
+    return f"{who}, {steps_of(int(steps))}"
 
 
 def percent(value: float) -> str:

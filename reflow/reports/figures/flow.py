@@ -8,7 +8,7 @@ from matplotlib.collections import LineCollection
 
 from reflow.reports.content import Content
 from reflow.reports.dimensions import Dimensions, dimensions_of
-from reflow.reports.figures.drawing import Drawing, new_figure
+from reflow.reports.figures.drawing import Drawing, new_figure, steps_of
 from reflow.reports.theme import color
 
 _WHO = ("teacher", "student")
@@ -35,7 +35,7 @@ def draw_flow(content: Content) -> Drawing | None:
             if number == 0:
                 padding = dimensions.real is not None and dimension >= dimensions.real
                 axes.set_title(dimensions.names[dimension], color=color("padding" if padding else "ink"))
-        row[0].set_ylabel(f"{who}, {fan.shape[1] - 1} step{'' if fan.shape[1] == 2 else 's'}")
+        row[0].set_ylabel(f"{who}, {steps_of(fan.shape[1] - 1)}")
         row[0].yaxis.label.set_color(color(who))
     for axes in grid[-1]:
         axes.set_xlabel("t: 1 noise, 0 action")

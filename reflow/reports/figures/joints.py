@@ -14,10 +14,13 @@ from reflow.reports.figures.drawing import (
     contenders,
     legend_above,
     new_figure,
+    panels,
     rows_of,
     short,
     steps_name,
+    steps_of,
     who_color,
+    write,
 )
 from reflow.reports.theme import color
 
@@ -42,7 +45,7 @@ def draw_joint_error(content: Content) -> Drawing | None:
     axes = grid[0, 0]
     rows_of(axes, names)
     places = np.arange(len(names))
-    first = int(np.argmin(nfe))
+    first = int(np.argmin(nfe))  # fewest steps
     axes.hlines(places, error.min(axis=0), error.max(axis=0), color=color("grid"), linewidth=3)
     for number in np.argsort(-nfe, kind="stable"):
         highlighted = number == first
@@ -55,7 +58,7 @@ def draw_joint_error(content: Content) -> Drawing | None:
             linewidths=0,
             clip_on=False,
             zorder=3 if highlighted else 2,
-            label=f"{nfe[number]:.0f} step{'' if nfe[number] == 1 else 's'}",
+            label=steps_of(nfe[number]),
         )
     axes.set_xlim(left=0)
     axes.set_xlabel("root mean square difference from the teacher, in the joint's own unit")
@@ -102,28 +105,17 @@ def draw_motion(content: Content) -> Drawing | None:
     shown = {name: values for name, values in shown.items() if values}
     if not shown:
         return None
-    columns = min(3, len(shown))
-    rows = -(-len(shown) // columns)
-    figure, grid = new_figure(rows * (0.75 + 0.22 * len(who)), rows, columns, sharey=True)
-    for axes, (name, values) in zip(grid.flat, shown.items(), strict=False):
+    figure, grid = panels(len(shown), 0.75 + 0.22 * len(who))
+    for axes, (name, values) in zip(grid, shown.items(), strict=True):
         bars = [values.get(one, np.nan) for one in who]
         axes.barh(range(len(who)), bars, height=0.6, color=[who_color(one) for one in who])
         rows_of(axes, [steps_name(one) for one in who])
         for place, value in enumerate(bars):
-            axes.annotate(
-                short(value),
-                (max(value, 0.0), place),
-                textcoords="offset points",
-                xytext=(4, 0),
-                va="center",
-                fontsize=8,
-            )
+            write(axes, short(value), (max(value, 0.0), place), 4, 8)
         axes.set_title(_MOTIONS[name])
         axes.set_xlim(0, 1.35 * (max(values.values()) or 1.0))
         axes.set_xticks([])
         axes.grid(visible=False)
-    for axes in grid.flat[len(shown) :]:
-        axes.set_visible(False)
     return Drawing(
         figure,
         "Physical units; a chunk jump is the step from the last action of a chunk to the first of the next. "
@@ -136,17 +128,17 @@ def draw_motion(content: Content) -> Drawing | None:
 def draw_joint_motion(content: Content) -> Drawing | None:
     """Jerk and jumps of each joint, contenders beside each other."""
     who = contenders(key.split("/")[1] for key in content.metrics if key.startswith("motion/"))
-    panels = {
+    shown = {
         name: {one: _under(content.metrics, f"motion/{one}/{name}") for one in who}
         for name in ("jerk", "boundary_jump_mean")
     }
-    panels = {name: values for name, values in panels.items() if any(values.values())}
-    if not panels:
+    shown = {name: values for name, values in shown.items() if any(values.values())}
+    if not shown:
         return None
-    known = next(iter(next(iter(panels.values())).values()))
+    known = next(iter(next(iter(shown.values())).values()))
     names = [name for name in content.joint_names if name in known] or list(known)
-    figure, grid = new_figure(1.1 + _ROW * len(names), 1, len(panels), sharey=True)
-    for axes, (name, values) in zip(grid[0], panels.items(), strict=True):
+    figure, grid = new_figure(1.1 + _ROW * len(names), 1, len(shown), sharey=True)
+    for axes, (name, values) in zip(grid[0], shown.items(), strict=True):
         _dumbbells(axes, names, values)
         axes.set_title(_MOTIONS[name])
     legend_above(grid[0, 0])

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import LogLocator, NullLocator
 
-from reflow.reports.figures.drawing import Drawing, legend_above, new_figure, rows_of, short
+from reflow.reports.figures.drawing import Drawing, legend_above, new_figure, rows_of, short, write
 from reflow.reports.theme import color
 
 _PARTS = {
@@ -71,13 +72,11 @@ def draw_quality(quality: Mapping[str, Any]) -> Drawing:
         )
     for goal in quality["settings"]["goals"]:
         axes.axhline(100 * goal, color=color("line"), linewidth=0.9, linestyle=(0, (5, 3)), zorder=0)
-    axes.set_xscale("log")
-    axes.set_yscale("log")
+    axes.set(xscale="log", yscale="log", xlabel="seconds of training")
     axes.yaxis.set_major_locator(LogLocator(subs=(1, 1.5, 2, 3, 4, 5, 7)))
     axes.yaxis.set_minor_locator(NullLocator())
     axes.xaxis.set_major_formatter("{x:g}")
     axes.yaxis.set_major_formatter("{x:g} %")
-    axes.set_xlabel("seconds of training")
     axes.set_ylabel("endpoint error@1, held-out observations")
     axes.grid()
     legend_above(axes)
@@ -120,47 +119,19 @@ def _ratios(axes: Axes, standings: list[Mapping[str, Any]]) -> None:
         role = {"reference": "teacher", "limit": "noise"}.get(name, "student")
         axes.barh(place, ratio["median"], height=0.62, color=color(role), alpha=0.75)
         axes.plot([ratio["low"], ratio["high"]], [place, place], color=color("ink"), linewidth=1.2)
-        axes.annotate(
-            f"{short(ratio['median'])}x",
-            (max(ratio["high"], ratio["median"]), place),
-            textcoords="offset points",
-            xytext=(6, 0),
-            va="center",
-            fontsize=8.5,
-        )
+        write(axes, f"{short(ratio['median'])}x", (max(ratio["high"], ratio["median"]), place))
     axes.set_xlim(0, 1.25 * most)
     axes.set_title("pairs per second, times the reference")
 
 
 def _times(axes: Axes, standings: list[Mapping[str, Any]]) -> None:
-    whole = sum(standings[0]["seconds_per_pair"].values()) or 1.0
-    whole = next(
-        (
-            sum(standing["seconds_per_pair"].values())
-            for standing in standings
-            if standing["variant"] == "reference" and standing["seconds_per_pair"]
-        ),
-        whole,
-    )
+    whole = {standing["variant"]: sum(standing["seconds_per_pair"].values()) for standing in standings}
+    unit = 0.01 * (whole.get("reference") or whole[standings[0]["variant"]] or 1.0)
+    before = np.zeros(len(standings))
     for part, (role, alpha) in _PARTS.items():
-        lengths = [100 * standing["seconds_per_pair"].get(part, 0.0) / whole for standing in standings]
-        before = [
-            100 * sum(standing["seconds_per_pair"].get(other, 0.0) for other in _earlier(part)) / whole
-            for standing in standings
-        ]
-        axes.barh(
-            range(len(standings)),
-            lengths,
-            left=before,
-            height=0.62,
-            color=color(role),
-            alpha=alpha,
-            label=part,
-        )
+        lengths = np.array([standing["seconds_per_pair"].get(part, 0.0) / unit for standing in standings])
+        style: dict[str, Any] = {"color": color(role), "alpha": alpha, "label": part}
+        axes.barh(range(len(standings)), lengths, left=before, height=0.62, **style)
+        before = before + lengths
     axes.set_xlim(0, None)
     axes.set_title("time of a pair, % of the reference's")
-
-
-def _earlier(part: str) -> list[str]:
-    parts = list(_PARTS)
-    return parts[: parts.index(part)]

@@ -1,0 +1,24 @@
+"""Seconds of one piece of work, a GPU waited for."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+
+def waiter(device: str | torch.device) -> Callable[[], None]:
+    """What to call before looking at the clock: a GPU is waited for, a CPU is not."""
+    return torch.cuda.synchronize if torch.device(device).type == "cuda" else lambda: None
+
+
+def seconds_of(work: Callable[[], Any], device: str | torch.device) -> float:
+    """Seconds that a piece of work takes, all that it asks of the device included."""
+    wait = waiter(device)
+    wait()
+    start = time.perf_counter()
+    work()
+    wait()
+    return time.perf_counter() - start
