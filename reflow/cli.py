@@ -7,15 +7,17 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import dataclasses
 import difflib
 import functools
+import inspect
 import json
 import os
 import re
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import hydra
 from hydra.core.config_store import ConfigStore
@@ -77,7 +79,7 @@ def command(
             flags = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
             flags.add_argument("--json", action="store_true")
             flag, rest = flags.parse_known_args()
-            flag.json &= "json" in OmegaConf.structured(schema)
+            flag.json &= any(key.name == "json" for key in dataclasses.fields(schema))
             as_json = flag.json or "json=true" in rest
 
             @functools.wraps(run)
@@ -122,20 +124,18 @@ def check_schema(name: str, config: DictConfig, overrides: Sequence[str] = ()) -
         ConfigurationError: names the key, the value, and what is allowed.
     """
     try:
-        OmegaConf.merge(OmegaConf.structured(_schemas[name][0]), config)
+        OmegaConf.merge(OmegaConf.structured(_schemas[name][0]), OmegaConf.to_container(config))
     except OmegaConfBaseException as error:
         raise ConfigurationError(explain(error, name, overrides)) from error
 
 
 def explain(error: BaseException, name: str, overrides: Sequence[str] = ()) -> str:
     """What went wrong, in one line of words that a user can act on."""
-    while isinstance(error, InstantiationException) and isinstance(error.__cause__, USER_ERRORS):
-        error = error.__cause__
     text = str(error)
     if isinstance(error, MissingConfigException) and error.options:
         group, _, choice = str(error.missing_cfg_file).rpartition("/")
         hint = _nearest(choice, error.options)
-        return f"{group}={choice}: there is no conf/{group}/{choice}.yaml{hint}; allowed: {', '.join(error.options)}"
+        return f"{group}={choice}: there is no conf/{group}/{choice}.yaml{hint} Allowed: {', '.join(error.options)}"
     if text.startswith("Multiple values for "):
         return f"{text.partition('.')[0]}: give it once, and without a plus where one is chosen already (env=pick)"
     cause = error.__cause__ if isinstance(error, HydraException) and error.__cause__ is not None else error
@@ -162,14 +162,14 @@ def _about_key(key: str, what: str, name: str, overrides: Sequence[str]) -> str:
         return f"configuration key {given.lstrip('+')}: {reason}"
     where = f"of {section}" if section else "at the top"
     return (
-        f"configuration key {given.lstrip('+')}: there is no such key{_nearest(last, allowed)}. "
+        f"configuration key {given.lstrip('+')}: there is no such key{_nearest(last, allowed)} "
         f"Keys {where}: {', '.join(entry for entry in allowed if not entry.startswith('_'))}"
     )
 
 
 def _nearest(word: str, allowed: Sequence[str]) -> str:
     close = difflib.get_close_matches(word, allowed, n=1)
-    return f"; did you mean {close[0]}?" if close else ""
+    return f"; did you mean {close[0]}?" if close else "."
 
 
 def document_of(error: BaseException) -> dict[str, Any]:
@@ -193,8 +193,34 @@ def plain(section: Any) -> Any:
 
 
 def build(section: Any, **changes: Any) -> Any:
-    """The object that a section's ``_target_`` names, of plain values, some of them changed."""
-    return hydra.utils.instantiate(cast(dict[str, Any], plain(section)) | changes, _convert_="all")
+    """The object that a section's ``_target_`` names, of plain values, some of them changed.
+
+    Raises:
+        ValueError, OSError: the target's own.
+        InstantiationException: there is no such target, or it failed otherwise.
+    """
+    try:
+        return hydra.utils.instantiate(plain(section) | changes, _convert_="all")
+    except InstantiationException as error:
+        cause: BaseException = error
+        while isinstance(cause, InstantiationException) and isinstance(cause.__cause__, USER_ERRORS):
+            cause = cause.__cause__
+        raise cause from cause.__cause__
+
+
+def build_with(section: Any, *arguments: Any, **objects: Any) -> Any:
+    """`build` with objects that stand in no configuration.
+
+    Raises:
+        ConfigurationError: the section has a key that its target does not take.
+    """
+    target = build(section, _partial_=True)
+    taken = inspect.signature(target.func).parameters
+    for key in [] if any(entry.kind is entry.VAR_KEYWORD for entry in taken.values()) else target.keywords:
+        if key not in taken:
+            hint = _nearest(key, list(taken))
+            raise ConfigurationError(f"{section['_target_']} takes no {key}={target.keywords[key]}{hint}")
+    return target(*arguments, **objects)
 
 
 def _no_flags(rest: Sequence[str]) -> None:

@@ -17,7 +17,7 @@ from lightning.fabric.utilities.rank_zero import rank_zero_only
 from lightning.pytorch.callbacks import RichProgressBar
 from omegaconf import DictConfig
 
-from reflow.cli import build, command, overrides
+from reflow.cli import build, build_with, command, overrides
 from reflow.config.pairs import (
     PAIRS,
     RENAMED,
@@ -81,7 +81,8 @@ def generate(config: DictConfig, overrides: Sequence[str] = ()) -> Path:
     if config.repair and manifest.checksums:
         for line in drop_damaged(folder, manifest, part):
             _say(f"damaged, to be made anew: {line}")
-    trainer = build(config.trainer, _partial_=True)(
+    trainer = build_with(
+        config.trainer,
         callbacks=[_Progress(), ShardWriter(folder)],
         logger=False,
         enable_checkpointing=False,

@@ -21,7 +21,8 @@ OPEN = dict[str, Any]
 
 def schema(**keys: Any) -> type:
     """A dataclass with these keys and types; a key that may be null is null until a value is given."""
-    return dataclasses.make_dataclass("Section", [(name, kind, _unset(kind)) for name, kind in keys.items()])
+    fields = [(name, _settable(kind), _unset(kind)) for name, kind in keys.items()]
+    return dataclasses.make_dataclass("Section", fields)
 
 
 def keys_of(kind: Any, *, but: Collection[str] = ()) -> dict[str, Any]:
@@ -39,6 +40,11 @@ def keys_of(kind: Any, *, but: Collection[str] = ()) -> dict[str, Any]:
 def schema_of(kind: Any, *, but: Collection[str] = (), **more: Any) -> type:
     """A dataclass with the arguments of a class or function, and with more keys (``_target_=str``), or instead."""
     return schema(**keys_of(kind, but=but) | more)
+
+
+def _settable(kind: Any) -> Any:
+    """OmegaConf cannot put a dictionary in the place of a typed one that is null."""
+    return Any if any(get_origin(entry) is dict for entry in get_args(kind)) else kind
 
 
 def _unset(kind: Any) -> Any:

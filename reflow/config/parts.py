@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from omegaconf import DictConfig, ListConfig
 
-from reflow.cli import build, plain
+from reflow.cli import build_with, plain
 from reflow.data import LeRobotDataModule
 from reflow.demo import embedded
 from reflow.flow import ActionSpace, PaddingRule
@@ -92,7 +92,7 @@ def open_data(
     arguments: dict[str, Any], policy: FlowPolicy, preprocess: Any, **more: Any
 ) -> LeRobotDataModule:
     """The data that `data_arguments` name, for a policy; ``more`` goes to the module as it is."""
-    return build(arguments, _partial_=True)(policy.config, preprocess, **more)
+    return build_with(arguments, policy.config, preprocess, **more)
 
 
 def rename_of(config: DictConfig) -> dict[str, str]:

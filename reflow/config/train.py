@@ -10,7 +10,7 @@ from typing import Any
 import lightning as L
 from omegaconf import DictConfig, OmegaConf
 
-from reflow.cli import build, plain
+from reflow.cli import build, build_with, plain
 from reflow.config.checks import check_devices, check_least, check_matmul_precision, check_padding
 from reflow.config.naming import AUTO, padding_name
 from reflow.config.parts import (
@@ -130,7 +130,8 @@ def build_trainer(config: DictConfig, callbacks: list[Any], loggers: list[Any], 
     def has(kind: type) -> bool:
         return any(isinstance(callback, kind) for callback in callbacks)
 
-    return build(config.trainer, _partial_=True, **changes)(
+    return build_with(
+        plain(config.trainer) | changes,
         callbacks=callbacks,
         logger=loggers or False,
         use_distributed_sampler=False,  # the order already knows rank and world size

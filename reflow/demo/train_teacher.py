@@ -18,7 +18,7 @@ from lightning.pytorch.callbacks import EMAWeightAveraging, ModelCheckpoint
 from lightning.pytorch.loggers import CSVLogger
 from omegaconf import DictConfig
 
-from reflow.cli import build, command, plain
+from reflow.cli import build_with, command, plain
 from reflow.data import load_metadata
 from reflow.demo.flow_matching import FlowMatching
 from reflow.policies import FlowPolicy, find_folder, load_policy, load_processors, save_policy
@@ -95,7 +95,7 @@ def train(config: DictConfig) -> Path:
     run_dir = Path(config.run_dir).resolve()
     policy, processors = new_teacher(config, run_dir) if config.start is None else open_teacher(config)
     preprocess, _ = load_processors(processors, policy)
-    data = build(config.data, _partial_=True)(policy.config, preprocess, seed=config.seed, with_actions=True)
+    data = build_with(config.data, policy.config, preprocess, seed=config.seed, with_actions=True)
     module = FlowMatching(
         policy,
         draws=config.draws,
