@@ -180,7 +180,7 @@ def test_an_output_folder_that_cannot_be_written(run: Evaluate, tmp_path: Path) 
         ("noises=32", r"noises is 32; allowed: 64 or more"),
         ("nfe=[0]", r"nfe is \[0\]; allowed"),
         ("episodes=0", r"episodes is 0; allowed: 1 or more"),
-        ("margin=0", r"margin is 0; allowed: above 0"),
+        ("margin=0", r"margin is 0.0; allowed: above 0"),
         ("offline=false", r"offline=false and no environment: nothing is left to measure; add one"),
         ("device=tpu", r"device=tpu; allowed: auto, cpu, cuda"),
         ("device=cuda", r"device=cuda, but torch sees no GPU"),
