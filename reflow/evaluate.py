@@ -22,9 +22,8 @@ from reflow.evaluation.result_folder import ResultFolder
 from reflow.evaluation.simulated import SimulatorSettings, check_environment, evaluate_in_simulator, film
 from reflow.evaluation.summary import print_summary
 from reflow.flow import Draws
-from reflow.policies import check_belongs, load_policy, load_processors
-from reflow.probes.figures import Figures
-from reflow.probes.observations import Deployed, Pair
+from reflow.policies import check_belongs, load_policy, load_processors, share_frozen
+from reflow.probes import Figures, Observations
 from reflow.reports.folder import CONFIGURATION, Words, content_of_run, save_words, versions_here
 from reflow.reports.page import write_report
 from reflow.simulator.environment import EnvironmentSettings
@@ -56,14 +55,14 @@ def evaluate(config: DictConfig, overrides: Sequence[str] = ()) -> dict[str, flo
     results.check_owner()
     found = results.offline(identity)
 
-    pair, data = _load(config, folders, device)
+    by, data = _load(config, folders, device)
     robot = robot_of(data.meta, lower=config.lower, upper=config.upper, limit_margin=config.limit_margin)
     if env is not None:
-        check_environment(env, pair, folders.policies)
+        check_environment(env, by.policies, folders.policies)
     results.check_writable()
 
     if found is None and config.offline:
-        found = evaluate_offline(pair, data, robot, offline)
+        found = evaluate_offline(by, data, robot, offline)
         results.keep_offline(identity, found)
     found = found or Figures()
     results.finish(found.metrics)
@@ -77,7 +76,7 @@ def evaluate(config: DictConfig, overrides: Sequence[str] = ()) -> dict[str, flo
     (folders.output / CONFIGURATION).write_text(OmegaConf.to_yaml(config, resolve=True))
     words = Words(
         title=f"{folders.name}: student against teacher",
-        num_steps=pair.student.policy.num_steps,
+        num_steps=by.policies["student"].num_steps,
         commands=(shlex.join(["python", "-m", "reflow.evaluate", *overrides]),),
         versions=versions_here(),
         joint_names=robot.joints,
@@ -90,7 +89,7 @@ def evaluate(config: DictConfig, overrides: Sequence[str] = ()) -> dict[str, flo
     return metrics
 
 
-def _load(config: DictConfig, folders: Folders, device: str) -> tuple[Pair, LeRobotDataModule]:
+def _load(config: DictConfig, folders: Folders, device: str) -> tuple[Observations, LeRobotDataModule]:
     """Both policies, and the held-out observations they are shown."""
     source: Teacher = build(config.teacher)
     teacher = source.load(device)
@@ -99,9 +98,17 @@ def _load(config: DictConfig, folders: Folders, device: str) -> tuple[Pair, LeRo
     student = load_policy(folders.student, device)
     preprocess, postprocess = load_processors(source.folder, teacher, rename=rename_of(config))
     _, student_postprocess = load_processors(folders.student, student)
-    pair = Pair(Deployed(teacher, postprocess), Deployed(student, student_postprocess), Draws(config.seed))
+    teacher.requires_grad_(False)
+    student.requires_grad_(False)
+    share_frozen(teacher, student)
+    by = Observations(
+        {"teacher": teacher, "student": student},
+        Draws(config.seed),
+        config.draws,
+        postprocess={"teacher": postprocess, "student": student_postprocess},
+    )
     arguments = data_arguments(config, source, preload=False)  # each frame is looked at once or twice
-    return pair, open_data(arguments, teacher, preprocess, seed=config.seed)
+    return by, open_data(arguments, teacher, preprocess, seed=config.seed)
 
 
 @command("evaluate", EVALUATE, renamed=RENAMED, also=(ModuleNotFoundError, WorkerDiedError))

@@ -27,7 +27,7 @@ from reflow.config.train import (
 )
 from reflow.data import LeRobotDataModule
 from reflow.data.robot import joint_names
-from reflow.distill.callbacks import Measurement
+from reflow.distill.callbacks import Measurement, with_probes
 from reflow.distill.deliver import deliver_student
 from reflow.distill.finite import NonFiniteLossError
 from reflow.distill.report import keep_for_report, report_run
@@ -68,7 +68,7 @@ def train(config: DictConfig, run_dir: Path) -> dict[str, float]:
     module, data = build_distillation(config, teacher)
     run.claim(identity)  # only now: bad input leaves no folder behind
     OmegaConf.save(config, run.path / "config.yaml", resolve=True)
-    callbacks = build_all(config.callbacks)
+    callbacks = with_probes(build_all(config.callbacks))
     trainer = build_trainer(config, list(callbacks.values()), list(build_all(config.logger).values()))
     trainer.fit(module, data, ckpt_path=run.checkpoint, weights_only=False if run.checkpoint else None)
     if trainer.interrupted:

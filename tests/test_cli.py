@@ -22,16 +22,21 @@ NAMES = sorted({path.stem for path in Path(CONFIG_DIR).glob("*.yaml")} - {"base"
 Run = Callable[..., int]
 
 
+def exit_code(main: Callable[[], None]) -> int:
+    try:
+        main()
+    except SystemExit as end:
+        return int(end.code or 0)
+    return 0
+
+
 @pytest.fixture
 def run(monkeypatch: pytest.MonkeyPatch) -> Run:
     """``run(name, *arguments)``: a command in this process, its exit code."""
 
     def start(name: str, *arguments: str) -> int:
         monkeypatch.setattr(sys, "argv", [name, *arguments])
-        with pytest.raises(SystemExit) as end:
-            import_module(f"reflow.{'demo.' if name in DEMO else ''}{name}").main()
-            raise SystemExit(0)
-        return int(end.value.code or 0)
+        return exit_code(import_module(f"reflow.{'demo.' if name in DEMO else ''}{name}").main)
 
     return start
 
@@ -50,9 +55,13 @@ def test_help_fits_a_screen_and_its_commands_work(
     for module, words in commands:
         there = module.rpartition(".")[2]
         arguments = [word for word in shlex.split(words.partition("   ")[0]) if "=" in word]
-        assert composed(*[re.sub(r"(fix=\w+|seed=\d),\S+", r"\1", each) for each in arguments], config_name=there)
+        assert composed(
+            *[re.sub(r"(fix=\w+|seed=\d),\S+", r"\1", each) for each in arguments], config_name=there
+        )
     for choices in re.findall(r"(\w+)=((?:\w+\|)+\w+)", text):
-        assert set(choices[1].split("|")) == {path.stem for path in Path(CONFIG_DIR, choices[0]).glob("*.yaml")}
+        assert set(choices[1].split("|")) == {
+            path.stem for path in Path(CONFIG_DIR, choices[0]).glob("*.yaml")
+        }
     keys = text.partition("\nKeys")[2].partition("\n")[2]
     named = re.findall(r"^  ([\w., ]+?)(?:   |$)", keys, re.MULTILINE)
     config = composed(config_name=name)
@@ -82,9 +91,7 @@ def test_what_the_user_has_to_mend_is_one_line(
     assert "Traceback" not in said.err
 
 
-def test_the_traceback_is_there_when_it_is_asked_for(
-    monkeypatch: pytest.MonkeyPatch, run: Run
-) -> None:
+def test_the_traceback_is_there_when_it_is_asked_for(monkeypatch: pytest.MonkeyPatch, run: Run) -> None:
     monkeypatch.setenv("HYDRA_FULL_ERROR", "1")
     with pytest.raises(ValueError, match="runs=nowhere matches no run"):
         run("report", "runs=nowhere")
@@ -121,10 +128,7 @@ def test_exit_codes(
         raise ending  # type: ignore[misc]
 
     monkeypatch.setattr(sys, "argv", ["report"])
-    with pytest.raises(SystemExit) as end:
-        main()
-        raise SystemExit(0)
-    assert end.value.code == code
+    assert exit_code(main) == code
     assert capsys.readouterr().err == said
 
 

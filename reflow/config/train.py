@@ -31,12 +31,13 @@ from reflow.distill.module import Distillation
 from reflow.distill.optim import OptimizerSettings
 from reflow.distill.student import make_student
 from reflow.distill.success import measure_success
-from reflow.doctor import measure_padding, padding_regime, recommend_fix
+from reflow.doctor import padding_regime, recommend_fix
 from reflow.endpoints.source import LiveEndpoints, Stored, StoredEndpoints
 from reflow.endpoints.wanted import Source, Walks, fit
-from reflow.flow import EndpointTime, Solver
+from reflow.flow import Draws, EndpointTime, Solver
 from reflow.objectives import Objective
 from reflow.policies import FlowPolicy, load_processors, with_velocity
+from reflow.probes import Observations, PaddingAsDeployed, PaddingSupervision, measure
 from reflow.schema import OPEN, schema, schema_of
 
 TRAIN = schema(
@@ -173,7 +174,9 @@ def _stored(
 
 def _choose_fix(config: DictConfig, teacher: FlowPolicy, data: LeRobotDataModule) -> None:
     """Puts what the teacher and the student's steps call for in the place of ``auto``, and says why."""
-    figures = measure_padding(teacher, itertools.islice(data.val_dataloader(), 2), seed=config.seed)
+    held_out = Observations({"teacher": teacher}, Draws(config.seed))
+    seen = held_out.see_all(itertools.islice(data.val_dataloader(), 2))
+    figures = measure(held_out, seen, [PaddingAsDeployed(), PaddingSupervision()]).metrics
     advice = recommend_fix(padding_regime(figures), figures, config.student.num_steps)
     fix = advice.fix or "full32"  # without padding they are all the same
     for name in ("unfixed", *fix.strip("[]").split(",")):
