@@ -80,7 +80,7 @@ def evaluate(config: DictConfig, overrides: Sequence[str] = ()) -> dict[str, flo
         commands=(shlex.join(["python", "-m", "reflow.evaluate", *overrides]),),
         versions=versions_here(),
         joint_names=robot.joints,
-        comparisons=tuple(comparison.text for comparison in success.comparisons),
+        comparisons=success.comparisons,
     )
     save_words(folders.output, words)
     content = content_of_run(folders.output)

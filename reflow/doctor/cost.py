@@ -65,8 +65,8 @@ class Step:
 
     Attributes:
         observations: as many as there were at hand.
-        encode, walk, learn: seconds; of the teacher's look, the teacher's endpoints, the student's forward, backward
-            and update.
+        encode, walk, learn: seconds; of the teacher's encoding, the teacher's endpoints, the student's forward,
+            backward and update.
         activation_bytes: kept for the backward pass.
         trainable_bytes, weight_bytes: of the student's trained parameters; of all the teacher's.
     """

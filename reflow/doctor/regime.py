@@ -26,7 +26,7 @@ Regime = Literal["supervised", "unsupervised", "unclear", "no padding"]
 ENDPOINT_SUPERVISED, ENDPOINT_UNSUPERVISED = 0.1, 0.4
 VELOCITY_SUPERVISED, VELOCITY_UNSUPERVISED = 0.35, 0.7
 ONE_STEP, SEVERAL_STEPS = "[full_noise,keep_target]", "full32"
-"""What is recommended where there is padding. In the ablation (README) each was within the noise of the best learned
+"""What is recommended where there is padding. In the ablation each was within the noise of the best learned
 rule at its steps, on both regimes; keep_target without full_noise was harmful on both."""
 SENSITIVE = 0.05
 """Real dimensions that move by more than this share when only padding noise changes are called sensitive."""
