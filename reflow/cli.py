@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import dataclasses
 import difflib
 import functools
 import inspect
@@ -16,6 +15,7 @@ import os
 import re
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +33,6 @@ from reflow.quiet import hush
 CANNOT_RUN, INTERRUPTED = 2, 130
 USER_ERRORS: tuple[type[Exception], ...] = (ValueError, OSError, HydraException, OmegaConfBaseException)
 _FULL = "HYDRA_FULL_ERROR"
-_schemas: dict[str, tuple[type, Mapping[str, str]]] = {}
 OmegaConf.register_new_resolver(  # in --help
     "choices", lambda group: "|".join(sorted(file.stem for file in Path(CONFIG_DIR, group).glob("*.yaml")))
 )
@@ -41,6 +40,26 @@ OmegaConf.register_new_resolver(  # in --help
 
 class ConfigurationError(ValueError):
     """A key that a command does not know, or a value of the wrong type."""
+
+
+@dataclass(frozen=True)
+class Command:
+    """What a command may be told; a job of a sweep carries it to wherever it runs.
+
+    Attributes:
+        name: of its file in ``conf/``.
+        schema: a dataclass (:mod:`reflow.schema`).
+        renamed: keys of earlier versions, and what replaces them.
+        errors: exceptions that are the user's business.
+    """
+
+    name: str
+    schema: type
+    renamed: Mapping[str, str]
+    errors: tuple[type[Exception], ...]
+
+
+_commands: dict[str, Command] = {}
 
 
 def command(
@@ -63,8 +82,7 @@ def command(
         something, and with 130 where the user interrupted it.
     """
     ConfigStore.instance().store(f"{name}_schema", schema)
-    _schemas[name] = schema, renamed or {}
-    errors = USER_ERRORS + also
+    this = _commands[name] = Command(name, schema, renamed or {}, USER_ERRORS + also)
 
     def decorate(run: Callable[[DictConfig], int | None]) -> Callable[[], None]:
         @functools.wraps(run)
@@ -73,21 +91,21 @@ def command(
 
             def job(config: DictConfig) -> None:
                 hush()
-                check_schema(name, config, sys.argv[1:])
+                check_schema(this, config, sys.argv[1:])
                 codes.append(run(config) or 0)
 
             flags = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
             flags.add_argument("--json", action="store_true")
             flag, rest = flags.parse_known_args()
-            flag.json &= any(key.name == "json" for key in dataclasses.fields(schema))
+            flag.json &= any(key.name == "json" for key in fields(schema))
             as_json = flag.json or "json=true" in rest
 
             @functools.wraps(run)
             def quiet_job(config: DictConfig) -> None:
-                with _environment(asked), _said(name, errors, as_json):
+                with _environment(asked), _said(this, as_json):
                     job(config)
 
-            with _said(name, errors, as_json):
+            with _said(this, as_json):
                 if flag.json:
                     _no_flags(rest)
                     job(composed(name, *rest, "json=true"))
@@ -112,24 +130,24 @@ def composed(name: str, *overrides: str) -> DictConfig:
         with hydra.initialize_config_dir(CONFIG_DIR, version_base="1.3"):
             config = hydra.compose(name, list(overrides))
     except (HydraException, OmegaConfBaseException) as error:
-        raise ConfigurationError(explain(error, name, overrides)) from error
-    check_schema(name, config, overrides)
+        raise ConfigurationError(explain(error, _commands[name], overrides)) from error
+    check_schema(_commands[name], config, overrides)
     return config
 
 
-def check_schema(name: str, config: DictConfig, overrides: Sequence[str] = ()) -> None:
+def check_schema(this: Command, config: DictConfig, overrides: Sequence[str] = ()) -> None:
     """Rejects what Hydra lets pass: keys that are added with ``+``.
 
     Raises:
         ConfigurationError: names the key, the value, and what is allowed.
     """
     try:
-        OmegaConf.merge(OmegaConf.structured(_schemas[name][0]), OmegaConf.to_container(config))
+        OmegaConf.merge(OmegaConf.structured(this.schema), OmegaConf.to_container(config))
     except OmegaConfBaseException as error:
-        raise ConfigurationError(explain(error, name, overrides)) from error
+        raise ConfigurationError(explain(error, this, overrides)) from error
 
 
-def explain(error: BaseException, name: str, overrides: Sequence[str] = ()) -> str:
+def explain(error: BaseException, this: Command, overrides: Sequence[str] = ()) -> str:
     """What went wrong, in one line of words that a user can act on."""
     text = str(error)
     if isinstance(error, MissingConfigException) and error.options:
@@ -143,19 +161,17 @@ def explain(error: BaseException, name: str, overrides: Sequence[str] = ()) -> s
         return text
     if (found := re.search(r"full_key: (\S+)", str(cause))) is None:
         return " ".join(text.split())
-    return _about_key(found[1], str(cause), name, overrides)
+    return _about_key(found[1], str(cause), this, overrides)
 
 
-def _about_key(key: str, what: str, name: str, overrides: Sequence[str]) -> str:
-    schema, renamed = _schemas[name]
-    for old, new in renamed.items():
+def _about_key(key: str, what: str, this: Command, overrides: Sequence[str]) -> str:
+    for old, new in this.renamed.items():
         if key == old or key.startswith(f"{old}."):
             return f"{old}=... is now {new}"
     given = next((entry for entry in overrides if entry.lstrip("+~").partition("=")[0] == key), key)
     section, _, last = key.rpartition(".")
-    known = (
-        OmegaConf.select(OmegaConf.structured(schema), section) if section else OmegaConf.structured(schema)
-    )
+    known = OmegaConf.structured(this.schema)
+    known = OmegaConf.select(known, section) if section else known
     allowed = list(map(str, known)) if isinstance(known, DictConfig) else []
     if last in allowed or not allowed:
         reason = next(line for line in what.splitlines() if not line.startswith("In '"))
@@ -231,7 +247,7 @@ def _no_flags(rest: Sequence[str]) -> None:
 
 
 @contextlib.contextmanager
-def _said(name: str, errors: tuple[type[Exception], ...], as_json: bool) -> Iterator[None]:
+def _said(this: Command, as_json: bool) -> Iterator[None]:
     """Errors of the user's business as one line; with its traceback where that was asked for."""
     full = os.environ.get(_FULL) == "1"
     try:
@@ -239,10 +255,10 @@ def _said(name: str, errors: tuple[type[Exception], ...], as_json: bool) -> Iter
     except KeyboardInterrupt as interrupt:
         print("; ".join(["interrupted", *getattr(interrupt, "__notes__", [])]), file=sys.stderr)
         raise SystemExit(INTERRUPTED) from interrupt
-    except errors as error:
+    except this.errors as error:
         if full:
             raise
-        line = explain(error, name, sys.argv[1:])
+        line = explain(error, this, sys.argv[1:])
         print(f"error: {line}", file=sys.stderr)
         if as_json:
             print(json.dumps(document_of(error) | {"error": line}, indent=2))

@@ -119,7 +119,7 @@ def test_exit_codes(
 ) -> None:
     keys = {"runs": object, "run_dir": str, "metrics": object, "unfinished": str, "run": object}
     keys |= {name: str | None for name, kind in keys.items() if kind is object}
-    monkeypatch.setattr(cli, "_schemas", {})
+    monkeypatch.setattr(cli, "_commands", {})
 
     @cli.command("report", schema(**keys), also=(ModuleNotFoundError,))
     def main(config: DictConfig) -> int | None:

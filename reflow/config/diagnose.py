@@ -74,9 +74,8 @@ def students_of(config: DictConfig) -> Iterator[tuple[str, Path]]:
     olds = [*several[:-1], *([config.student.old] if config.student.old is not None else [])]
     names = ["student", *("old" if i == 0 else f"old_{i + 1}" for i in range(len(olds)))]
     for name, path in zip(names, [several[-1], *olds], strict=True):
-        inside = Path(path).expanduser() / "pretrained_model"
-        field_name = "student.old" if path == config.student.old else "student.path"
-        yield name, find_folder(inside if inside.is_dir() else embedded.policy_path(path), field_name)
+        key = "student.old" if path == config.student.old else "student.path"
+        yield name, find_folder(embedded.policy_path(path), key)
 
 
 def asked_rule(config: DictConfig, space: ActionSpace) -> PaddingRule | None:

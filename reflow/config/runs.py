@@ -115,25 +115,19 @@ def teacher_names(teachers: Mapping[Path, tuple[str | None, str | None]]) -> dic
         ``embedded`` for null, else the last part of the path that says something; two teachers of one such name
         are told apart by their paths, or else by the beginning of the fingerprint.
     """
-    short = {folder: _teacher_name(path) for folder, (path, _) in teachers.items()}
-    unclear = _ambiguous(short, teachers)
-    names = {
-        folder: str(teachers[folder][0] or EMBEDDED) if name in unclear else name
-        for folder, name in short.items()
-    }
-    unclear = _ambiguous(names, teachers)
-    return {
-        folder: f"{name} ({(teachers[folder][1] or '?')[:8]})" if name in unclear else name
-        for folder, name in names.items()
-    }
 
+    def unclear(names: Mapping[Path, str]) -> set[str]:
+        told = {(name, teachers[folder][1]) for folder, name in names.items()}
+        return {name for name, _ in told if sum(name == other for other, _ in told) > 1}
 
-def _ambiguous(names: Mapping[Path, str], teachers: Mapping[Path, tuple[str | None, str | None]]) -> set[str]:
-    """Names that stand for more than one fingerprint."""
-    seen: dict[str, set[str | None]] = {}
-    for folder, name in names.items():
-        seen.setdefault(name, set()).add(teachers[folder][1])
-    return {name for name, fingerprints in seen.items() if len(fingerprints) > 1}
+    names = {folder: _teacher_name(path) for folder, (path, _) in teachers.items()}
+    for longer in (
+        lambda folder, _: str(teachers[folder][0] or EMBEDDED),
+        lambda folder, name: f"{name} ({(teachers[folder][1] or '?')[:8]})",
+    ):
+        twice = unclear(names)
+        names = {folder: longer(folder, name) if name in twice else name for folder, name in names.items()}
+    return names
 
 
 def _teacher_name(path: str | None) -> str:
