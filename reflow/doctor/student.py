@@ -71,11 +71,11 @@ class Comparison:
 
     def by_dimension(self, who: str) -> Float[Tensor, " d"]:
         """The same at the judged student's times, by dimension."""
-        return torch.from_numpy(self.figures.arrays[f"velocity_error_asked/{who}"])
+        return torch.from_numpy(self.figures.arrays[f"velocity_error_asked/{who}"])[0]
 
     def by_step(self, who: str) -> Float[Tensor, " h"]:
         """And by chunk step."""
-        return torch.from_numpy(self.figures.arrays[f"velocity_error_asked_by_step/{who}"])
+        return torch.from_numpy(self.figures.arrays[f"velocity_error_asked_by_step/{who}"])[0]
 
 
 @torch.no_grad()

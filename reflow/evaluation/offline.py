@@ -31,8 +31,8 @@ from reflow.probes import (
     measure,
 )
 from reflow.probes.distributions import LEAST_NOISES
+from reflow.probes.latency import time_all
 from reflow.probes.observations import STUDENT, TEACHER, episode_looks, load_rows
-from reflow.probes.timing import time_all
 
 
 @dataclass(frozen=True)

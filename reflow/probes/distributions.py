@@ -8,10 +8,10 @@ two share that other set, so a student equal to its teacher has exactly the null
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 from jaxtyping import Float
 from torch import Tensor
-from torchmetrics import Metric
 
 from reflow.metrics import (
     EnergyDistance,
@@ -20,7 +20,7 @@ from reflow.metrics import (
     SlicedWassersteinDistance,
     VarianceRatio,
 )
-from reflow.probes.figures import Figures, figures
+from reflow.probes.figures import Figures
 from reflow.probes.observations import STUDENT, TEACHER, Observations, Observed, Purpose
 from reflow.probes.probe import Probe, check_steps
 
@@ -48,19 +48,10 @@ class Distributions(Probe):
         self.nfe, self.observations, self.noises = check_steps(nfe), observations, noises
         self.projections, self.seed = projections, seed
 
-    def make(self, by: Observations) -> dict[str, Metric]:
-        """All distances of every step count, and of the null."""
+    def start(self, by: Observations, *, thorough: bool = True) -> None:
+        """Forgets what was seen."""
+        super().start(by, thorough=thorough)
         self._left = self.observations
-        found: dict[str, Metric] = {}
-        for suffix in (*(f"@{n}" for n in self.nfe), "_null"):
-            found[f"sliced_wasserstein{suffix}"] = SlicedWassersteinDistance(
-                by.space, self.projections, self.seed
-            )
-            found[f"energy{suffix}"] = EnergyDistance(by.space)
-            found[f"mmd{suffix}"] = MaximumMeanDiscrepancy(by.space)
-            found[f"variance_ratio{suffix}"] = VarianceRatio(by.space)
-            found[f"mode{suffix}"] = ModeCoverage(by.space)
-        return found
 
     def update(self, seen: Observed) -> None:
         """Adds a batch, as long as observations are wanted."""
@@ -74,20 +65,21 @@ class Distributions(Probe):
             self._compare(f"@{n}", seen.walk(STUDENT, anew, n), reference)
 
     def _compare(self, suffix: str, x: Float[Tensor, "b n h d"], reference: Float[Tensor, "b m h d"]) -> None:
-        for name, metric in self.metrics.items():
-            if name.endswith(suffix):
-                metric.update(x, reference)
+        sliced = partial(SlicedWassersteinDistance, projections=self.projections, seed=self.seed)
+        for name, kind in (
+            ("sliced_wasserstein", sliced),
+            ("energy", EnergyDistance),
+            ("mmd", MaximumMeanDiscrepancy),
+            ("variance_ratio", VarianceRatio),
+            ("mode_{key}", ModeCoverage),
+        ):
+            self.add(f"distribution/{name}{suffix}", kind, x, reference)
 
     def result(self) -> Figures:
         """Every distance of every step count, and the nulls."""
-        found: dict[str, Tensor] = {}
-        for name, metric in self.metrics.items():
-            value = metric.compute()
-            if isinstance(metric, ModeCoverage):
-                kind = name.removeprefix("mode")
-                found[f"distribution/mode_coverage{kind}"] = value["coverage"]
-                found[f"distribution/mode_evenness{kind}"] = value["evenness"]
-                found["distribution/modes"] = value["modes"]  # of the reference, the same for all
-            else:
-                found[f"distribution/{name}"] = value
-        return figures(found)
+        found = super().result()
+        for suffix in ("_null", *(f"@{n}" for n in self.nfe)):  # of the reference, the same for all
+            modes = found.metrics.pop(f"distribution/mode_modes{suffix}", None)
+            if modes is not None:
+                found.metrics["distribution/modes"] = modes
+        return found

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from torchmetrics import Metric
-
 from reflow.metrics import EndpointError
-from reflow.probes.observations import TEACHER, Observations, Observed
+from reflow.probes.observations import TEACHER, Observed
 from reflow.probes.probe import Probe, check_steps
 
 
@@ -32,23 +30,15 @@ class EndpointErrors(Probe):
     ) -> None:
         self.nfe, self.reference_steps, self.to_reference = check_steps(nfe), reference_steps, to_reference
 
-    def make(self, by: Observations) -> dict[str, Metric]:
-        """One metric per figure."""
-        self._measured = [who for who in by.policies if self.thorough or who != TEACHER]
-        figures = ["endpoint_error", *(["endpoint_error_to_reference"] if self.to_reference else [])]
-        names = [f"{who}/{name}@{n}" for who in self._measured for name in figures for n in self.nfe]
-        names += ["teacher/solver_error"] if self.thorough else []
-        return {name: EndpointError(by.space) for name in names}
-
     def update(self, seen: Observed) -> None:
         """Adds a batch."""
-        for who in self._measured:
-            for n in self.nfe:
+        for who in seen.by.policies:
+            for n in self.nfe if self.thorough or who != TEACHER else ():
                 end = seen.end(who, n)
-                self.metrics[f"{who}/endpoint_error@{n}"].update(end, seen.endpoint)
+                self.add(f"{who}/endpoint_error@{n}", EndpointError, end, seen.endpoint)
                 if self.to_reference:
                     reference = seen.reference(self.reference_steps)
-                    self.metrics[f"{who}/endpoint_error_to_reference@{n}"].update(end[:, :1], reference)
+                    self.add(f"{who}/endpoint_error_to_reference@{n}", EndpointError, end[:, :1], reference)
         if self.thorough:
             reference = seen.reference(self.reference_steps)
-            self.metrics["teacher/solver_error"].update(seen.endpoint[:, :1], reference)
+            self.add("teacher/solver_error", EndpointError, seen.endpoint[:, :1], reference)

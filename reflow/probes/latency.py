@@ -1,4 +1,4 @@
-"""How long a policy thinks: one look and the walk after it, timed apart.
+"""How long a policy thinks: encoding the observation and integrating from noise, timed apart.
 
 A chunk costs one ``encode`` (cameras, language, state) and as many velocities as there are steps; distillation
 makes the second part shorter. Left out: processors and simulator, which are the same for all.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from dataclasses import asdict
 
 import numpy as np
 import torch
@@ -15,6 +16,8 @@ from lerobot.utils.constants import OBS_STATE
 
 from reflow.policies import Batch, FlowPolicy
 from reflow.probes.clock import waiter
+from reflow.probes.figures import Figures, figures
+from reflow.probes.observations import Observed
 from reflow.reports import Latency
 
 
@@ -73,6 +76,23 @@ def measure_latency(
                 prefix[repeat] = looked - start
                 velocity[:, repeat] = np.diff(ends)
     return [_latency(name, steps, prefix * 1e3, row * 1e3) for steps, row in zip(nfe, velocity, strict=True)]
+
+
+def time_all(seen: Observed, nfe: Sequence[int], chunks: int) -> Figures:
+    """Figures ``latency/<who>@n/{prefix,velocity,total}_{p50,p95}``, in ms.
+
+    Args:
+        seen: one observation.
+        nfe: step counts.
+        chunks: timed for each of them.
+    """
+    found: dict[str, float] = {}
+    for who, policy in seen.by.policies.items():
+        for row in measure_latency(who, policy, seen.batch, nfe, repeats=chunks):
+            for key, value in asdict(row).items():
+                if key.endswith("_ms"):
+                    found[f"latency/{who}@{row.nfe}/{key.removesuffix('_ms')}"] = value
+    return figures(found)
 
 
 def _latency(name: str, nfe: int, prefix: np.ndarray, velocity: np.ndarray) -> Latency:

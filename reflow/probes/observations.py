@@ -20,7 +20,7 @@ from torch import Tensor
 from torch.utils.data import default_collate
 
 from reflow.data import SAMPLE, VISIT, LeRobotDataModule
-from reflow.flow import ActionSpace, Draws, PaddingRule, draw_identities
+from reflow.flow import ActionSpace, Draws, PaddingRule, TimeSampler, draw_identities
 from reflow.policies import Batch, FlowPolicy, shares_prefix
 
 TEACHER, STUDENT = "teacher", "student"
@@ -50,6 +50,7 @@ class Observations:
         draws: all noise.
         count: noises per observation of :attr:`Observed.randn`, 1 or more.
         rule: the padding rule of the student's training, where it is known.
+        time: where on the path its training asked it, where that is known and is not where its steps will.
         postprocess: by name, normalised actions ``[*, a]`` to physical ones; where physical errors are asked for.
 
     Raises:
@@ -60,6 +61,7 @@ class Observations:
     draws: Draws
     count: int = 4
     rule: PaddingRule | None = None
+    time: TimeSampler | None = None
     postprocess: Mapping[str, Callable[[Tensor], Tensor]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -143,6 +145,14 @@ class Observed:
     def randn(self) -> Float[Tensor, "b k h d"]:
         """The noise of endpoint and velocity errors."""
         return self.noise(Purpose.ENDPOINT, self.by.count)
+
+    @property
+    def trained_times(self) -> Float[Tensor, "b k"] | None:
+        """For every noise of :attr:`randn` a time as training draws it; see :attr:`Observations.time`."""
+        if self.by.time is None:
+            return None
+        draw = Purpose.ENDPOINT * HELD_OUT + draw_identities(self.visit, self.by.count)
+        return self.by.time(self.by.draws.uniform(self.sample, draw)).to(self.by.device)
 
     @property
     def endpoint(self) -> Float[Tensor, "b k h d"]:

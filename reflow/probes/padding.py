@@ -5,7 +5,6 @@ from __future__ import annotations
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from torchmetrics import Metric
 
 from reflow.flow import ActionSpace, PaddingRule
 from reflow.metrics import PaddingStatistics, RepaddingDifference, Sensitivity
@@ -15,7 +14,6 @@ from reflow.probes.probe import Probe
 
 SAMPLES = 20_000
 """Values at most in a histogram array."""
-_HOW = ("sensitivity", "sensitivity_zeroed")
 
 
 class PaddingAsDeployed(Probe):
@@ -29,57 +27,42 @@ class PaddingAsDeployed(Probe):
     it is known.
     """
 
-    def make(self, by: Observations) -> dict[str, Metric]:
-        """Statistics, and what padding does."""
-        self._space = by.space
+    def start(self, by: Observations, *, thorough: bool = True) -> None:
+        """Forgets what was seen."""
+        super().start(by, thorough=thorough)
         self._samples: dict[str, _Reservoir] = {}
-        names = [f"{who}/{what}" for who in by.policies for what in ("endpoint", "velocity")]
-        names += ["training/noise"] if by.rule else []
-        found: dict[str, Metric] = {name: PaddingStatistics(by.space) for name in names}
-        if by.space.padding_dim:
-            found |= {f"{who}/{how}": Sensitivity(by.space) for who in by.policies for how in _HOW}
-            found["teacher/repadding"] = RepaddingDifference(by.space)
-        return found
 
     def update(self, seen: Observed) -> None:
         """Adds a batch."""
-        space, rule = self._space, seen.by.rule
+        space, rule = seen.by.space, seen.by.rule
         at_noise = torch.ones(seen.randn.shape[:2], device=seen.randn.device)
+        trained = rule.noise(seen.randn) if rule else seen.randn
         if rule:
-            self.metrics["training/noise"].update(rule.noise(seen.randn))
+            self.add("{part}/training/noise_{key}", PaddingStatistics, trained)
         for who in seen.by.policies:
             tensors = {"endpoint": seen.end(who), "velocity": seen.velocity(who, seen.randn, at_noise)}
             for what, tensor in tensors.items():
-                self.metrics[f"{who}/{what}"].update(tensor)
-            noise = rule.noise(seen.randn) if rule and who != TEACHER else seen.randn
-            for what, tensor in (tensors | {"noise": noise}).items():
+                self.add(f"{{part}}/{who}/{what}_{{key}}", PaddingStatistics, tensor)
+            tensors["noise"] = seen.randn if who == TEACHER else trained
+            for what, tensor in tensors.items():
                 for part, values in (("real", space.real(tensor)), ("padding", space.padding(tensor))):
                     name = f"histogram/{who}/{what}/{part}"
                     self._samples.setdefault(name, _Reservoir(SAMPLES)).add(values)
-        if space.padding_dim:
-            self.metrics["teacher/repadding"].update(seen.endpoint)
-            # One noise per observation is enough here; each costs another two integrations.
-            start, redrawn = seen.randn[:, :1], seen.noise(Purpose.REDRAWN_PADDING, 1)
-            zeroed = PaddingRule(space, noise_dims="real").noise(start)
-            for how, noise in zip(_HOW, (swap_padding(space, start, redrawn), zeroed), strict=True):
-                for who in seen.by.policies:
-                    self.metrics[f"{who}/{how}"].update(seen.end(who)[:, :1], seen.walk(who, noise))
+        if not space.padding_dim:
+            return
+        self.add("padding/teacher/repadding_{key}", RepaddingDifference, seen.endpoint)
+        # One noise per observation is enough here; each costs another two integrations.
+        start, redrawn = seen.randn[:, :1], seen.noise(Purpose.REDRAWN_PADDING, 1)
+        zeroed = PaddingRule(space, noise_dims="real").noise(start)
+        for how, noise in (("", swap_padding(space, start, redrawn)), ("_zeroed", zeroed)):
+            for who in seen.by.policies:
+                ends = seen.end(who)[:, :1], seen.walk(who, noise)
+                self.add(f"padding/{who}/sensitivity{how}", Sensitivity, *ends)
 
     def result(self) -> Figures:
         """The table, and the samples."""
-        found: dict[str, Tensor] = {}
-        for name, metric in self.metrics.items():
-            value = metric.compute()
-            if isinstance(metric, PaddingStatistics):
-                for key, one in value.items():
-                    part, statistic = key.split("/")
-                    found[f"{part}/{name}_{statistic}"] = one
-            elif isinstance(metric, RepaddingDifference):
-                found |= {f"padding/{name}_{key}": one for key, one in value.items()}
-            else:
-                found[f"padding/{name}"] = value
-        samples = {name: one.values for name, one in self._samples.items()}
-        return figures(found, {name: values for name, values in samples.items() if len(values)})
+        samples = {name: one.values for name, one in self._samples.items() if len(one.values)}
+        return super().result() | figures({}, samples)
 
 
 def swap_padding(

@@ -3,25 +3,27 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import torch
+from torch import Tensor
 from torchmetrics import Metric
 
+from reflow.flow import ActionSpace
 from reflow.probes.figures import Figures, figures
 from reflow.probes.observations import Observations, Observed
 
 
 class Probe(ABC):
-    """A measurement. What its constructor takes are settings; `start` makes the metrics, anew every time.
+    """A measurement: its constructor takes settings, `update` adds to metrics that come into being there.
 
     Attributes:
-        metrics: by name; they add up over batches and processes.
+        metrics: by the name of their figure, see `result`; they add up over batches and processes.
         thorough: everything is asked for. During training it is not: what is expensive, or never changes, waits for
             the end.
     """
 
-    metrics: Mapping[str, Metric]
+    metrics: dict[str, Metric]
     thorough: bool
 
     def start(self, by: Observations, *, thorough: bool = True) -> None:
@@ -31,20 +33,34 @@ class Probe(ABC):
             by: whose observations will come.
             thorough: see :class:`Probe`.
         """
-        self.thorough = thorough
-        self.metrics = {name: metric.to(by.device) for name, metric in self.make(by).items()}
-
-    def make(self, by: Observations) -> dict[str, Metric]:
-        """The metrics, new."""
-        return {}
+        self.by, self.thorough, self.metrics = by, thorough, {}
 
     @abstractmethod
     def update(self, seen: Observed) -> None:
         """Adds a batch."""
 
+    def add(self, name: str, kind: Callable[[ActionSpace], Metric], *values: Tensor) -> None:
+        """Adds to the metric of this name, new where there is none yet."""
+        if name not in self.metrics:
+            self.metrics[name] = kind(self.by.space).to(values[0].device)
+        self.metrics[name].update(*values)
+
     def result(self) -> Figures:
-        """What was found in all batches together."""
-        return figures({name: metric.compute() for name, metric in self.metrics.items()})
+        """What was found in all batches together.
+
+        A metric of one number is a figure, one of a tensor an array. One of several numbers by name has ``{key}`` in
+        its own, and ``{part}`` where theirs are of two parts (``real/mean``).
+        """
+        numbers, arrays = dict[str, Tensor](), dict[str, Tensor]()
+        for name, metric in self.metrics.items():
+            value = metric.compute()
+            if isinstance(value, dict):
+                for key, number in value.items():
+                    part, _, rest = key.rpartition("/")
+                    numbers[name.format(part=part, key=rest)] = number
+            else:
+                (arrays if value.ndim else numbers)[name] = value
+        return figures(numbers, arrays)
 
 
 @torch.no_grad()

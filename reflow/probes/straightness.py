@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from torchmetrics import Metric
-
 from reflow.flow import trajectory
 from reflow.metrics import Straightness, StraightnessByDimension
-from reflow.probes.figures import Figures, figures, named
-from reflow.probes.observations import STUDENT, Observations, Observed
+from reflow.probes.figures import Figures, named
+from reflow.probes.observations import STUDENT, Observed
 from reflow.probes.probe import Probe
 
 
@@ -29,30 +27,21 @@ class StraightnessOfFlows(Probe):
     ) -> None:
         self.num_steps, self.who, self.joints = num_steps, tuple(who), tuple(joints)
 
-    def make(self, by: Observations) -> dict[str, Metric]:
-        """Together, and apart."""
-        kinds = {"together": Straightness, **({"apart": StraightnessByDimension} if self.joints else {})}
-        return {f"{who}/{name}": kind(by.space) for who in self.who for name, kind in kinds.items()}
-
     def update(self, seen: Observed) -> None:
         """Adds a batch."""
         start = seen.randn[:, :1]  # one noise per observation is enough
         for who in self.who:
             field = seen.by.policies[who].field(seen.context(who))
             path = trajectory(field, start, self.num_steps, time_dims=2)
-            for name, metric in self.metrics.items():
-                if name.startswith(f"{who}/"):
-                    metric.update(path.velocities, start, path.endpoint)
+            way = path.velocities, start, path.endpoint
+            self.add(named("straightness/{key}", who), Straightness, *way)
+            if self.joints:
+                self.add(f"straightness/{who}", StraightnessByDimension, *way)
 
     def result(self) -> Figures:
         """Straightness of all that were asked for."""
-        found = Figures()
-        for who in self.who:
-            together = self.metrics[f"{who}/together"].compute()
-            found |= figures({named(f"straightness/{part}", who): value for part, value in together.items()})
-            if self.joints:
-                apart = self.metrics[f"{who}/apart"].compute()
-                by_joint = zip(self.joints, apart, strict=False)
-                names = {named(f"straightness/joint/{joint}", who): value for joint, value in by_joint}
-                found |= figures(names, {f"straightness/{who}": apart})
+        found = super().result()
+        for who in self.who if self.joints else ():
+            for joint, value in zip(self.joints, self.metrics[f"straightness/{who}"].compute(), strict=False):
+                found.metrics[named(f"straightness/joint/{joint}", who)] = value.item()
         return found

@@ -7,14 +7,15 @@ from jaxtyping import Float
 from torch import Tensor
 from torchmetrics import MeanMetric, Metric
 
-from reflow.flow import PaddingRule, straight_path
+from reflow.flow import ActionSpace, PaddingRule, straight_path
 from reflow.metrics import PaddingStatistics
-from reflow.probes.figures import Figures, figures
-from reflow.probes.observations import TEACHER, Observations, Observed
+from reflow.probes.figures import Figures
+from reflow.probes.observations import TEACHER, Observed
 from reflow.probes.probe import Probe
 
 TIMES = (1.0, 0.75, 0.5, 0.25)
 """Where padding velocity is compared with its supervised value."""
+_SIZES = ("size/endpoint", "size/noise")
 
 
 class PaddingSupervision(Probe):
@@ -25,36 +26,29 @@ class PaddingSupervision(Probe):
     ``{real,padding}/teacher/endpoint_zeroed_<statistic>``: endpoints from noise whose padding is zero.
     """
 
-    def make(self, by: Observations) -> dict[str, Metric]:
-        """Statistics, and one mean per time."""
-        if not by.space.padding_dim:
-            return {}
-        names = ("endpoint", "endpoint_zeroed", "noise")
-        found: dict[str, Metric] = {name: PaddingStatistics(by.space) for name in names}
-        return found | {f"padding/teacher/velocity_error@{t:g}": MeanMetric() for t in TIMES}
-
     def update(self, seen: Observed) -> None:
         """Adds a batch."""
-        if not self.metrics:
+        space, noise = seen.by.space, seen.randn
+        if not space.padding_dim:
             return
-        zeroed = PaddingRule(seen.by.space, noise_dims="real").noise(seen.randn)
-        self.metrics["endpoint"].update(seen.endpoint)
-        self.metrics["endpoint_zeroed"].update(seen.walk(TEACHER, zeroed))
-        self.metrics["noise"].update(seen.randn)
+        zeroed = seen.walk(TEACHER, PaddingRule(space, noise_dims="real").noise(noise))
+        self.add("{part}/teacher/endpoint_zeroed_{key}", PaddingStatistics, zeroed)
         for t in TIMES:
-            self.metrics[f"padding/teacher/velocity_error@{t:g}"].update(velocity_error(seen, t))
+            self.add(f"padding/teacher/velocity_error@{t:g}", _mean, velocity_error(seen, t))
+        self.add(_SIZES[0], _mean, space.padding(seen.endpoint).abs())
+        self.add(_SIZES[1], _mean, space.padding(noise).abs())
 
     def result(self) -> Figures:
         """All of them."""
-        values = {name: metric.compute() for name, metric in self.metrics.items()}
-        if not values:
-            return Figures()
-        endpoint, zeroed, noise = (values.pop(name) for name in ("endpoint", "endpoint_zeroed", "noise"))
-        values["padding/teacher/endpoint_to_noise"] = endpoint["padding/abs_mean"] / noise["padding/abs_mean"]
-        for key, value in zeroed.items():
-            part, statistic = key.split("/")
-            values[f"{part}/teacher/endpoint_zeroed_{statistic}"] = value
-        return figures(values)
+        found = super().result()
+        if self.metrics:
+            endpoint, noise = (found.metrics.pop(name) for name in _SIZES)
+            found.metrics["padding/teacher/endpoint_to_noise"] = endpoint / noise
+        return found
+
+
+def _mean(space: ActionSpace) -> Metric:
+    return MeanMetric(nan_strategy="disable")
 
 
 def velocity_error(seen: Observed, t: float) -> Float[Tensor, " bk"]:

@@ -9,15 +9,15 @@ Left out: the irreducible floor (``reflow.doctor.floor``).
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
-import torch
+from jaxtyping import Float
 from torch import Tensor
-from torchmetrics import Metric
 
 from reflow.flow import straight_path
 from reflow.metrics import RelativeVelocityError, VelocityErrorProfile, VelocityLoss
 from reflow.probes.figures import Figures, figures, named
-from reflow.probes.observations import STUDENT, Observations, Observed
+from reflow.probes.observations import STUDENT, Observed
 from reflow.probes.probe import Probe
 
 
@@ -37,10 +37,11 @@ class VelocityErrors(Probe):
     Both are errors of the velocity as deployment asks for it: native-width noise, the teacher's endpoint as it is, at
     the times of the judged student's own steps, each noise at every one of them; on real dimensions. So they are the
     same number whoever measures, however the student was trained. ``deploy/loss`` is the mean square; over the
-    training loss on real dimensions it is the deploy gap.
+    training loss on real dimensions it is the deploy gap. A run that trains at other times also has
+    ``deploy/loss_at_trained_times``, of the student.
 
     Arrays ``velocity_error/<who>`` ``[bins, d]`` and ``velocity_error_by_step/<who>`` ``[bins, h]``, at the centres
-    of the bins, and the same as asked, without the bins: ``velocity_error_asked/<who>`` and
+    of the bins, and the same as asked, with one bin: ``velocity_error_asked/<who>`` and
     ``velocity_error_asked_by_step/<who>``. In the final measurement only.
 
     Args:
@@ -56,43 +57,31 @@ class VelocityErrors(Probe):
             raise ValueError(f"time_bins is {time_bins}; allowed: 1 or more")
         self.time_bins, self.who = time_bins, tuple(who)
 
-    def make(self, by: Observations) -> dict[str, Metric]:
-        """Errors and profiles."""
-        self._asked = asked_times(by.policies[STUDENT].num_steps)
-        found: dict[str, Metric] = {}
-        for who in self.who:
-            found[named("velocity/relative_error", who)] = RelativeVelocityError(by.space)
-            found[named("deploy/loss", who)] = VelocityLoss(by.space)
-        self._profiles: dict[tuple[str, str], VelocityErrorProfile] = {}
-        for who in self.who if self.thorough else ():
-            self._profiles[who, "asked"] = VelocityErrorProfile(1, by.space).to(by.device)
-            self._profiles[who, "all"] = VelocityErrorProfile(self.time_bins, by.space).to(by.device)
-        return found
-
     def update(self, seen: Observed) -> None:
         """Adds a batch."""
         for who in self.who:
-            for t in self._asked:
-                v_t, u_t, at = _at(seen, who, t)
-                for name in ("velocity/relative_error", "deploy/loss"):
-                    self.metrics[named(name, who)].update(v_t, u_t)
+            for t in asked_times(seen.by.policies[STUDENT].num_steps):
+                v_t, u_t, at = _at(seen, who, seen.randn.new_full(seen.randn.shape[:2], t))
+                self.add(named("velocity/relative_error", who), RelativeVelocityError, v_t, u_t)
+                self.add(named("deploy/loss", who), VelocityLoss, v_t, u_t)
                 if self.thorough:
-                    self._profiles[who, "asked"].update(v_t, u_t, at)
+                    once = partial(VelocityErrorProfile, 1)
+                    self.add(f"velocity_error_asked/{who}", once, v_t, u_t, at)
             for t in bin_centres(self.time_bins) if self.thorough else ():
-                self._profiles[who, "all"].update(*_at(seen, who, t))
+                profile = partial(VelocityErrorProfile, self.time_bins)
+                at = seen.randn.new_full(seen.randn.shape[:2], t)
+                self.add(f"velocity_error/{who}", profile, *_at(seen, who, at))
+        if (trained := seen.trained_times) is not None:
+            self.add("deploy/loss_at_trained_times", VelocityLoss, *_at(seen, STUDENT, trained)[:2])
 
     def result(self) -> Figures:
         """Errors as asked, and the profiles."""
-        arrays: dict[str, Tensor] = {}
-        for (who, what), profile in self._profiles.items():
-            name, rows = ("velocity_error", slice(None)) if what == "all" else ("velocity_error_asked", 0)
-            arrays[f"{name}/{who}"] = profile.compute()[rows]
-            arrays[f"{name}_by_step/{who}"] = profile.by_step()[rows]
-        return super().result() | figures({}, arrays)
+        profiles = {x: one for x, one in self.metrics.items() if isinstance(one, VelocityErrorProfile)}
+        by_step = {name.replace("/", "_by_step/"): one.by_step() for name, one in profiles.items()}
+        return super().result() | figures({}, by_step)
 
 
-def _at(seen: Observed, who: str, t: float) -> tuple[Tensor, Tensor, Tensor]:
-    """Velocity, target and times at t on the deployed coupling."""
-    at = torch.full(seen.randn.shape[:2], t, device=seen.randn.device)
-    point = straight_path(seen.randn, seen.endpoint, at)
-    return seen.velocity(who, point.x_t, at), point.u_t, at
+def _at(seen: Observed, who: str, t: Float[Tensor, "b k"]) -> tuple[Tensor, Tensor, Tensor]:
+    """Velocity, target and times on the deployed coupling."""
+    point = straight_path(seen.randn, seen.endpoint, t)
+    return seen.velocity(who, point.x_t, t), point.u_t, t

@@ -87,6 +87,13 @@ def by_hand(setting: tuple[Distillation, LeRobotDataModule]) -> dict[str, Tensor
                 "teacher@20": teacher.walk(context, randn, 20),
             }
             found |= {"mixed": teacher.walk(context, mixed, 4), "zeroed": teacher.walk(context, zeroed, 4)}
+            t = (
+                Draws(1)
+                .uniform(sample, HELD_OUT + torch.arange(2).expand(len(sample), 2))
+                .clamp(min=2.0**-25)
+            )
+            time = t[..., None, None]
+            found["v_trained"] = student.velocity(context, time * randn + (1 - time) * found["end"], t)
             # As a one-step student is deployed, though this one is trained at other times too.
             found["v"] = student.velocity(context, randn, torch.ones(randn.shape[:2]))
             found["u"] = randn - found["end"]
@@ -108,6 +115,8 @@ def test_deploy_figures(measured: dict[str, Any], by_hand: dict[str, Tensor]) ->
     assert figures["deploy/gap_reported"] == pytest.approx(loss / 2.0, rel=1e-5)
     assert figures["deploy/gap"] == pytest.approx(loss / 4.0, rel=1e-5)
     assert figures["velocity/relative_error"] == pytest.approx(relative(v, u), rel=1e-5)
+    trained = (by_hand["v_trained"] - u)[..., :14].square().mean().item()
+    assert figures["deploy/loss_at_trained_times"] == pytest.approx(trained, rel=1e-5)
     assert measured["arrays"]["velocity_error/student"].shape == (10, 32)
 
 
@@ -189,11 +198,8 @@ def test_what_never_changes_is_measured_once(
         default_root_dir=tmp_path,
     )
     trainer.fit(copy.deepcopy(module), data)
-    assert set(measure.found.metrics) == {
-        "student/endpoint_error@1",
-        "velocity/relative_error",
-        "deploy/loss",
-    }
+    figures = {"student/endpoint_error@1", "velocity/relative_error", "deploy/loss"}
+    assert set(measure.found.metrics) == figures | {"deploy/loss_at_trained_times"}  # it trains at all times
     assert measure.found.arrays == {}
     gap = measure.found.metrics["deploy/loss"] / measure.losses["train/loss_real"][0].item()
     assert trainer.callback_metrics["deploy/gap"].item() == pytest.approx(gap, rel=1e-6)

@@ -193,8 +193,8 @@ def test_everything_the_report_page_knows_is_there(
     assert {name: array.shape for name, array in found.arrays.items() if "histogram" not in name} == {
         "velocity_error/student": (bins, space.max_action_dim),
         "velocity_error_by_step/student": (bins, CHUNK),
-        "velocity_error_asked/student": (space.max_action_dim,),
-        "velocity_error_asked_by_step/student": (CHUNK,),
+        "velocity_error_asked/student": (1, space.max_action_dim),
+        "velocity_error_asked_by_step/student": (1, CHUNK),
         "straightness/teacher": (space.max_action_dim,),
         "straightness/student": (space.max_action_dim,),
         "fan/teacher": (3, STEPS + 1, space.max_action_dim),
@@ -295,7 +295,7 @@ def test_velocity_errors_are_measured_where_the_student_is_asked(seen: Observed)
     t = torch.ones(seen.randn.shape[:2])
     off = (seen.velocity("student", seen.randn, t) - (seen.randn - seen.endpoint))[..., :14]
     assert found.metrics["deploy/loss"] == pytest.approx(off.square().mean().item(), rel=1e-4)
-    asked = found.arrays["velocity_error_asked/student"]
+    asked = found.arrays["velocity_error_asked/student"][0]
     assert asked[:14].mean() == pytest.approx(found.metrics["deploy/loss"], rel=1e-5)
     assert found.arrays["velocity_error_asked_by_step/student"].mean() == pytest.approx(
         asked[:14].mean(), rel=1e-5

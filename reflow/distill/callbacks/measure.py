@@ -23,6 +23,7 @@ from torch import Tensor
 
 from reflow.distill.callbacks.base import Measurement
 from reflow.distill.module import Distillation
+from reflow.flow import EndpointTime, GridTime
 from reflow.probes import Figures, Observations, Probe
 
 _TRAINING = {"train/loss": "loss", "train/loss_real": "loss_real"}
@@ -61,11 +62,14 @@ class Measure(Measurement):
             self.losses[name].append(outputs[key].detach())
 
     def on_validation_epoch_start(self, trainer: L.Trainer, pl_module: Distillation) -> None:
+        time, steps = getattr(pl_module.objective, "time", None), pl_module.student.num_steps
+        as_deployed = time == GridTime(steps) or (steps == 1 and time == EndpointTime())
         self._observations = Observations(
             {"teacher": pl_module.teacher, "student": pl_module.student},
             pl_module.random,
             pl_module.val_draws,
             pl_module.rule,
+            None if as_deployed else time,
         )
         final = trainer.state.fn == TrainerFn.VALIDATING  # not one of the validations in between
         for probe in self.probes:
