@@ -35,8 +35,8 @@ from reflow.probes.observations import Deployed, Pair
 from reflow.quiet import hush
 from reflow.reports.folder import CONFIGURATION, Words, content_of_run, save_words, versions_here
 from reflow.reports.page import write_report
+from reflow.simulator.actor import Conditions
 from reflow.simulator.environment import EnvironmentSettings
-from reflow.simulator.rollout import Conditions
 from reflow.simulator.success import Success
 from reflow.simulator.workers import WorkerDiedError
 

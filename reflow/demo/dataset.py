@@ -4,7 +4,6 @@ The folder appears under its final name only once it is complete: everything is 
 sibling first. PNG rather than video, because decoding video dominates the training time of a small model.
 """
 
-import json
 import os
 import shutil
 from collections.abc import Iterable, Iterator
@@ -19,6 +18,7 @@ from lerobot.datasets.lerobot_dataset import LeRobotDataset
 from reflow.demo.frames import RECORD_HEIGHT, RECORD_WIDTH
 from reflow.demo.kinematics import ARM_JOINTS
 from reflow.demo.scene import FPS, STATE_DIM
+from reflow.files import write_json
 
 TASK = "pick up the cube"
 IMAGE_KEY, STATE_KEY, ACTION_KEY = "observation.images.top", "observation.state", "action"
@@ -123,5 +123,5 @@ def write_dataset(root: Path, episodes: Iterable[Episode]) -> Path:
         if not summaries:
             raise ValueError("there is no episode to write; ask for one episode or more.")
         shutil.rmtree(folder / "images", ignore_errors=True)  # LeRobot's scratch; the PNGs are in parquet
-        (folder / DEMONSTRATIONS_FILE).write_text(json.dumps(summaries, indent=1) + "\n")
+        write_json(folder / DEMONSTRATIONS_FILE, summaries)
     return root

@@ -22,10 +22,10 @@ from reflow.demo import embedded
 from reflow.files import write_json
 from reflow.policies import find_folder
 from reflow.quiet import hush
+from reflow.simulator.actor import Conditions, Contender
 from reflow.simulator.environment import EnvironmentSettings
 from reflow.simulator.journal import Episode
 from reflow.simulator.play import simulate
-from reflow.simulator.rollout import Conditions, Contender
 from reflow.simulator.success import success_of
 
 

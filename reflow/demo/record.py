@@ -21,9 +21,8 @@ from omegaconf import DictConfig, OmegaConf
 from reflow.config_path import CONFIG_DIR
 from reflow.demo.dataset import check_new_root, write_dataset
 from reflow.demo.demonstrator import Perturbation
-from reflow.demo.rollout import Demonstration
+from reflow.demo.rollout import Demonstration, play
 from reflow.demo.scene import CubeRange
-from reflow.demo.workers import play
 from reflow.quiet import hush
 
 LEAST_SUCCESS = 0.9  # share of attempts; below it something is broken and the data would be a biased sample

@@ -28,9 +28,10 @@ from reflow.demo.dataset import check_new_root, write_dataset
 from reflow.demo.frames import shrink_frame
 from reflow.policies import find_folder
 from reflow.quiet import hush
+from reflow.simulator.actor import Conditions, Contender
 from reflow.simulator.environment import EnvironmentSettings
 from reflow.simulator.looking import Observation
-from reflow.simulator.rollout import Conditions, Contender, Moment, Player
+from reflow.simulator.rollout import Moment, Player
 from reflow.simulator.workers import in_order, run_jobs
 
 

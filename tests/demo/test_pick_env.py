@@ -71,7 +71,7 @@ def test_steps_need_not_render(env):
 def test_without_a_seed_cubes_vary_as_gymnasium_says(env):
     def cubes():
         env.reset(seed=1)
-        return [env.reset() and env._scene.cube_position() for _ in range(2)]
+        return [env.reset() and env.scene.cube_position() for _ in range(2)]
 
     env.render_steps = False
     (first, second), (again, _) = cubes(), cubes()
@@ -94,7 +94,7 @@ def test_lerobot_discovers_and_makes_it():
     assert vector.call("_max_episode_steps") == (2,)
     assert vector.call("task_description") == (TASK,)
     vector.reset(seed=[0])
-    np.testing.assert_allclose(vector.envs[0].unwrapped._scene.cube_position()[:2], [0.1, 0.5])
+    np.testing.assert_allclose(vector.envs[0].unwrapped.scene.cube_position()[:2], [0.1, 0.5])
     action = np.zeros((1, STATE_DIM), np.float32)
     assert [vector.step(action)[3][0] for _ in range(2)] == [False, True]  # truncated
     vector.close()

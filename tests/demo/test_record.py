@@ -25,7 +25,7 @@ from reflow.demo.dataset import (
 from reflow.demo.demonstrator import Perturbation
 from reflow.demo.frames import RECORD_HEIGHT, RECORD_WIDTH
 from reflow.demo.record import RecordConfig, Tally, from_hydra, record, successes
-from reflow.demo.rollout import Demonstration, demonstrate
+from reflow.demo.rollout import Demonstration
 from reflow.demo.scene import CubeRange
 
 
@@ -40,7 +40,7 @@ def made_up(seed: int, arm: str = "left", steps: int = 6, success: bool = True) 
         frames=rng.integers(0, 256, (steps, RECORD_HEIGHT, RECORD_WIDTH, 3), dtype=np.uint8),
         states=rng.normal(size=(steps, 14)).astype(np.float32),
         actions=rng.normal(size=(steps, 14)).astype(np.float32),
-        rewards=np.full(steps, 4 if success else 0),
+        success=success,
     )
 
 
@@ -179,7 +179,7 @@ def test_rejects_senseless_values(values, message):
 
 
 @pytest.mark.slow
-def test_the_command_records_what_the_seeds_say_and_leaves_no_litter(tmp_path, scene, demonstrator):
+def test_the_command_records_what_the_seeds_say_and_leaves_no_litter(tmp_path, stage):
     """Two episodes on two processes, against the same two played right here."""
     command = [
         sys.executable,
@@ -208,7 +208,7 @@ def test_the_command_records_what_the_seeds_say_and_leaves_no_litter(tmp_path, s
     summaries = json.loads((tmp_path / "demos" / DEMONSTRATIONS_FILE).read_text())
     assert [summary["seed"] for summary in summaries] == [42, 43]
     for episode, seed in enumerate((42, 43)):
-        expected = demonstrate(scene, demonstrator, seed, render=episode == 0)
+        expected = stage.demonstrate(seed, render=episode == 0)
         rows = [dataset[100 * episode + step] for step in range(100)]
         np.testing.assert_array_equal(np.stack([row[STATE_KEY] for row in rows]), expected.states)
         np.testing.assert_array_equal(np.stack([row[ACTION_KEY] for row in rows]), expected.actions)

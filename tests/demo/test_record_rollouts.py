@@ -12,7 +12,7 @@ from reflow.demo.dataset import ACTION_KEY, IMAGE_KEY, STATE_KEY, write_dataset
 from reflow.demo.frames import shrink_frame
 from reflow.demo.record_rollouts import Recorder, Rollout, RolloutConfig, rollouts
 from reflow.demo.scene import PickScene
-from reflow.simulator.rollout import Contender
+from reflow.simulator.actor import Contender
 from tests.demo.test_record import read
 
 CONFIG = RolloutConfig(
