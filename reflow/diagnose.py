@@ -43,11 +43,10 @@ from reflow.doctor import (
     Question,
     examine,
     fit_check,
-    observe,
     print_check,
     print_diagnosis,
 )
-from reflow.flow import PaddingRule, get_solver
+from reflow.flow import Draws, PaddingRule, get_solver
 from reflow.policies import (
     FlowPolicy,
     check_belongs,
@@ -56,6 +55,7 @@ from reflow.policies import (
     load_processors,
     share_frozen,
 )
+from reflow.probes import Observations
 from reflow.quiet import hush
 
 USER_ERRORS = (ValueError, OSError)
@@ -143,13 +143,9 @@ def diagnose(config: DictConfig) -> Diagnosis:
     start = time.perf_counter()
     batches = list(data.val_dataloader())
     frame_seconds = (time.perf_counter() - start) / sum(len(batch[SAMPLE]) for batch in batches)
-    patient = Patient(
-        teacher,
-        folder,
-        meta,
-        observe(teacher, batches, draws=config.draws, seed=config.seed),
-        {name: _load_student(path, teacher, device) for name, path in students.items()},
-    )
+    loaded = {name: _load_student(path, teacher, device) for name, path in students.items()}
+    held_out = Observations({"teacher": teacher, **loaded}, Draws(config.seed), config.draws)
+    patient = Patient(folder, meta, held_out.see_all(batches))
     plan = Plan(
         max_steps=config.trainer.max_steps,
         batch_size=config.data.batch_size,

@@ -29,9 +29,8 @@ from reflow.evaluation.result_folder import ResultFolder
 from reflow.evaluation.simulated import SimulatorSettings, check_environment, evaluate_in_simulator, film
 from reflow.evaluation.summary import print_summary
 from reflow.flow import Draws
-from reflow.policies import FlowPolicy, check_belongs, fingerprint, load_policy, load_processors
-from reflow.probes.figures import Figures
-from reflow.probes.observations import Deployed, Pair
+from reflow.policies import FlowPolicy, check_belongs, fingerprint, load_policy, load_processors, share_frozen
+from reflow.probes import Figures, Observations
 from reflow.quiet import hush
 from reflow.reports.folder import CONFIGURATION, Words, content_of_run, save_words, versions_here
 from reflow.reports.page import write_report
@@ -96,14 +95,14 @@ def evaluate(config: DictConfig, overrides: Sequence[str] = ()) -> dict[str, flo
     teacher = load_policy(folders.teacher, device)
     teacher.num_steps = config.teacher.num_steps or teacher.num_steps
     check_belongs(folders.student, folders.teacher, loaded=teacher, trained=config.student.trained)
-    pair, data = _load(config, folders, teacher, device)
+    by, data = _load(config, folders, teacher, device)
     robot = robot_of(data.meta, lower=config.lower, upper=config.upper, limit_margin=config.limit_margin)
     if env is not None:
-        check_environment(env, pair, folders.policies)
+        check_environment(env, by.policies, folders.policies)
     results.check_writable()
 
     if found is None and config.offline:
-        found = evaluate_offline(pair, data, robot, offline)
+        found = evaluate_offline(by, data, robot, offline)
         results.keep_offline(identity, found)
     found = found or Figures()
     results.finish(found.metrics)
@@ -119,11 +118,11 @@ def evaluate(config: DictConfig, overrides: Sequence[str] = ()) -> dict[str, flo
         folders.output,
         Words(
             title=f"{folders.name}: student against teacher",
-            num_steps=pair.student.policy.num_steps,
+            num_steps=by.policies["student"].num_steps,
             commands=(shlex.join(["python", "-m", "reflow.evaluate", *overrides]),),
             versions=versions_here(),
             joint_names=robot.joints,
-            comparisons=tuple(comparison.text for comparison in success.comparisons),
+            comparisons=success.comparisons,
         ),
     )
     content = content_of_run(folders.output)
@@ -160,16 +159,24 @@ def _check(config: DictConfig) -> None:
 
 def _load(
     config: DictConfig, folders: Folders, teacher: FlowPolicy[Any], device: str
-) -> tuple[Pair, LeRobotDataModule]:
+) -> tuple[Observations, LeRobotDataModule]:
     """Both policies, and the held-out observations they are shown."""
     student = load_policy(folders.student, device)
     preprocess, postprocess = load_processors(folders.teacher, teacher, rename=dict(config.data.rename or {}))
     _, student_postprocess = load_processors(folders.student, student)
-    pair = Pair(Deployed(teacher, postprocess), Deployed(student, student_postprocess), Draws(config.seed))
+    teacher.requires_grad_(False)
+    student.requires_grad_(False)
+    share_frozen(teacher, student)
+    by = Observations(
+        {"teacher": teacher, "student": student},
+        Draws(config.seed),
+        config.draws,
+        postprocess={"teacher": postprocess, "student": student_postprocess},
+    )
     arguments = _plain(config.data) | {"preload": False}  # each frame is looked at once or twice
     if arguments["repo_id"] is None:
         arguments |= {"repo_id": embedded.REPO_ID, "root": embedded.DATA}
-    return pair, LeRobotDataModule(teacher.config, preprocess, seed=config.seed, **arguments)
+    return by, LeRobotDataModule(teacher.config, preprocess, seed=config.seed, **arguments)
 
 
 def _identity(config: DictConfig, folders: Folders) -> dict[str, Any]:

@@ -29,6 +29,8 @@ def hush() -> None:
         return
     for category in (DeprecationWarning, FutureWarning):
         warnings.filterwarnings("ignore", category=category, module=_OTHERS)
+    # Dropout is off in training on purpose.
+    warnings.filterwarnings("ignore", message=r"Found \d+ module\(s\) in eval mode", module=_OTHERS)
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")  # read at its first import
     for name, level in _LOGGERS.items():
         logging.getLogger(name).setLevel(level)
@@ -36,9 +38,9 @@ def hush() -> None:
 
 @contextlib.contextmanager
 def unprinted() -> Iterator[None]:
-    """Swallows what LeRobot prints while it builds a policy or an environment; errors come through."""
+    """Swallows what LeRobot prints while it builds a policy or an environment, bars too; errors come through."""
     if everything_asked_for():
         yield
         return
-    with contextlib.redirect_stdout(io.StringIO()):
+    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
         yield

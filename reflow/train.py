@@ -30,7 +30,7 @@ from reflow.config_path import CONFIG_DIR
 from reflow.data import LeRobotDataModule
 from reflow.data.robot import joint_names
 from reflow.demo import embedded
-from reflow.distill.callbacks import Measurement
+from reflow.distill.callbacks import Measurement, with_probes
 from reflow.distill.checkpoints import AtomicCheckpointIO
 from reflow.distill.deliver import deliver_student
 from reflow.distill.finite import NonFiniteLossError
@@ -41,12 +41,13 @@ from reflow.distill.report import keep_for_report, report_run
 from reflow.distill.student import make_student
 from reflow.distill.success import measure_success
 from reflow.distill.summary import print_summary
-from reflow.doctor import measure_padding, padding_regime, recommend_fix
+from reflow.doctor import padding_regime, recommend_fix
 from reflow.endpoints.source import LiveEndpoints, Stored, StoredEndpoints
 from reflow.endpoints.wanted import Source, Walks, fit
-from reflow.flow import EndpointTime, PaddingRule, get_solver
+from reflow.flow import Draws, EndpointTime, PaddingRule, get_solver
 from reflow.objectives import Objective
 from reflow.policies import FlowPolicy, find_folder, load_policy, load_processors, with_velocity
+from reflow.probes import Observations, PaddingAsDeployed, PaddingSupervision, measure
 from reflow.quiet import hush
 from reflow.reports.folder import REPORT, Words, versions_here
 
@@ -123,7 +124,7 @@ def train(config: DictConfig, run_dir: Path) -> dict[str, float]:
 
     run.claim(identity)  # only now: bad input leaves no folder behind
     OmegaConf.save(config, run.path / "config.yaml", resolve=True)
-    callbacks = _instantiate(config.callbacks)
+    callbacks = with_probes(_instantiate(config.callbacks))
     trainer = _trainer(config, list(callbacks.values()), list(_instantiate(config.logger).values()))
     trainer.fit(module, data, ckpt_path=run.checkpoint, weights_only=False if run.checkpoint else None)
     if trainer.interrupted:
@@ -174,7 +175,9 @@ def _stored(config: DictConfig, teacher: FlowPolicy, teacher_folder: Path, objec
 
 def _choose_fix(config: DictConfig, teacher: FlowPolicy, data: LeRobotDataModule) -> None:
     """Puts what the teacher and the student's steps call for in the place of ``auto``, and says why."""
-    figures = measure_padding(teacher, itertools.islice(data.val_dataloader(), 2), seed=config.seed)
+    held_out = Observations({"teacher": teacher}, Draws(config.seed))
+    seen = held_out.see_all(itertools.islice(data.val_dataloader(), 2))
+    figures = measure(held_out, seen, [PaddingAsDeployed(), PaddingSupervision()]).metrics
     advice = recommend_fix(padding_regime(figures), figures, config.student.num_steps)
     fix = advice.fix or "full32"  # without padding they are all the same
     files = [Path(CONFIG_DIR, "fix", f"{name}.yaml") for name in fix.strip("[]").split(",")]

@@ -1,6 +1,6 @@
 """Do this data set and this policy belong together? Asked before anything is trained.
 
-Every refusal lists both sides and the override that mends it.
+Every refusal lists both sides and the override that corrects it.
 """
 
 from __future__ import annotations

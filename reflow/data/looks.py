@@ -1,8 +1,8 @@
 """More of the frames at which a deployed policy plans a chunk.
 
 A policy that plays ``n_action_steps`` of each chunk plans one at frames 0, n, 2n, ...; in an episode those are a
-few in a hundred, and at the first of them the choice between the ways on is made. Training, and measuring,
-may meet them and their neighbours more often than the rest.
+few in a hundred, and at the first of them the policy chooses between the ways to act. Training, and measuring,
+may use them and their neighbours more often than the rest.
 """
 
 from __future__ import annotations

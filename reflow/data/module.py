@@ -38,7 +38,7 @@ class Extras(Protocol):
         """What must still be read of the data set."""
 
     def check_visits(self, visits: int) -> None:
-        """Refuses a run that meets its observations so often, before it has begun."""
+        """Refuses a run that visits its observations so often, before it has begun."""
 
     def __call__(self, sample: Tensor, visit: Tensor) -> dict[str, Any]:
         """Entries of the batch with these identities, ``[b]`` each."""
@@ -143,7 +143,7 @@ class LeRobotDataModule(L.LightningDataModule):
         )
 
     def visits(self, batches: int) -> int:
-        """How often, at most, so many training batches meet one frame."""
+        """How often, at most, so many training batches visit one frame."""
         return math.ceil(batches * self.batch_size / len(self.train_frames)) * self.train_frames.times
 
     def val_dataloader(self) -> DataLoader[Any]:
@@ -182,7 +182,7 @@ class LeRobotDataModule(L.LightningDataModule):
 
 
 def load_metadata(repo_id: str, root: str | Path | None) -> LeRobotDatasetMetadata:
-    """Metadata of a data set, or an error that says which field to mend.
+    """Metadata of a data set, or an error that says which field to correct.
 
     Raises:
         FileNotFoundError: there is no such data set here or on the hub.

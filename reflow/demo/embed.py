@@ -14,7 +14,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import hydra
-import numpy as np
 import pyarrow.parquet as parquet
 import torch
 from lerobot.datasets.lerobot_dataset import LeRobotDataset
@@ -22,8 +21,7 @@ from omegaconf import DictConfig
 
 from reflow.config_path import CONFIG_DIR
 from reflow.demo import embedded
-from reflow.demo.dataset import ACTION_KEY, DEMONSTRATIONS_FILE, IMAGE_KEY, STATE_KEY, write_dataset
-from reflow.demo.rollout import Demonstration
+from reflow.demo.dataset import ACTION_KEY, DEMONSTRATIONS_FILE, IMAGE_KEY, STATE_KEY, Recorded, write_dataset
 from reflow.files import read_json, write_json
 from reflow.policies import find_folder, replace_folder
 from reflow.policies.folder import CONFIG, PREPROCESSOR, VLM
@@ -66,21 +64,19 @@ def embed_slice(source: Path, target: Path, *, every: int, start_frames: int) ->
     def kept(number: int, steps: int) -> int:
         return steps if number % every == 0 else min(start_frames, steps)
 
-    def parts() -> Iterator[Demonstration]:
+    def parts() -> Iterator[Recorded]:
         first = 0
         for number, summary in enumerate(summaries):
             items = [dataset[first + row] for row in range(kept(number, summary["steps"]))]
             first += summary["steps"]
             frames = torch.stack([item[IMAGE_KEY] for item in items]).permute(0, 2, 3, 1)
-            yield Demonstration(
+            yield Recorded(
                 seed=summary["seed"],
-                arm=summary["arm"],
-                cube_pose=np.array(summary["cube_pose"]),
-                perturbed=summary["perturbed"],
                 success=summary["success"],
                 frames=(frames * 255.0).round().to(torch.uint8).numpy(),
                 states=torch.stack([item[STATE_KEY] for item in items]).numpy(),
                 actions=torch.stack([item[ACTION_KEY] for item in items]).numpy(),
+                told={},  # the summary is copied below
             )
 
     with TemporaryDirectory() as folder:

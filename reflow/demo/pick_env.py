@@ -37,7 +37,7 @@ class PickEnv(gymnasium.Env):
     Attributes:
         render_steps: Whether `reset` and `step` render. Where False, their observations hold a black frame, and
             whoever wants to look asks :meth:`observe`; everything else is the same.
-        ends_with_pick: Whether the pick ends the episode, as it does for a policy.
+        ends_every: The pick ends the episode at the next multiple of so many control steps; 1 is at once.
         scene: The world itself.
     """
 
@@ -47,7 +47,7 @@ class PickEnv(gymnasium.Env):
         if render_mode not in self.metadata["render_modes"]:
             raise ValueError(f"render_mode={render_mode!r}; allowed: 'rgb_array'; this scene has no window")
         self.render_mode = render_mode
-        self.render_steps = self.ends_with_pick = True
+        self.render_steps, self.ends_every = True, 1
         self.task = "pick"
         self.task_description = TASK
         self.observation_space = spaces.Dict(
@@ -78,13 +78,8 @@ class PickEnv(gymnasium.Env):
         # In float64, so that a gripper's command is not rounded on its way: as the demonstrator commands it.
         self._rewards.append(self.scene.step(np.asarray(action, dtype=np.float64)))
         success = is_picked(self._rewards)
-        return (
-            self._after_step(),
-            float(self._rewards[-1]),
-            success and self.ends_with_pick,
-            False,
-            {"is_success": success},
-        )
+        over = success and len(self._rewards) % self.ends_every == 0
+        return self._after_step(), float(self._rewards[-1]), over, False, {"is_success": success}
 
     def observe(self) -> dict[str, Any]:
         """The present observation with its frame, whatever `render_steps` says."""

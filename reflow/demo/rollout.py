@@ -7,51 +7,14 @@ from typing import Any
 
 import numpy as np
 
-from reflow.demo.demonstrator import EPISODE_STEPS, Arm, Demonstrator, Perturbation, toss
+from reflow.demo.dataset import Recorded
+from reflow.demo.demonstrator import EPISODE_STEPS, Demonstrator, Perturbation, toss
 from reflow.demo.frames import shrink_frame
 from reflow.demo.scene import CubeRange
 from reflow.simulator.actor import Conditions
 from reflow.simulator.environment import EnvironmentSettings
 from reflow.simulator.rollout import Moment, Player
 from reflow.simulator.workers import in_order, run_jobs
-
-
-@dataclass(frozen=True)
-class Demonstration:
-    """One episode of T = 100 control steps at 50 Hz.
-
-    Row t of `states` and `frames` was seen before row t of `actions`.
-
-    Attributes:
-        seed: Decides cube, arm and perturbation.
-        arm: The arm that picks.
-        cube_pose: (7,) start pose; m and quaternion.
-        perturbed: Whether the executed commands were pushed off the plan early on.
-        success: Whether the environment saw the cube off the table for five steps in a row.
-        frames: (T, 72, 96, 3) uint8, or None where nothing was rendered.
-        states: (T, 14) float32 joint angles in rad, normalized grippers.
-        actions: (T, 14) float32 the clean command, the label.
-    """
-
-    seed: int
-    arm: Arm
-    cube_pose: np.ndarray
-    perturbed: bool
-    success: bool
-    frames: np.ndarray | None
-    states: np.ndarray
-    actions: np.ndarray
-
-    def summary(self) -> dict[str, Any]:
-        """What `meta/demonstrations.json` says about this episode."""
-        return {
-            "seed": self.seed,
-            "arm": self.arm,
-            "cube_pose": self.cube_pose.tolist(),
-            "perturbed": self.perturbed,
-            "success": self.success,
-            "steps": len(self.actions),
-        }
 
 
 @dataclass(frozen=True)
@@ -88,10 +51,10 @@ class Stage:
         fields = {"episode_length": EPISODE_STEPS, "cube_x": self._cube.x, "cube_y": self._cube.y}
         self._player = Player(Conditions(EnvironmentSettings("pick", fields)))
         env = self._player.env.envs[0].unwrapped
-        env.ends_with_pick = False
+        env.ends_every = EPISODE_STEPS
         self._demonstrator = Demonstrator(env.scene.physics.model.ptr)
 
-    def demonstrate(self, seed: int, *, render: bool = True) -> Demonstration:
+    def demonstrate(self, seed: int, *, render: bool = True) -> Recorded:
         """Plays the episode of a seed.
 
         Args:
@@ -99,7 +62,8 @@ class Stage:
             render: False leaves the frames out, 100 times faster.
 
         Returns:
-            The episode, successful or not.
+            The episode of 100 control steps, successful or not. Its states and frames were seen before its actions,
+            which are the plan's, without the push; it tells arm, cube_pose (7,) and whether it was perturbed.
         """
         arm, pose = toss(seed), self._cube.sample(seed)
         labels = self._demonstrator.plan(pose, arm).astype(np.float32)
@@ -112,21 +76,19 @@ class Stage:
                 frames.append(shrink_frame(now.frame()))
 
         episode, _ = self._player.follow(_Script(arm, labels + push), seed, watch)
-        return Demonstration(
+        return Recorded(
             seed=seed,
-            arm=arm,
-            cube_pose=pose,
-            perturbed=bool(push.any()),
             success=episode.success,
             frames=np.stack(frames) if render else None,
             states=np.stack(states).astype(np.float32),
             actions=labels,
+            told={"arm": arm, "cube_pose": pose.tolist(), "perturbed": bool(push.any())},
         )
 
 
 def play(
     seeds: Sequence[int], processes: int, cube: CubeRange, perturbation: Perturbation
-) -> Generator[Demonstration]:
+) -> Generator[Recorded]:
     """Plays the episodes of the given seeds in worker processes.
 
     Args:

@@ -37,7 +37,7 @@ def deliver_student(module: Distillation, source: Path, folder: Path, data: LeRo
     shape = (len(batch["observation.state"]), space.chunk_size, space.max_action_dim)
     noise = student.base_noise(torch.randn(shape, generator=torch.Generator().manual_seed(0)))
     with torch.no_grad():
-        ours = space.real(student.walk(student.encode(batch), noise[:, None]))[:, 0]
+        ours = student.output(student.walk(student.encode(batch), noise[:, None]))[:, 0]
         loaded = load_policy(folder).stock_chunk(batch, noise)
     difference = (loaded - ours).abs().max().item()
     if difference != 0.0:

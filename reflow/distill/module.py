@@ -1,8 +1,8 @@
 """The distillation itself: a frozen teacher, a student, and an objective that says what the student learns.
 
 The module keeps devices, optimizer, freezing and averages; the formula is the objective's (:mod:`reflow.objectives`).
-Everything random comes from (seed, sample, visit, draw), so no generator state is kept anywhere. Measuring is the
-callbacks' business; the validation step only hands them what a deployed teacher does with held-out observations.
+Everything random comes from (seed, sample, visit, draw), so no generator state is kept anywhere. Measuring is a
+callback's business (:class:`reflow.distill.callbacks.Measure`); the module logs its own loss.
 """
 
 from __future__ import annotations
@@ -11,22 +11,17 @@ from typing import Any
 
 import lightning as L
 import torch
-from jaxtyping import Float
 from torch import Tensor, nn
 
-from reflow.data import SAMPLE, VISIT
+from reflow.data import SAMPLE
 from reflow.distill.averaging import AveragedStudent
 from reflow.distill.finite import FiniteLoss
-from reflow.distill.heldout import HeldOut
 from reflow.distill.optim import OptimizerSettings
 from reflow.endpoints.source import Endpoints
-from reflow.flow import Draws, PaddingRule, TimeSampler, UniformTime, draw_identities
+from reflow.flow import Draws, PaddingRule
 from reflow.objectives import Objective, Step
 from reflow.policies import FlowPolicy, shares_prefix
 from reflow.policies.frozen import Frozen
-
-HELD_OUT_DRAWS = 2**40
-"""Draw identities of held-out noise start here: no training noise is ever met again."""
 
 
 class Distillation(L.LightningModule):
@@ -103,11 +98,8 @@ class Distillation(L.LightningModule):
             self._send,
         )
 
-    def validation_step(self, batch: dict[str, Any], batch_idx: int) -> HeldOut:
-        teacher_context, student_context = self.encode(batch)
-        randn, t = self.draw(batch, self.val_draws, first=HELD_OUT_DRAWS)
-        endpoint = self.teacher.walk(teacher_context, randn)
-        return HeldOut(teacher_context, student_context, randn, t, endpoint)
+    def validation_step(self, batch: dict[str, Any], batch_idx: int) -> None:
+        """Nothing: held-out batches are for the measuring callback."""
 
     def encode(self, batch: dict[str, Any]) -> tuple[Any, Any]:
         """Contexts for teacher and student: one and the same where they share the prefix."""
@@ -116,22 +108,6 @@ class Distillation(L.LightningModule):
         if shares_prefix(self.teacher, self.student):
             return context, context
         return context, self.student.encode(batch)
-
-    def draw(
-        self, batch: dict[str, Any], draws: int, first: int
-    ) -> tuple[Float[Tensor, "b k h d"], Float[Tensor, "b k"]]:
-        """Held-out noise at native width, and times, by identity.
-
-        Args:
-            batch: with ``sample`` and ``visit``.
-            draws: noises per observation.
-            first: draw identity that the first visit starts from.
-        """
-        sample, visit = batch[SAMPLE].cpu(), batch[VISIT].cpu()
-        met = first + draw_identities(visit, draws)
-        sampler: TimeSampler = getattr(self.objective, "time", UniformTime())
-        noise, t = self.teacher.noise(self.random, sample, met), sampler(self.random.uniform(sample, met))
-        return self._send(noise), self._send(t)
 
     def _send(self, tensor: Tensor) -> Tensor:
         host = tensor.pin_memory() if self.device.type == "cuda" else tensor  # or the copy would be a wait
@@ -145,6 +121,7 @@ class Distillation(L.LightningModule):
         self._finite.guard(optimizer)
 
     def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
+        self.log_dict({"train/loss": outputs["loss"], "train/loss_real": outputs["loss_real"]}, prog_bar=True)
         if self.average is not None:
             self.average.update(self.student)
 

@@ -1,6 +1,6 @@
 """The doctor: what a teacher, its data and a student are like, before any training time is spent.
 
-One check a file; each measures figures, and pure functions turn figures into findings. Left out: loading,
+Figures come from :mod:`reflow.probes`; one check a file turns them into findings. Left out: loading,
 configuration and the command line (``reflow.diagnose``).
 """
 
@@ -8,8 +8,6 @@ from reflow.doctor.cost import Plan
 from reflow.doctor.examine import Patient, Question, examine
 from reflow.doctor.finding import CANNOT_RUN, Check, Diagnosis, Finding, Table
 from reflow.doctor.fit import fit_check
-from reflow.doctor.observe import Observed, observe
-from reflow.doctor.padding import measure_padding, padding_figures
 from reflow.doctor.regime import Recommendation, Regime, padding_regime, recommend_fix
 from reflow.doctor.show import print_check, print_diagnosis
 
@@ -18,7 +16,6 @@ __all__ = [
     "Check",
     "Diagnosis",
     "Finding",
-    "Observed",
     "Patient",
     "Plan",
     "Question",
@@ -27,9 +24,6 @@ __all__ = [
     "Table",
     "examine",
     "fit_check",
-    "measure_padding",
-    "observe",
-    "padding_figures",
     "padding_regime",
     "print_check",
     "print_diagnosis",

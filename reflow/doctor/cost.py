@@ -17,7 +17,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from reflow.doctor.observe import Observed
 from reflow.flow import Solver, integrate
 from reflow.policies import (
     VELOCITY,
@@ -28,6 +27,7 @@ from reflow.policies import (
     shares_prefix,
     train_groups,
 )
+from reflow.probes import Observed
 from reflow.probes.clock import seconds_of
 
 _REPEATS = 3
@@ -65,8 +65,8 @@ class Step:
 
     Attributes:
         observations: as many as there were at hand.
-        encode, walk, learn: seconds; of the teacher's look, the teacher's endpoints, the student's forward, backward
-            and update.
+        encode, walk, learn: seconds; of the teacher's encoding, the teacher's endpoints, the student's forward,
+            backward and update.
         activation_bytes: kept for the backward pass.
         trainable_bytes, weight_bytes: of the student's trained parameters; of all the teacher's.
     """
@@ -95,8 +95,8 @@ def measure_step(teacher: FlowPolicy, folder: Path, one: Observed, plan: Plan) -
     share_frozen(teacher, student)
     trainable = [parameter for parameter in student.parameters() if parameter.requires_grad]
     optimizer = torch.optim.AdamW(trainable, lr=0.0)
-    size = min(len(one.noise), plan.batch_size)
-    batch = first_rows(one.batch, len(one.noise), size)
+    size = min(len(one.sample), plan.batch_size)
+    batch = first_rows(one.batch, len(one.sample), size)
     space = teacher.space
     noise = torch.randn(size, plan.draws, space.chunk_size, space.max_action_dim, device=device)
     t = torch.ones(size, plan.draws * plan.times, device=device)

@@ -10,9 +10,9 @@ import torch
 
 from reflow.doctor.cost import Plan, estimate, measure_step
 from reflow.doctor.finding import Check, Finding, Table, rows
-from reflow.doctor.observe import Observed
 from reflow.memory import available_memory
 from reflow.policies import FlowPolicy
+from reflow.probes import Observed
 from reflow.words import duration_words, size_words
 
 DAY = 86_400.0

@@ -10,8 +10,8 @@ import torch
 from lerobot.utils.constants import ACTION
 
 from reflow.doctor.finding import Check, Finding
-from reflow.doctor.observe import Observed
 from reflow.policies import FlowPolicy, StockCheck, first_rows
+from reflow.probes import Observed
 
 TOLERANCE = 1e-4
 """Of the largest value; float32 rounding in another order stays far below, a mistake far above."""
@@ -29,9 +29,9 @@ def exactness_check(teacher: FlowPolicy, one: Observed) -> Check:
     if not isinstance(teacher, StockCheck):
         what = f"A policy of type {teacher.config.type} cannot be compared with LeRobot's own training."
         return Check("exactness", {}, (Finding("exactness", "ok", what),))
-    size = min(OBSERVATIONS, len(one.noise))
-    batch = first_rows(one.batch, len(one.noise), size)
-    context, noise = teacher.encode(batch), one.noise[:size, 0]
+    size = min(OBSERVATIONS, len(one.sample))
+    batch = first_rows(one.batch, len(one.sample), size)
+    context, noise = teacher.encode(batch), one.randn[:size, 0]
     t = torch.linspace(1.0, 0.1, size, device=noise.device)
     x_t, expected = teacher.stock_velocity(
         {**batch, ACTION: teacher.space.real(one.endpoint[:size, 0])}, noise, t

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,6 @@ from reflow.doctor.cost_report import cost_check
 from reflow.doctor.exactness import exactness_check
 from reflow.doctor.finding import Check, Diagnosis
 from reflow.doctor.normalisation import normalisation_check
-from reflow.doctor.observe import Observed
 from reflow.doctor.padding import padding_check
 from reflow.doctor.solver import solver_check
 from reflow.doctor.student import compare_students
@@ -27,6 +26,18 @@ from reflow.doctor.student_report import student_check
 from reflow.flow import PaddingRule
 from reflow.policies import FlowPolicy, saved_statistics
 from reflow.policies.folder import POSTPROCESSOR
+from reflow.probes import (
+    EndpointErrors,
+    Figures,
+    Observed,
+    PaddingAsDeployed,
+    PaddingSupervision,
+    Probe,
+    StraightnessOfFlows,
+    VelocityErrors,
+    measure,
+)
+from reflow.probes.observations import STUDENT, TEACHER
 
 
 @dataclass(frozen=True)
@@ -34,18 +45,15 @@ class Patient:
     """What is looked at.
 
     Attributes:
-        teacher: loaded, in eval mode.
-        folder: it was loaded from.
+        folder: the teacher was loaded from.
         meta: of the data set.
-        observed: held-out observations, with the teacher's endpoints.
-        students: by name, the one to judge first; what they share with the teacher is shared.
+        observed: held-out observations, of the teacher and of the students that there are; what they share with the
+            teacher is shared.
     """
 
-    teacher: FlowPolicy[Any]
     folder: Path
     meta: LeRobotDatasetMetadata
     observed: tuple[Observed, ...]
-    students: Mapping[str, FlowPolicy[Any]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -69,6 +77,26 @@ class Question:
     time_bins: int = 10
 
 
+def measure_all(observed: Sequence[Observed], question: Question) -> Figures:
+    """What the checks are made from, with the probes of a training run and an evaluation.
+
+    Args:
+        observed: held-out observations.
+        question: step counts and bins.
+    """
+    by = observed[0].by
+    student, who = by.policies.get(STUDENT), tuple(by.policies)
+    nfe = sorted({*question.nfe, *([student.num_steps] if student else [])})
+    probes: list[Probe] = [
+        EndpointErrors(nfe, question.reference_steps),
+        PaddingAsDeployed(),
+        PaddingSupervision(),
+    ]
+    if student:
+        probes += [VelocityErrors(question.time_bins, who), StraightnessOfFlows(who=who)]
+    return measure(by, observed, probes)
+
+
 def examine(patient: Patient, question: Question, fit: Check) -> Diagnosis:
     """Runs every check.
 
@@ -77,47 +105,46 @@ def examine(patient: Patient, question: Question, fit: Check) -> Diagnosis:
         question: the distillation asked about.
         fit: data and policy side by side; it comes first, since bad input ends there.
     """
-    teacher, observed = patient.teacher, patient.observed
-    steps = next((student.num_steps for student in patient.students.values()), question.student_steps)
-    names = _names(patient)
-    normalisation = normalisation_check(
-        saved_statistics(patient.folder),
-        saved_statistics(patient.folder, POSTPROCESSOR),
-        patient.meta.stats,
-        names,
-        _endpoints(teacher, observed),
-    )
-    solver = solver_check(
-        teacher,
-        observed,
-        num_steps=question.plan.num_steps,
-        solver=question.plan.solver,
-        reference_steps=question.reference_steps,
-    )
+    observed = patient.observed
+    policies = observed[0].by.policies
+    teacher, student = policies[TEACHER], policies.get(STUDENT)
+    steps = student.num_steps if student else question.student_steps
+    names = _names(patient.meta, teacher)
+    found = measure_all(observed, question)
+    solver_error = found.metrics["teacher/solver_error"]
     checks = [
         fit,
-        normalisation,
+        normalisation_check(
+            saved_statistics(patient.folder),
+            saved_statistics(patient.folder, POSTPROCESSOR),
+            patient.meta.stats,
+            names,
+            _endpoints(teacher, observed),
+        ),
         exactness_check(teacher, observed[0]),
-        padding_check(teacher, observed, num_steps=steps, rule=question.rule),
-        solver,
+        padding_check(found.metrics, teacher.space, num_steps=steps, rule=question.rule),
+        solver_check(
+            observed,
+            solver_error=solver_error,
+            num_steps=question.plan.num_steps,
+            solver=question.plan.solver,
+            reference_steps=question.reference_steps,
+        ),
     ]
-    if patient.students:
-        found = compare_students(
-            teacher, patient.students, observed, nfe=question.nfe, time_bins=question.time_bins
-        )
-        error = solver.figures["error"]
-        checks.append(student_check(found, teacher.space, names[ACTION], num_steps=steps, solver_error=error))
+    if student:
+        compared = compare_students(observed, found, question.time_bins)
+        checks.append(student_check(compared, names[ACTION], num_steps=steps, solver_error=solver_error))
     checks.append(cost_check(teacher, patient.folder, observed[0], question.plan))
-    return Diagnosis(tuple(checks))
+    return Diagnosis(tuple(checks), found.metrics)
 
 
-def _names(patient: Patient) -> dict[str, tuple[str, ...]]:
-    state = patient.teacher.config.robot_state_feature
+def _names(meta: LeRobotDatasetMetadata, teacher: FlowPolicy[Any]) -> dict[str, tuple[str, ...]]:
+    state = teacher.config.robot_state_feature
     widths = {
         OBS_STATE: 0 if state is None else state.shape[0],
-        ACTION: patient.teacher.space.action_dim,
+        ACTION: teacher.space.action_dim,
     }
-    return {feature: joint_names(patient.meta, feature, width) for feature, width in widths.items()}
+    return {feature: joint_names(meta, feature, width) for feature, width in widths.items()}
 
 
 def _endpoints(teacher: FlowPolicy[Any], observed: Sequence[Observed]) -> Float[Tensor, "n a"] | None:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 Severity = Literal["ok", "note", "warning", "error"]
@@ -67,16 +67,23 @@ class Check:
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """All checks of one teacher, and of a student where there is one."""
+    """All checks of one teacher, and of a student where there is one.
+
+    Attributes:
+        checks: in order.
+        measured: figures that training and evaluation log too, by the same names.
+    """
 
     checks: tuple[Check, ...]
+    measured: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def figures(self) -> dict[str, float]:
-        """Flat: ``<check>/<figure>``."""
-        return {
+        """Flat: what was measured, and ``<check>/<figure>`` of the checks' own."""
+        own = {
             f"{check.name}/{name}": value for check in self.checks for name, value in check.figures.items()
         }
+        return {**self.measured, **own}
 
     @property
     def findings(self) -> tuple[Finding, ...]:

@@ -69,7 +69,7 @@ def compare(
     """The policy's and the data set's statistics of one feature, side by side; None where it is not normalised.
 
     Args:
-        saved: of the policy's preprocessor.
+        saved: of the policy's preprocessor; it may pad them.
         data: of the data set (``meta/stats``), where it has some.
         feature: ``observation.state`` or ``action``.
         names: of its dimensions.
@@ -77,11 +77,11 @@ def compare(
     line = saved.line(feature, KINDS[feature])
     if line is None:
         return None
-    centre, scale = line
+    centre, scale = (side[: len(names)] for side in line)
     nothing = torch.full_like(centre, torch.nan)
 
     def own(name: str) -> Tensor:
-        return saved.tensors.get(f"{feature}.{name}", nothing).double()
+        return saved.tensors.get(f"{feature}.{name}", nothing)[: len(names)].double()
 
     def its(name: str) -> Tensor:
         value = (data or {}).get(feature, {}).get(name)

@@ -4,7 +4,7 @@ Two kinds of checkpoints exist. Where the loss covered all native dimensions (Le
 padding was taught to end at zero: its velocity is the noise itself. Where it covered the real dimensions (LeRobot
 since), padding was taught nothing: it ends anywhere, and the policy has learned to live with whatever is there.
 
-Left out: the measuring (:mod:`reflow.doctor.padding`).
+Left out: the measuring (:class:`reflow.probes.PaddingAsDeployed`, :class:`reflow.probes.PaddingSupervision`).
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from reflow.doctor.finding import Finding
 from reflow.flow import PaddingRule
 from reflow.reports.ablation import SUPERVISED, ablation
 
+_TEACHER = "padding/teacher/"
 Regime = Literal["supervised", "unsupervised", "unclear", "no padding"]
 
 # Of the padding's endpoint over the noise, and of the error of its velocity. The demo's supervised teacher has 0.006
@@ -25,7 +26,7 @@ Regime = Literal["supervised", "unsupervised", "unclear", "no padding"]
 ENDPOINT_SUPERVISED, ENDPOINT_UNSUPERVISED = 0.1, 0.4
 VELOCITY_SUPERVISED, VELOCITY_UNSUPERVISED = 0.35, 0.7
 ONE_STEP, SEVERAL_STEPS = "[full_noise,keep_target]", "full32"
-"""What is recommended where there is padding. In the ablation (README) each was within the noise of the best learned
+"""What is recommended where there is padding. In the ablation each was within the noise of the best learned
 rule at its steps, on both regimes; keep_target without full_noise was harmful on both."""
 SENSITIVE = 0.05
 """Real dimensions that move by more than this share when only padding noise changes are called sensitive."""
@@ -48,15 +49,15 @@ def padding_regime(figures: Mapping[str, float]) -> Regime:
     """How the teacher's padding was trained.
 
     Args:
-        figures: of :func:`reflow.doctor.padding.padding_figures`.
+        figures: of :class:`reflow.probes.PaddingAsDeployed` and :class:`reflow.probes.PaddingSupervision`.
 
     Returns:
         ``supervised`` where both the endpoint is near zero and the velocity near the noise, ``unsupervised`` where
         either is far from that, ``unclear`` in between.
     """
-    if "endpoint_to_noise" not in figures:
+    if f"{_TEACHER}endpoint_to_noise" not in figures:
         return "no padding"
-    endpoint, velocity = figures["endpoint_to_noise"], velocity_figure(figures)
+    endpoint, velocity = figures[f"{_TEACHER}endpoint_to_noise"], velocity_figure(figures)
     if endpoint < ENDPOINT_SUPERVISED and velocity < VELOCITY_SUPERVISED:
         return "supervised"
     if endpoint > ENDPOINT_UNSUPERVISED or velocity > VELOCITY_UNSUPERVISED:
@@ -66,7 +67,7 @@ def padding_regime(figures: Mapping[str, float]) -> Regime:
 
 def velocity_figure(figures: Mapping[str, float]) -> float:
     """Mean over times of the padding velocity's error."""
-    errors = [value for name, value in figures.items() if name.startswith("velocity_error@")]
+    errors = [value for name, value in figures.items() if name.startswith(f"{_TEACHER}velocity_error@")]
     return sum(errors) / len(errors)
 
 
@@ -75,12 +76,12 @@ def recommend_fix(regime: Regime, figures: Mapping[str, float], num_steps: int) 
 
     Args:
         regime: of :func:`padding_regime`.
-        figures: of :func:`reflow.doctor.padding.padding_figures`.
+        figures: of :class:`reflow.probes.PaddingAsDeployed` and :class:`reflow.probes.PaddingSupervision`.
         num_steps: steps of the student.
     """
     if regime == "no padding":
         return Recommendation(None, "the robot fills all native dimensions: there is no padding to treat")
-    zeroed, lost = figures["sensitivity_zeroed"], figures["deployed/repadding_padding_mean"]
+    zeroed, lost = figures[f"{_TEACHER}sensitivity_zeroed"], figures[f"{_TEACHER}endpoint_abs_mean"]
     noise = (
         f"zero-padded noise (problem 3) would move the teacher's real dimensions by {zeroed:.1%}"
         f"{'' if zeroed > SENSITIVE else ', little enough'}"
@@ -114,7 +115,7 @@ def regime_findings(
     """What the padding figures say about this teacher, and about the rule that was asked about.
 
     Args:
-        figures: of :func:`reflow.doctor.padding.padding_figures`.
+        figures: of :class:`reflow.probes.PaddingAsDeployed` and :class:`reflow.probes.PaddingSupervision`.
         num_steps: steps of the student.
         rule: the distillation's padding rule; None where none was asked about.
     """
@@ -126,12 +127,13 @@ def regime_findings(
         "padding_endpoint",
         "ok" if regime == "supervised" else "note",
         f"The padding of the teacher's endpoint is {'zero, nearly' if regime == 'supervised' else 'not zero'}: "
-        f"mean abs {figures['deployed/padding_abs_mean']:.4g}, max abs {figures['deployed/padding_abs_max']:.4g}.",
-        f"Re-padding changes an endpoint by {figures['deployed/repadding_all_mean']:.4g} on average over all "
+        f"mean abs {figures[f'{_TEACHER}endpoint_abs_mean']:.4g}, "
+        f"max abs {figures[f'{_TEACHER}endpoint_abs_max']:.4g}.",
+        f"Re-padding changes an endpoint by {figures[f'{_TEACHER}repadding_mean']:.4g} on average over all "
         "dimensions.",
     )
     what = (
-        f"Padding {regime}: its endpoint is {figures['endpoint_to_noise']:.1%} of the noise, its velocity "
+        f"Padding {regime}: its endpoint is {figures[f'{_TEACHER}endpoint_to_noise']:.1%} of the noise, its velocity "
         f"{velocity_figure(figures):.1%} from that of a supervised teacher."
     )
     verdict = Finding(
@@ -145,7 +147,7 @@ def regime_findings(
 
 
 def _sensitivity(figures: Mapping[str, float]) -> Finding:
-    redrawn, zeroed = figures["sensitivity"], figures["sensitivity_zeroed"]
+    redrawn, zeroed = figures[f"{_TEACHER}sensitivity"], figures[f"{_TEACHER}sensitivity_zeroed"]
     much = redrawn > SENSITIVE
     return Finding(
         "padding_sensitivity",
@@ -164,16 +166,14 @@ def _judge(
     if rule is None or rule.inert:
         return ()
     problems = []
-    if rule.noise_dims == "real" and figures["sensitivity_zeroed"] > SENSITIVE:
-        problems.append(
-            f"zero-padded noise moves the teacher's real dimensions by {figures['sensitivity_zeroed']:.1%} "
-            "(problem 3)"
-        )
+    zeroed = figures[f"{_TEACHER}sensitivity_zeroed"]
+    if rule.noise_dims == "real" and zeroed > SENSITIVE:
+        problems.append(f"zero-padded noise moves the teacher's real dimensions by {zeroed:.1%} (problem 3)")
     if rule.noise_dims == "real":
         problems.append("the student never meets the padding noise that inference draws (problem 3)")
     if num_steps > 1 and rule.target_dims == "real" and padding_regime(figures) != "supervised":
         problems.append(
-            f"re-padding throws away {figures['deployed/repadding_padding_mean']:.2g} on padding (problem 1)"
+            f"re-padding throws away {figures[f'{_TEACHER}endpoint_abs_mean']:.2g} on padding (problem 1)"
         )
     if num_steps > 1 and rule.loss_dims == "real":
         problems.append("padding velocity is untaught, yet fed back from the second step on (problem 2)")

@@ -1,8 +1,8 @@
 """The teacher's own error: how far its steps end from where its field leads, by solver and by number of steps.
 
-Two references. ``error`` is against ``reference_steps`` Euler steps, the figure that training logs as
-``teacher/solver_error``. Solvers are compared against as many velocity calls of the midpoint method, which is of
-second order and never asks at t=0; ``reference_gap`` says how far the two references are apart.
+Two references. ``teacher/solver_error`` is against ``reference_steps`` Euler steps, as training logs it. Solvers
+are compared against as many velocity calls of the midpoint method, which is of second order and never asks at t=0;
+``reference_gap`` says how far the two references are apart.
 
 At t=0 a policy was hardly trained, since no noise is left there, and the last step of Heun and of Runge-Kutta 4 asks
 just there: they can be much worse than their order promises. That is why all are tried.
@@ -19,10 +19,9 @@ from jaxtyping import Float64
 from torch import Tensor
 
 from reflow.doctor.finding import Check, Finding, Table, rows
-from reflow.doctor.observe import Observed
-from reflow.flow import EULER, HEUN, MIDPOINT, RK4, Solver, Velocity, integrate
+from reflow.flow import EULER, HEUN, MIDPOINT, RK4, Solver, integrate
 from reflow.metrics import relative_difference
-from reflow.policies import FlowPolicy
+from reflow.probes.observations import TEACHER, Observed
 
 LARGE = 0.10
 """A teacher further than this from its own field teaches its solver's mistakes."""
@@ -44,62 +43,54 @@ def solvers_to_try(num_steps: int) -> tuple[tuple[Solver, int], ...]:
 
 @torch.no_grad()
 def solver_errors(
-    teacher: FlowPolicy,
-    observed: Sequence[Observed],
-    tries: Sequence[tuple[Solver, int]],
-    reference_steps: int = 100,
+    observed: Sequence[Observed], tries: Sequence[tuple[Solver, int]], reference_steps: int = 100
 ) -> dict[str, Float64[Tensor, " n"]]:
     """Relative endpoint error (real dimensions) of every try, one noise per observation.
 
     Args:
-        teacher: in eval mode.
-        observed: its held-out observations.
+        observed: held-out observations.
         tries: solver and number of steps.
         reference_steps: velocity calls of both references.
 
     Returns:
-        One number per observation: ``<solver>@<steps>`` against the midpoint reference, ``error`` and
-        ``reference_gap``.
+        One number per observation: ``<solver>@<steps>`` against the midpoint reference, and ``reference_gap``.
     """
+    best = (MIDPOINT, max(1, reference_steps // MIDPOINT.stages))
     found: dict[str, list[Tensor]] = {}
-    for one in observed:
-        field, start = teacher.field(one.context), one.noise[:, :1]
-
-        def end(solver: Solver, steps: int, field: Velocity = field, start: Tensor = start) -> Tensor:
-            return integrate(field, start, steps, solver, time_dims=2).endpoint
-
-        best = end(MIDPOINT, max(1, reference_steps // MIDPOINT.stages))
-        euler = end(EULER, reference_steps)
-        pairs = {"error": (one.endpoint[:, :1], euler), "reference_gap": (euler, best)}
-        pairs |= {f"{solver.name}@{steps}": (end(solver, steps), best) for solver, steps in tries}
-        for name, (value, reference) in pairs.items():
-            found.setdefault(name, []).append(
-                relative_difference(value, reference, teacher.space)[:, 0].cpu()
-            )
+    for seen in observed:
+        field, space = seen.by.policies[TEACHER].field(seen.context(TEACHER)), seen.by.space
+        ends = {
+            one: integrate(field, seen.randn[:, :1], one[1], one[0], time_dims=2).endpoint
+            for one in (best, *tries)
+        }
+        values = {f"{solver.name}@{steps}": ends[solver, steps] for solver, steps in tries}
+        for name, value in (values | {"reference_gap": seen.reference(reference_steps)}).items():
+            error = relative_difference(value, ends[best], space)[:, 0].cpu()
+            found.setdefault(name, []).append(error)
     return {name: torch.cat(errors) for name, errors in found.items()}
 
 
 def solver_check(
-    teacher: FlowPolicy,
     observed: Sequence[Observed],
     *,
+    solver_error: float,
     num_steps: int,
     solver: Solver = EULER,
     reference_steps: int = 100,
 ) -> Check:
-    """Measures the solver error and says whether more steps or another solver are worth it.
+    """Measures other solvers and says whether more steps or another solver are worth it.
 
     Args:
-        teacher: in eval mode.
-        observed: its held-out observations.
-        num_steps: the steps its endpoints would be integrated with.
+        observed: held-out observations.
+        solver_error: the figure ``teacher/solver_error``.
+        num_steps: the steps the teacher's endpoints would be integrated with.
         solver: and the solver.
         reference_steps: velocity calls of the references.
     """
     tries = solvers_to_try(num_steps)
     if (solver, num_steps) not in tries:
         tries = (*tries, (solver, num_steps))
-    errors = solver_errors(teacher, observed, tries, reference_steps)
+    errors = solver_errors(observed, tries, reference_steps)
     figures = {name: values.mean().item() for name, values in errors.items()}
     lines = [
         (one.name, steps, steps * one.stages, f"{figures[f'{one.name}@{steps}']:.2%}")
@@ -110,11 +101,12 @@ def solver_check(
         ("solver", "steps", "calls", "error"),
         rows(lines),
     )
-    return Check("solver", figures, solver_findings(errors, num_steps, solver), (table,))
+    findings = solver_findings(errors, num_steps, solver, solver_error)
+    return Check("solver", figures, findings, (table,))
 
 
 def solver_findings(
-    errors: Mapping[str, Float64[Tensor, " n"]], num_steps: int, solver: Solver
+    errors: Mapping[str, Float64[Tensor, " n"]], num_steps: int, solver: Solver, solver_error: float
 ) -> tuple[Finding, ...]:
     """What the errors say about the steps and the solver asked about.
 
@@ -130,7 +122,7 @@ def solver_findings(
             "solver_error",
             "warning" if large else "ok",
             f"The teacher's {num_steps} {solver.name} steps end {own:.1%} from where its field leads"
-            f" ({figures['error']:.1%} for its own Euler steps, against many of them).",
+            f" ({solver_error:.1%} for its own Euler steps, against many of them).",
             f"A student can be no better than its teacher's endpoints; limit {LARGE:.0%}. {2 * num_steps} Euler "
             f"steps leave {twice:.1%}."
             if large

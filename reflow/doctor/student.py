@@ -4,45 +4,26 @@ Velocity error by time, by dimension and by chunk position; beside it what the u
 off on the same pairs, and the marks of :mod:`reflow.doctor.floor`. Endpoint error by number of steps. With two
 students, old against new.
 
-Left out: whether the student belongs to this teacher (:func:`reflow.policies.check_belongs`), and the robot.
+Left out: the measuring (:mod:`reflow.probes`), whether the student belongs to this teacher
+(:func:`reflow.policies.check_belongs`), and the robot.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float64
+from jaxtyping import Float, Float64
 from torch import Tensor
 
 from reflow.doctor.floor import endpoint_variance, guess_alone, path_cosines
-from reflow.doctor.observe import Observed
-from reflow.flow import straight_path
-from reflow.metrics import EndpointError, RelativeVelocityError, VelocityErrorProfile
-from reflow.policies import FlowPolicy, shares_prefix
-
-TEACHER = "teacher"
-"""The name under which the undistilled teacher stands beside its students."""
-
-
-@dataclass
-class Walker:
-    """One policy's errors.
-
-    Attributes:
-        relative: relative velocity error at the student's own times.
-        by_time: mean squared velocity error on real dimensions, by time bin.
-        by_dimension, by_step: at the student's own times.
-        endpoint: relative endpoint error by number of steps, against the teacher at its own.
-    """
-
-    relative: float
-    by_time: Float64[Tensor, " bins"]
-    by_dimension: Float64[Tensor, " d"]
-    by_step: Float64[Tensor, " h"]
-    endpoint: dict[int, float] = field(default_factory=dict)
+from reflow.flow import ActionSpace
+from reflow.probes import Figures, Observed
+from reflow.probes.figures import named
+from reflow.probes.observations import STUDENT, TEACHER
+from reflow.probes.velocity import asked_times, bin_centres
 
 
 @dataclass(frozen=True)
@@ -50,7 +31,9 @@ class Comparison:
     """Students and their teacher on the same held-out pairs.
 
     Attributes:
-        walkers: by name; ``teacher`` is the undistilled one.
+        figures: of :class:`reflow.probes.EndpointErrors` and :class:`reflow.probes.VelocityErrors`.
+        space: of their actions.
+        names: ``student``, the judged one, first; then older ones; ``teacher``, undistilled, last.
         own_times: where the judged student asks its velocity.
         bins: centres of the time bins.
         alone: `guess_alone` at those centres, mean over real dimensions.
@@ -58,79 +41,63 @@ class Comparison:
         cosines: of all pairs of noises.
     """
 
-    walkers: Mapping[str, Walker]
+    figures: Figures
+    space: ActionSpace
+    names: tuple[str, ...]
     own_times: tuple[float, ...]
     bins: tuple[float, ...]
     alone: Float64[Tensor, " bins"]
     alone_own: Float64[Tensor, "h d"]
     cosines: Float64[Tensor, " pairs"]
 
+    @property
+    def nfe(self) -> list[int]:
+        """The numbers of steps that were compared."""
+        prefix = f"{STUDENT}/endpoint_error@"
+        return sorted(int(name.removeprefix(prefix)) for name in self.figures.metrics if prefix in name)
+
+    def endpoint(self, who: str, num_steps: int) -> float:
+        """Relative endpoint error, against the teacher at its own steps."""
+        return self.figures.metrics.get(f"{who}/endpoint_error@{num_steps}", math.nan)
+
+    def relative(self, who: str) -> float:
+        """Relative velocity error at the judged student's times."""
+        return self.figures.metrics.get(named("velocity/relative_error", who), math.nan)
+
+    def by_time(self, who: str) -> Float[Tensor, " bins"]:
+        """Mean squared velocity error on real dimensions, by time bin."""
+        profile = torch.from_numpy(self.figures.arrays[f"velocity_error/{who}"])
+        return self.space.real(profile).mean(dim=1)
+
+    def by_dimension(self, who: str) -> Float[Tensor, " d"]:
+        """The same at the judged student's times, by dimension."""
+        return torch.from_numpy(self.figures.arrays[f"velocity_error_asked/{who}"])
+
+    def by_step(self, who: str) -> Float[Tensor, " h"]:
+        """And by chunk step."""
+        return torch.from_numpy(self.figures.arrays[f"velocity_error_asked_by_step/{who}"])
+
 
 @torch.no_grad()
-def compare_students(
-    teacher: FlowPolicy,
-    students: Mapping[str, FlowPolicy],
-    observed: Sequence[Observed],
-    *,
-    nfe: Sequence[int] = (1, 2, 4, 10),
-    time_bins: int = 10,
-) -> Comparison:
-    """Measures students, and their teacher, on the deployed coupling.
+def compare_students(observed: Sequence[Observed], figures: Figures, time_bins: int) -> Comparison:
+    """Puts what was measured beside what a guess reaches.
 
     Args:
-        teacher: in eval mode.
-        students: by name, in eval mode; the first is the one judged, and its steps say which times count.
-        observed: the teacher's held-out observations.
-        nfe: numbers of Euler steps.
-        time_bins: of the profile over all times.
+        observed: held-out observations of the teacher and its students.
+        figures: what the probes found there.
+        time_bins: of their velocity error profile.
     """
-    steps = next(iter(students.values())).num_steps
-    own_times = tuple(i / steps for i in range(steps, 0, -1))
-    bins = tuple((i + 0.5) / time_bins for i in range(time_bins))
-    variance = torch.stack([endpoint_variance(one.endpoint) * len(one.noise) for one in observed]).sum(0)
-    variance = (variance / sum(len(one.noise) for one in observed)).cpu()
-    space = teacher.space
+    by = observed[0].by
+    own_times, bins = asked_times(by.policies[STUDENT].num_steps), bin_centres(time_bins)
+    variance = torch.stack([endpoint_variance(one.endpoint) * len(one.sample) for one in observed]).sum(0)
+    variance = (variance / sum(len(one.sample) for one in observed)).cpu()
     return Comparison(
-        {
-            name: _measure(teacher, policy, observed, sorted({*nfe, steps}), bins, own_times)
-            for name, policy in {**students, TEACHER: teacher}.items()
-        },
+        figures,
+        by.space,
+        (*(name for name in by.policies if name != TEACHER), TEACHER),
         own_times,
         bins,
-        torch.stack([space.real(guess_alone(variance, t)).mean() for t in bins]),
+        torch.stack([by.space.real(guess_alone(variance, t)).mean() for t in bins]),
         torch.stack([guess_alone(variance, t) for t in own_times]).mean(0),
-        torch.cat([path_cosines(one.noise, one.endpoint).cpu() for one in observed]),
-    )
-
-
-def _measure(
-    teacher: FlowPolicy,
-    policy: FlowPolicy,
-    observed: Sequence[Observed],
-    nfe: Sequence[int],
-    bins: Sequence[float],
-    own_times: Sequence[float],
-) -> Walker:
-    space = teacher.space
-    profile, own = VelocityErrorProfile(len(bins), space), VelocityErrorProfile(1, space)
-    relative = RelativeVelocityError(space)
-    ends = {n: EndpointError(space) for n in nfe}
-    for one in observed:
-        context: Any = one.context if shares_prefix(teacher, policy) else policy.encode(one.batch)
-        for times, metric in ((bins, profile), (own_times, own)):
-            for t in times:
-                at = torch.full(one.noise.shape[:2], t, device=one.noise.device)
-                point = straight_path(one.noise, one.endpoint, at)
-                v_t, u_t = policy.velocity(context, point.x_t, at).cpu(), point.u_t.cpu()
-                metric.update(v_t, u_t, at.cpu())
-                if metric is own:
-                    relative.update(v_t, u_t)
-        for n, error in ends.items():
-            error.update(policy.walk(context, one.noise, n).cpu(), one.endpoint.cpu())
-    return Walker(
-        relative.compute().item(),
-        space.real(profile.compute()).mean(dim=1),
-        own.compute()[0],
-        own.by_step()[0],
-        {n: error.compute().item() for n, error in ends.items()},
+        torch.cat([path_cosines(one.randn, one.endpoint).cpu() for one in observed]),
     )

@@ -7,9 +7,9 @@ from typing import Any
 
 import torch
 
-from reflow.doctor.finding import Check, Finding, Table, rows
-from reflow.doctor.student import TEACHER, Comparison
-from reflow.flow import ActionSpace
+from reflow.doctor.finding import Check, Finding, Severity, Table, rows
+from reflow.doctor.student import Comparison
+from reflow.probes.observations import STUDENT, TEACHER
 
 GOOD = 0.05
 """An endpoint error that is good enough, or the teacher's own solver error where that is larger."""
@@ -18,38 +18,34 @@ WORSE = 1.05
 _RANGES = 5
 
 
-def student_check(
-    found: Comparison, space: ActionSpace, joints: Sequence[str], *, num_steps: int, solver_error: float
-) -> Check:
+def student_check(found: Comparison, joints: Sequence[str], *, num_steps: int, solver_error: float) -> Check:
     """Turns a comparison into a check.
 
     Args:
         found: students and teacher, measured.
-        space: of their actions.
         joints: names of the real dimensions.
         num_steps: steps of the judged student.
         solver_error: the teacher's own, relative.
     """
     return Check(
         "student",
-        student_figures(found, space, joints),
+        student_figures(found, joints),
         student_findings(found, num_steps, solver_error),
-        student_tables(found, space, joints),
+        student_tables(found, joints),
     )
 
 
-def student_figures(found: Comparison, space: ActionSpace, joints: Sequence[str]) -> dict[str, float]:
-    """Flat: ``<who>/{endpoint_error@n, velocity_relative_error, velocity_error@t, .../joint, .../step}``."""
-    figures: dict[str, float] = {}
-    for who, walker in found.walkers.items():
-        by_joint = space.real(walker.by_dimension).tolist()
-        figures |= {f"{who}/endpoint_error@{n}": error for n, error in walker.endpoint.items()}
-        figures[f"{who}/velocity_relative_error"] = walker.relative
-        figures |= _named(f"{who}/velocity_error@t={{:g}}", found.bins, walker.by_time.tolist())
-        figures |= _named(f"{who}/velocity_error/joint/{{}}", joints, by_joint)
+def student_figures(found: Comparison, joints: Sequence[str]) -> dict[str, float]:
+    """Flat: ``<who>/velocity_error{@t, /joint, /step}``, and what they can be compared with."""
+    figures, space = dict[str, float](), found.space
+    for who in found.names:
+        by_dimension = found.by_dimension(who)
+        figures |= _named(f"{who}/velocity_error@t={{:g}}", found.bins, found.by_time(who).tolist())
+        figures |= _named(f"{who}/velocity_error/joint/{{}}", joints, space.real(by_dimension).tolist())
         if space.padding_dim:
-            figures[f"{who}/velocity_error/padding"] = space.padding(walker.by_dimension).mean().item()
-        figures |= _named(f"{who}/velocity_error/step/{{}}", range(space.chunk_size), walker.by_step.tolist())
+            figures[f"{who}/velocity_error/padding"] = space.padding(by_dimension).mean().item()
+        steps = found.by_step(who).tolist()
+        figures |= _named(f"{who}/velocity_error/step/{{}}", range(space.chunk_size), steps)
     figures |= _named("guess_alone@t={:g}", found.bins, found.alone.tolist())
     figures["guess_alone_at_own_times"] = space.real(found.alone_own).mean().item()
     figures["velocity_floor@t=1"] = 0.0
@@ -65,13 +61,11 @@ def _named(name: str, places: Sequence[object], values: Sequence[float]) -> dict
 
 def student_findings(found: Comparison, num_steps: int, solver_error: float) -> tuple[Finding, ...]:
     """Is the student better than not distilling, good enough, and better than the old one?"""
-    name, new = next(iter(found.walkers.items()))
-    teacher = found.walkers[TEACHER]
-    error, undistilled = new.endpoint[num_steps], teacher.endpoint[num_steps]
+    error, undistilled = (found.endpoint(who, num_steps) for who in (STUDENT, TEACHER))
     limit = max(GOOD, solver_error)
     what = (
-        f"{name}: endpoint error {error:.2%} in {num_steps} step(s), undistilled {undistilled:.2%}; relative "
-        f"velocity error {new.relative:.2%} at its own times."
+        f"{STUDENT}: endpoint error {error:.2%} in {num_steps} step(s), undistilled {undistilled:.2%}; relative "
+        f"velocity error {found.relative(STUDENT):.2%} at its own times."
     )
     if error >= undistilled > 0:
         verdict = Finding(
@@ -114,50 +108,48 @@ def _floor(found: Comparison) -> Finding:
 
 
 def _old(found: Comparison, num_steps: int) -> tuple[Finding, ...]:
-    (name, new), *others = found.walkers.items()
-    return tuple(
-        Finding(
-            "old_against_new",
-            "warning" if new.endpoint[num_steps] > WORSE * old.endpoint[num_steps] else "ok",
-            f"In {num_steps} step(s) {name} ends {new.endpoint[num_steps]:.2%} from the teacher, {other} "
-            f"{old.endpoint[num_steps]:.2%}; velocity {new.relative:.2%} against {old.relative:.2%}.",
-            "The new student is worse." if new.endpoint[num_steps] > WORSE * old.endpoint[num_steps] else "",
+    new = found.endpoint(STUDENT, num_steps)
+    findings = []
+    for other in found.names[1:-1]:
+        old = found.endpoint(other, num_steps)
+        worse = new > WORSE * old
+        what = (
+            f"In {num_steps} step(s) {STUDENT} ends {new:.2%} from the teacher, {other} {old:.2%}; velocity "
+            f"{found.relative(STUDENT):.2%} against {found.relative(other):.2%}."
         )
-        for other, old in others
-        if other != TEACHER
-    )
+        severity: Severity = "warning" if worse else "ok"
+        findings.append(
+            Finding("old_against_new", severity, what, "The new student is worse." if worse else "")
+        )
+    return tuple(findings)
 
 
-def student_tables(found: Comparison, space: ActionSpace, joints: Sequence[str]) -> tuple[Table, ...]:
+def student_tables(found: Comparison, joints: Sequence[str]) -> tuple[Table, ...]:
     """Endpoints, and velocity error by time, by dimension and by chunk position; beside each what is new less old."""
-    names = list(found.walkers)  # students first, the teacher last
-    heads = (*names, *(f"{names[0]} - {other}" for other in names[1:-1]))
-
-    walkers = found.walkers.values()
+    names, space = found.names, found.space
+    heads = (*names, *(f"{STUDENT} - {other}" for other in names[1:-1]))
 
     def line(name: object, values: Iterable[Any], *alone: Any) -> tuple[object, ...]:
         first, *others = map(float, values)
         return (name, first, *others, *(first - other for other in others[:-1]), *map(float, alone))
 
-    ends = [line(n, (one.endpoint[n] for one in walkers)) for n in found.walkers[TEACHER].endpoint]
-    times = [
-        line(f"{t:g}", (one.by_time[i] for one in walkers), found.alone[i]) for i, t in enumerate(found.bins)
-    ]
+    by_time, by_dimension, by_step = (
+        [of(who) for who in names] for of in (found.by_time, found.by_dimension, found.by_step)
+    )
+    ends = [line(n, (found.endpoint(who, n) for who in names)) for n in found.nfe]
+    times = [line(f"{t:g}", (one[i] for one in by_time), found.alone[i]) for i, t in enumerate(found.bins)]
     own, alone = f"its own: {', '.join(f'{t:g}' for t in found.own_times)}", found.alone_own
-    times.append(line(own, (one.by_step.mean() for one in walkers), space.real(alone).mean()))
+    times.append(line(own, (one.mean() for one in by_step), space.real(alone).mean()))
     dimensions = [
-        line(joint, (one.by_dimension[i] for one in walkers), alone[:, i].mean())
-        for i, joint in enumerate(joints)
+        line(joint, (one[i] for one in by_dimension), alone[:, i].mean()) for i, joint in enumerate(joints)
     ]
     if space.padding_dim:
-        padding = (space.padding(one.by_dimension).mean() for one in walkers)
+        padding = (space.padding(one).mean() for one in by_dimension)
         dimensions.append(line("padding, mean", padding, space.padding(alone).mean()))
     parts = torch.arange(space.chunk_size).tensor_split(min(_RANGES, space.chunk_size))
     steps = [
         line(
-            f"{part[0]} to {part[-1]}",
-            (one.by_step[part].mean() for one in walkers),
-            space.real(alone)[part].mean(),
+            f"{part[0]} to {part[-1]}", (one[part].mean() for one in by_step), space.real(alone)[part].mean()
         )
         for part in parts
     ]

@@ -44,7 +44,7 @@ class Cost:
 
 
 def measure_cost(trainer: L.Trainer, module: FillPairs) -> Cost:
-    """Makes one sub-batch, with as many draws as are walked at once, and reckons the rest from it."""
+    """Makes one sub-batch, with as many draws as are integrated at once, and estimates the rest from it."""
     if not module.work:
         return Cost(0, 0, True, 0.0)
     layout, first = module.layout, module.work[0]
@@ -52,27 +52,27 @@ def measure_cost(trainer: L.Trainer, module: FillPairs) -> Cost:
     batch, reading = _timed(lambda: next(iter(module.data.portions([portion.samples]))))
     device = trainer.strategy.root_device
     batch = module.transfer_batch_to_device(batch, device, 0)
-    looked = [name for name in first.folders if name in layout.stores]
+    stored = [name for name in first.folders if name in layout.stores]
     blocks = [block for block in layout.blocks if block_folder(block) in first.folders]
     with computing(trainer, module):
         if device.type == "cuda":
             module.teacher.encode(batch)  # to warm up
-        made, encoding = _timed(lambda: module.make(batch, portion.samples, looked))
-        walking = 0.0
+        made, encoding = _timed(lambda: module.make(batch, portion.samples, stored))
+        integrating = 0.0
         if blocks:
             context, once = _timed(lambda: module.teacher.encode(batch))
             encoding = max(encoding, once)
             start, stop = blocks[0]
             at_once = min(layout.draws_at_once, stop - start)
-            _, walking = _timed(lambda: module.walk(context, portion.samples, start, start + at_once))
-            walking *= sum(stop - start for start, stop in blocks) / at_once
+            _, integrating = _timed(lambda: module.walk(context, portion.samples, start, start + at_once))
+            integrating *= sum(stop - start for start, stop in blocks) / at_once
     reading /= max(1, module.data.num_workers)
     observations = sum(layout.size(work.shard) for work in module.work)  # all like those of the first shard
     return Cost(
         len(module.work),
         sum(_work_bytes(layout, work, made, module) for work in module.work),
-        "prefix" not in looked,
-        observations / len(portion.samples) * (reading + encoding + walking) / trainer.world_size,
+        "prefix" not in stored,
+        observations / len(portion.samples) * (reading + encoding + integrating) / trainer.world_size,
     )
 
 

@@ -1,4 +1,4 @@
-"""Fills a pair cache: the teacher looks at each observation once and carries its noises to their endpoints.
+"""Fills a pair cache: the teacher encodes each observation once and integrates its noises to their endpoints.
 
 Run by Lightning's ``Trainer.predict``, in any number of processes: each takes shards that are missing and writes
 them whole, so that what is on disk does not depend on who made it, and an interrupted fill goes on where it was. Left
@@ -51,7 +51,7 @@ class FillPairs(L.LightningModule):
     Args:
         teacher: frozen here.
         rule: what of a draw the teacher starts from.
-        data: whose training frames are looked at.
+        data: whose training frames are encoded.
         layout: of the cache.
         work: the shards to make; the ranks of a trainer share them.
         solver, num_steps: the teacher's.
@@ -188,7 +188,7 @@ class ShardWriter(BasePredictionWriter):
             for name in portion.work.folders:
                 tensors = {key: joined([entry[name][key] for entry in made]) for key in made[0][name]}
                 write_shard(self.folder / shard_file(name, portion.work.shard), tensors)
-        if trainer.received_sigterm:  # Lightning looks for it while training only
+        if trainer.received_sigterm:  # Lightning heeds it while training only
             raise SystemExit(
                 f"stopped by SIGTERM; the same command goes on, {self.folder} keeps whole shards"
             )

@@ -1,4 +1,4 @@
-"""Which pairs these are: everything that decides where a noise of an observation is carried to.
+"""Which pairs these are: everything that decides where a noise of an observation ends.
 
 Two caches of one identity hold the same numbers (up to rounding on another machine). Left out: which observations and
 how many draws of each are there (``reflow.endpoints.layout``), and library versions, which do not decide.
@@ -15,7 +15,7 @@ import torch
 
 from reflow.flow import Draws
 
-_END = 2**20  # bytes looked at in the beginning, the middle and the end of a video
+_END = 2**20  # bytes read in the beginning, the middle and the end of a video
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ _WAYS_OUT = {
     "rename": "data.rename=...",
     "solver": "solver=...",
     "num_steps": "teacher.num_steps=...",
-    "teacher_noise": "choose the padding by its fix (+fix=...): full32, full_noise and valid14 carry the "
+    "teacher_noise": "choose the padding by its fix (+fix=...): full32, full_noise and valid14 start the "
     "teacher from full noise, the others from real",
     "seed": "seed=...",
     "noise_stream": "numpy draws other numbers than it did; use the numpy of the cache's versions",

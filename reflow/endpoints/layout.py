@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 STORES = ("vision", "prefix")
-"""What may be stored beside the endpoints: ``FlowPolicy.look``'s features, ``FlowPolicy.pack``'s contexts."""
+"""What may be stored beside the endpoints: vision features, encoded observations (`StorablePrefix`)."""
 
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 """Precisions in which it may be stored; endpoints always are float32."""
@@ -67,7 +67,7 @@ class Layout:
         samples: the observations.
         samples_per_shard: observations in one shard; the last may have fewer.
         batch_size: observations encoded at once. Part of the layout, for rounding depends on it.
-        draws_at_once: draws walked at once; likewise.
+        draws_at_once: draws integrated at once; likewise.
         blocks: ``(first, stop)`` of the draws in each folder of endpoints, without gaps from 0 on.
         stores: what else is kept, and in which precision: a name of ``STORES`` to one of ``PRECISIONS``.
         threads: of torch in each process; on a CPU rounding depends on it, too.

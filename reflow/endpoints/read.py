@@ -1,7 +1,7 @@
 """A pair cache to read from: endpoints, vision features and prefixes by (sample, draw), at random.
 
 Opening reads the manifest alone. Shards are mapped into memory when first asked for, in each process for itself, so a
-cache may be handed to loader workers, forked or spawned. Checksums are not looked at here (``reflow.pairs verify``).
+cache may be handed to loader workers, forked or spawned. Checksums are not checked here (``reflow.pairs verify``).
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ class PairCache:
         return self.__dict__ | {"_mapped": {}}
 
     def endpoints(self, sample: Int[Tensor, " b"], draw: Int[Tensor, "b k"]) -> Float[Tensor, "b k h d"]:
-        """Where the teacher carried these noises, float32 at native width.
+        """Where the teacher's integration of these noises ended, float32 at native width.
 
         Args:
             sample: identities of the observations.

@@ -1,4 +1,4 @@
-"""One shard on disk: written so that it is whole or not there, and looked over.
+"""One shard on disk: written so that it is whole or not there, and verified.
 
 A shard is a safetensors file; the JSON beside it, written after it, says how many bytes it has and their SHA-256.
 Without that sidecar, or with another size, the shard is not there. Left out: what is in a shard.

@@ -18,7 +18,7 @@ from reflow.policies import CONTEXT, VISION, Batch, FlowPolicy
 
 
 class Endpoints(Protocol):
-    """Where the teacher carries noise to."""
+    """Where the teacher's integration of a noise ends."""
 
     def __call__(
         self, batch: Batch, context: Any, randn: Float[Tensor, "b k h d"]

@@ -40,7 +40,7 @@ class Source:
 
 @dataclass(frozen=True)
 class Walks:
-    """How their noises are carried.
+    """How the teacher integrates their noises.
 
     Attributes:
         solver: name of the teacher's solver.
@@ -73,7 +73,7 @@ def pair_identity(
         rule: what of a draw the teacher starts from.
         meta: of the data set, whose files are here.
         rename: camera keys, the data set's to the policy's.
-        walks: how noises are carried.
+        walks: how the teacher integrates.
     """
     return Identity(
         teacher=fingerprint(folder),
@@ -112,7 +112,7 @@ def fit(
         folder: that it was loaded from.
         rule: what of a draw the teacher starts from.
         source: the run's observations.
-        walks: how it would carry noises.
+        walks: how its teacher would integrate.
         stored_precision: that stored vision features or prefixes must have.
         trained: the student's parameter groups in training; what is stored and depends on them is not its own, and
             left aside.

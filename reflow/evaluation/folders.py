@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from reflow.demo import embedded
 from reflow.policies import find_folder
-from reflow.probes.observations import Who
 
 _STUDENT = "pretrained_model"
+Who = Literal["teacher", "student"]
+WHO: tuple[Who, Who] = ("teacher", "student")
 
 
 @dataclass(frozen=True)

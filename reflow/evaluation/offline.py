@@ -1,12 +1,12 @@
 """Everything that can be measured of a student without a robot or a simulator, on held-out observations.
 
-Each batch is encoded once and shown to every probe. Left out: the simulator (``reflow.simulator.play``).
+The probes, and on what they are shown (:mod:`reflow.probes`). Left out: the simulator (``reflow.simulator.play``).
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import torch
@@ -16,16 +16,23 @@ from rich.progress import track
 from reflow.data import LeRobotDataModule
 from reflow.data.robot import Robot
 from reflow.policies import Batch
-from reflow.probes.distributions import LEAST_NOISES, Distributions
-from reflow.probes.endpoints import EndpointErrors
-from reflow.probes.fan import fan
-from reflow.probes.figures import Figures, Probe
-from reflow.probes.motion import Motion
-from reflow.probes.observations import Pair, Who, episode_looks, load_rows
-from reflow.probes.padding import PaddingAsDeployed
-from reflow.probes.straightness import StraightnessOfFlows
-from reflow.probes.timing import time_both
-from reflow.probes.velocity import VelocityErrors
+from reflow.probes import (
+    Distributions,
+    EndpointErrors,
+    Figures,
+    FlowOfOneObservation,
+    Motion,
+    Observations,
+    Observed,
+    PaddingAsDeployed,
+    PhysicalErrors,
+    StraightnessOfFlows,
+    VelocityErrors,
+    measure,
+)
+from reflow.probes.distributions import LEAST_NOISES
+from reflow.probes.observations import STUDENT, TEACHER, episode_looks, load_rows
+from reflow.probes.timing import time_all
 
 
 @dataclass(frozen=True)
@@ -68,16 +75,12 @@ class OfflineSettings:
                 raise ValueError(
                     f"{name} is {list(steps)}; allowed: one or more different numbers of steps, each 1 or more"
                 )
-        for name in (
-            "reference_steps",
-            "draws",
-            "time_bins",
-            "straightness_steps",
-            "distribution_frames",
-            "fan_noises",
-        ):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} is {getattr(self, name)}; allowed: 1 or more")
+        least = dict.fromkeys(
+            ("reference_steps", "draws", "time_bins", "straightness_steps", "distribution_frames"), 1
+        )
+        for name, allowed in (least | {"fan_noises": 2}).items():
+            if getattr(self, name) < allowed:
+                raise ValueError(f"{name} is {getattr(self, name)}; allowed: {allowed} or more")
         if self.latency_chunks < 0:
             raise ValueError(f"latency_chunks is {self.latency_chunks}; allowed: 0 or more; 0 times nothing")
         if self.noises < LEAST_NOISES:
@@ -88,61 +91,52 @@ class OfflineSettings:
 
 
 def evaluate_offline(
-    pair: Pair, data: LeRobotDataModule, robot: Robot, settings: OfflineSettings, *, show: bool = True
+    by: Observations, data: LeRobotDataModule, robot: Robot, settings: OfflineSettings, *, show: bool = True
 ) -> Figures:
     """Measures a student and its teacher on held-out observations.
 
     Args:
-        pair: the two.
-        data: its held-out episodes are looked at.
+        by: the two, with their postprocessors.
+        data: its held-out episodes are measured on.
         robot: that recorded them.
         settings: how much is measured.
         show: a progress bar.
 
     Returns:
-        All figures; same settings, same figures.
+        All figures that could be measured; same settings, same figures.
     """
-    space, student = pair.teacher.policy.space, pair.student.policy
-    n_action_steps = pair.teacher.policy.config.n_action_steps
+    teacher, student = by.policies[TEACHER], by.policies[STUDENT]
+    n_action_steps = teacher.config.n_action_steps
     student_nfe = tuple(settings.student_nfe or (student.num_steps,))
-    frames = data.val_dataloader()
-    probes: list[Probe] = [
-        EndpointErrors(space, robot.joints, settings.nfe, settings.reference_steps),
-        VelocityErrors(space, student.num_steps, settings.time_bins),
-        StraightnessOfFlows(space, robot.joints, settings.straightness_steps),
-        PaddingAsDeployed(space, len(frames)),
-        Distributions(space, student_nfe, observations=settings.distribution_frames, noises=settings.noises),
-    ]
     looks = episode_looks(data, n_action_steps)
     rows = [row for episode in looks for row in episode]
-    contenders: list[tuple[Who, int]] = [("teacher", pair.teacher.policy.num_steps)]
-    contenders += [("student", n) for n in student_nfe]
-    motion = Motion(robot, n_action_steps, [len(episode) for episode in looks], contenders)
-    batches = math.ceil(len(rows) / data.batch_size)
+    contenders = [(TEACHER, teacher.num_steps), *((STUDENT, n) for n in student_nfe)]
+    nfe, reference_steps, who = settings.nfe, settings.reference_steps, tuple(by.policies)
+
+    def seen(text: str, batches: Iterable[Batch], total: int) -> Iterable[Observed]:
+        console = Console(stderr=True)
+        bar = track(batches, text, total=total, console=console, transient=True, disable=not show)
+        return map(by.see, bar)
+
     with torch.inference_mode():
-        _show(pair, frames, probes, settings.draws, _Bar("held-out frames", len(frames), show))
-        _show(pair, load_rows(data, rows), [motion], 1, _Bar("held-out episodes", batches, show))
-        first = next(load_rows(data, rows[:1]))
-        found = fan(pair.observe(first), settings.fan_noises)
+        frames = data.val_dataloader()
+        found = measure(
+            by,
+            seen("held-out frames", frames, len(frames)),
+            [
+                EndpointErrors(nfe, reference_steps, to_reference=True),
+                PhysicalErrors(robot.joints, nfe, reference_steps),
+                VelocityErrors(settings.time_bins),
+                StraightnessOfFlows(settings.straightness_steps, who, robot.joints),
+                PaddingAsDeployed(),
+                Distributions(student_nfe, observations=settings.distribution_frames, noises=settings.noises),
+            ],
+        )
+        motion = Motion(robot, n_action_steps, [len(episode) for episode in looks], contenders)
+        batches = math.ceil(len(rows) / data.batch_size)
+        found |= measure(by, seen("held-out episodes", load_rows(data, rows), batches), [motion])
+        first = by.see(next(load_rows(data, rows[:1])))
+        found |= measure(by, [first], [FlowOfOneObservation(settings.fan_noises)])
         if settings.latency_chunks:
-            found |= time_both(pair, first, settings.latency_nfe, settings.latency_chunks)
-        for probe in (*probes, motion):
-            found |= probe.result()
-    return found
-
-
-@dataclass(frozen=True)
-class _Bar:
-    text: str
-    total: int
-    show: bool
-
-
-def _show(pair: Pair, batches: Iterable[Batch], probes: Sequence[Probe], draws: int, bar: _Bar) -> None:
-    console = Console(stderr=True)
-    for batch in track(
-        batches, bar.text, total=bar.total, console=console, transient=True, disable=not bar.show
-    ):
-        seen = pair.observe(batch, draws)
-        for probe in probes:
-            probe.update(seen)
+            found |= time_all(first, settings.latency_nfe, settings.latency_chunks)
+    return found.finite()

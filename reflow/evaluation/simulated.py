@@ -15,7 +15,8 @@ from typing import Any
 from rich.console import Console
 from rich.progress import Progress
 
-from reflow.probes.observations import WHO, Pair, Who
+from reflow.evaluation.folders import WHO, Who
+from reflow.policies import FlowPolicy
 from reflow.simulator.actor import Conditions, Contender
 from reflow.simulator.environment import EnvironmentSettings, check_fit, check_runtime, saved_rename
 from reflow.simulator.play import simulate
@@ -93,7 +94,9 @@ class SimulatorSettings:
         return [Contender(who, folders[who], n) for who in WHO for n in steps[who]]
 
 
-def check_environment(env: EnvironmentSettings, pair: Pair, folders: Mapping[Who, Path]) -> None:
+def check_environment(
+    env: EnvironmentSettings, policies: Mapping[str, FlowPolicy], folders: Mapping[Who, Path]
+) -> None:
     """Asks whether both policies can play in an environment, before anything else takes its time.
 
     Raises:
@@ -103,7 +106,7 @@ def check_environment(env: EnvironmentSettings, pair: Pair, folders: Mapping[Who
     check_runtime(env)
     config = env.make_config()
     for who in WHO:
-        policy = pair.policy(who).config
+        policy = policies[who].config
         check_fit(config, policy, env.rename_for(policy, saved_rename(folders[who])), who)
 
 

@@ -45,7 +45,7 @@ def print_summary(metrics: Mapping[str, float], success: Success, verdict: str, 
         if table.row_count:
             console.print(table)
     for comparison in success.comparisons:
-        console.print(comparison.text, soft_wrap=True)
+        console.print(comparison, soft_wrap=True)
     console.print(f"\n[bold]{verdict}[/bold]\n{folder / 'report.html'}", soft_wrap=True, highlight=False)
 
 
@@ -85,7 +85,7 @@ def _motion(metrics: Mapping[str, float]) -> Table:
 
 def _latency(metrics: Mapping[str, float]) -> Table:
     table = Table(title="latency of a chunk, median (95th percentile), ms")
-    for name in ("steps", "look", "walk", "both"):
+    for name in ("steps", "prefix", "velocities", "both"):
         table.add_column(name, justify="right")
     for n in _steps(metrics, "latency/student@"):
         times = [f"latency/student@{n}/{part}" for part in ("prefix", "velocity", "total")]

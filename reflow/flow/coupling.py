@@ -26,7 +26,7 @@ class Coupling:
     action: Float[Tensor, "*b h d"]
 
     def repeat(self, times: int) -> "Coupling":
-        """Each pair ``times`` times in a row, to be met at as many points of its path.
+        """Each pair ``times`` times in a row, to be used at as many points of its path.
 
         Args:
             times: 1 or more.

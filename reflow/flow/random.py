@@ -108,26 +108,26 @@ class Draws:
 
 
 def draw_identities(visit: Int[Tensor, " b"], draws: int, pool: int | None = None) -> Int[Tensor, "b k"]:
-    """Say which noises of an observation its visits meet.
+    """Say which noises of an observation each of its visits uses.
 
     Args:
-        visit: How often each observation was met before, 0 or more.
+        visit: How often each observation was used before, 0 or more.
         draws: Noises per visit ``k``, at least 1.
-        pool: How many noises an observation has in all, met again and again in the same order; None for no end of
+        pool: How many noises an observation has in all, used again and again in the same order; None for no end of
             them.
 
     Returns:
         ``visit * draws + 0 ... draws - 1``, modulo ``pool``.
 
     Raises:
-        ValueError: If ``draws`` is below 1, or ``pool`` below ``draws`` (a visit would meet one noise twice).
+        ValueError: If ``draws`` is below 1, or ``pool`` below ``draws`` (a visit would use one noise twice).
     """
     if draws < 1:
         raise ValueError(f"draws is {draws}; allowed: 1 or more")
     if pool is not None and pool < draws:
         raise ValueError(
             f"objective.draw_pool is {pool}, objective.draws {draws}; allowed: a pool of {draws} or more, or null; a "
-            "visit would meet one noise twice"
+            "visit would use one noise twice"
         )
     identity = visit[:, None] * draws + torch.arange(draws, device=visit.device)
     return identity if pool is None else identity % pool

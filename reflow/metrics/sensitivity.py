@@ -12,7 +12,7 @@ from reflow.metrics.relative import MeanRelativeDifference
 class Sensitivity(MeanRelativeDifference):
     """Mean over chunks of ``||redrawn - endpoint|| / ||endpoint||``, on real dimensions.
 
-    Same observation and same noise on real dimensions; only the padding noise is drawn anew. It is 0 where
+    Same observation and same noise on real dimensions; only the padding noise is drawn again. It is 0 where
     padding is inert (``valid14``).
 
     Args:

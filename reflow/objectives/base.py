@@ -23,7 +23,7 @@ class Loss:
     Attributes:
         value: to be minimised.
         real: the same on real dimensions alone, detached, in units of squared velocity: what ``deploy/gap`` is
-            reckoned from.
+            computed from.
     """
 
     value: Float[Tensor, ""]
@@ -54,7 +54,7 @@ class Objective(nn.Module, ABC):
 
     Attributes:
         draws: noises per observation and step (K).
-        draw_pool: noises that an observation has in all, met again and again; None for never the same twice.
+        draw_pool: noises that an observation has in all, used again and again; None for never the same twice.
     """
 
     needs_endpoints: ClassVar[bool] = True

@@ -15,7 +15,7 @@ class Reflow(Objective):
     Args:
         time: where on the path the student is trained.
         draws, draw_pool: see :class:`Objective`.
-        times: times per noise at which the student meets its pair; a pair costs the teacher's steps, a time
+        times: times per noise at which the student is trained; a pair costs the teacher's steps, a time
             only one of the student's.
     """
 

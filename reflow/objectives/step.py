@@ -53,7 +53,7 @@ class Step:
 
         Args:
             draws: noises per observation.
-            pool: noises that an observation has in all, met again and again; None for never the same twice.
+            pool: noises that an observation has in all, used again and again; None for never the same twice.
         """
         sample, visit = self.batch[SAMPLE].cpu(), self.batch[VISIT].cpu()
         return self.send(self.teacher.noise(self.random, sample, draw_identities(visit, draws, pool)))

@@ -120,7 +120,11 @@ class FlowPolicy[ContextT](nn.Module, ABC):
         """The base noise of these identities, on the host: a function of seed, sample and draw alone."""
         return self.base_noise(draws.noise(sample, draw, (self.space.chunk_size, self.space.max_action_dim)))
 
-    def stock_chunk(self, batch: Batch, noise: Float[Tensor, "b h d"]) -> Float[Tensor, "b h a"]:
+    def output(self, endpoint: Float[Tensor, "*b h d"]) -> Float[Tensor, "*b h o"]:
+        """What ``predict_action_chunk`` gives of an endpoint, and the postprocessor takes: its real dimensions."""
+        return self.space.real(endpoint)
+
+    def stock_chunk(self, batch: Batch, noise: Float[Tensor, "b h d"]) -> Float[Tensor, "b h o"]:
         """The chunk that LeRobot's own ``predict_action_chunk`` gives from this noise, normalised.
 
         A policy whose ``predict_action_chunk`` takes no noise, or ignores it, lets it in another way.

@@ -13,7 +13,6 @@ from jaxtyping import Float
 from torch import Tensor
 from torchmetrics import Metric
 
-from reflow.flow import ActionSpace
 from reflow.metrics import (
     EnergyDistance,
     MaximumMeanDiscrepancy,
@@ -22,72 +21,73 @@ from reflow.metrics import (
     VarianceRatio,
 )
 from reflow.probes.figures import Figures, figures
-from reflow.probes.observations import Observed, Purpose
+from reflow.probes.observations import STUDENT, TEACHER, Observations, Observed, Purpose
+from reflow.probes.probe import Probe, check_steps
 
 LEAST_NOISES = 64
 """Fewer say nothing of a distribution; the metrics refuse them too."""
 
 
-class Distributions:
+class Distributions(Probe):
     """Figures ``distribution/<distance>@n`` of student@n, and ``distribution/<distance>_null``.
 
     Distances are ``sliced_wasserstein``, ``energy``, ``mmd``; beside them ``variance_ratio``, ``mode_coverage`` and
     ``mode_evenness``. ``distribution/modes`` is how many modes the teacher's distributions have.
 
     Args:
-        space: of both policies.
         nfe: step counts of the student.
-        observations: at least so many are looked at, in whole batches.
+        observations: at least so many are measured, in whole batches.
         noises: per observation and set.
         projections: directions of the sliced Wasserstein distance.
         seed: of those directions.
     """
 
     def __init__(
-        self,
-        space: ActionSpace,
-        nfe: Sequence[int],
-        *,
-        observations: int,
-        noises: int,
-        projections: int = 256,
-        seed: int = 0,
+        self, nfe: Sequence[int], *, observations: int, noises: int, projections: int = 256, seed: int = 0
     ) -> None:
-        self.nfe, self.noises, self._left = tuple(nfe), noises, observations
+        self.nfe, self.observations, self.noises = check_steps(nfe), observations, noises
+        self.projections, self.seed = projections, seed
 
-        def metrics() -> dict[str, Metric]:
-            return {
-                "sliced_wasserstein": SlicedWassersteinDistance(space, projections, seed),
-                "energy": EnergyDistance(space),
-                "mmd": MaximumMeanDiscrepancy(space),
-                "variance_ratio": VarianceRatio(space),
-                "modes": ModeCoverage(space),
-            }
-
-        self._metrics = {suffix: metrics() for suffix in (*(f"@{n}" for n in nfe), "_null")}
+    def make(self, by: Observations) -> dict[str, Metric]:
+        """All distances of every step count, and of the null."""
+        self._left = self.observations
+        found: dict[str, Metric] = {}
+        for suffix in (*(f"@{n}" for n in self.nfe), "_null"):
+            found[f"sliced_wasserstein{suffix}"] = SlicedWassersteinDistance(
+                by.space, self.projections, self.seed
+            )
+            found[f"energy{suffix}"] = EnergyDistance(by.space)
+            found[f"mmd{suffix}"] = MaximumMeanDiscrepancy(by.space)
+            found[f"variance_ratio{suffix}"] = VarianceRatio(by.space)
+            found[f"mode{suffix}"] = ModeCoverage(by.space)
+        return found
 
     def update(self, seen: Observed) -> None:
-        """Adds a batch, as long as there are observations to look at."""
+        """Adds a batch, as long as observations are wanted."""
         if self._left <= 0:
             return
         self._left -= len(seen.sample)
-        reference = seen.walk("teacher", seen.noise(Purpose.REFERENCE, self.noises))
+        reference = seen.walk(TEACHER, seen.noise(Purpose.REFERENCE, self.noises))
         anew = seen.noise(Purpose.ANEW, self.noises)
-        self._compare("_null", seen.walk("teacher", anew), reference)
+        self._compare("_null", seen.walk(TEACHER, anew), reference)
         for n in self.nfe:
-            self._compare(f"@{n}", seen.walk("student", anew, n), reference)
+            self._compare(f"@{n}", seen.walk(STUDENT, anew, n), reference)
 
     def _compare(self, suffix: str, x: Float[Tensor, "b n h d"], reference: Float[Tensor, "b m h d"]) -> None:
-        for metric in self._metrics[suffix].values():
-            metric.to(x.device).update(x, reference)
+        for name, metric in self.metrics.items():
+            if name.endswith(suffix):
+                metric.update(x, reference)
 
     def result(self) -> Figures:
         """Every distance of every step count, and the nulls."""
         found: dict[str, Tensor] = {}
-        for suffix, metrics in self._metrics.items():
-            values = {name: metric.compute() for name, metric in metrics.items()}
-            modes = values.pop("modes")
-            values |= {"mode_coverage": modes["coverage"], "mode_evenness": modes["evenness"]}
-            found |= {f"distribution/{name}{suffix}": value for name, value in values.items()}
-            found["distribution/modes"] = modes["modes"]  # of the reference, the same for all
+        for name, metric in self.metrics.items():
+            value = metric.compute()
+            if isinstance(metric, ModeCoverage):
+                kind = name.removeprefix("mode")
+                found[f"distribution/mode_coverage{kind}"] = value["coverage"]
+                found[f"distribution/mode_evenness{kind}"] = value["evenness"]
+                found["distribution/modes"] = value["modes"]  # of the reference, the same for all
+            else:
+                found[f"distribution/{name}"] = value
         return figures(found)

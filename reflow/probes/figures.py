@@ -1,6 +1,6 @@
 """What a probe finds out: flat figures, and the arrays that pictures are drawn from.
 
-Left out: files. ``reflow.evaluation.result_folder`` writes them.
+Left out: files. ``reflow.evaluation.result_folder`` and ``reflow.distill.report`` write them.
 """
 
 from __future__ import annotations
@@ -8,12 +8,11 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
 
 import numpy as np
 from torch import Tensor
 
-from reflow.probes.observations import Observed
+from reflow.probes.observations import STUDENT
 
 
 @dataclass(frozen=True)
@@ -21,7 +20,7 @@ class Figures:
     """Figures by name, as the report page knows them.
 
     Attributes:
-        metrics: one number each, all of them finite.
+        metrics: one number each.
         arrays: float32, for pictures.
     """
 
@@ -31,31 +30,30 @@ class Figures:
     def __or__(self, other: Figures) -> Figures:
         return Figures(self.metrics | other.metrics, self.arrays | other.arrays)
 
+    def finite(self) -> Figures:
+        """Without the numbers that are not finite: they could not be measured."""
+        return Figures({name: x for name, x in self.metrics.items() if math.isfinite(x)}, self.arrays)
+
 
 def figures(
     metrics: Mapping[str, float | Tensor], arrays: Mapping[str, np.ndarray | Tensor] | None = None
 ) -> Figures:
-    """Plain numbers out of tensors; what is not finite was not measured, and is left out.
+    """Plain numbers out of tensors.
 
     Args:
         metrics: scalars.
         arrays: of any shape; on any device.
     """
-    numbers = {name: float(value) for name, value in metrics.items()}
     return Figures(
-        {name: value for name, value in numbers.items() if math.isfinite(value)},
+        {name: float(value) for name, value in metrics.items()},
         {name: _float32(value) for name, value in (arrays or {}).items()},
     )
 
 
-class Probe(Protocol):
-    """Looks at held-out observations, batch by batch, then says what it found."""
-
-    def update(self, seen: Observed) -> None:
-        """Adds a batch."""
-
-    def result(self) -> Figures:
-        """What was found in all batches together."""
+def named(figure: str, who: str) -> str:
+    """The name of a policy's figure: ``deploy/loss`` is the student's, ``deploy/teacher/loss`` the teacher's."""
+    group, _, rest = figure.partition("/")
+    return figure if who == STUDENT else f"{group}/{who}/{rest}"
 
 
 def _float32(value: np.ndarray | Tensor) -> np.ndarray:

@@ -16,12 +16,13 @@ from torch import Tensor
 from reflow.data.robot import Robot
 from reflow.metrics import MotionStatistics
 from reflow.probes.figures import Figures, figures
-from reflow.probes.observations import Observed, Purpose, Who
+from reflow.probes.observations import Observations, Observed, Purpose
+from reflow.probes.probe import Probe
 
 _SHORTEST = 4  # actions of an episode; jerk is a third difference
 
 
-class Motion:
+class Motion(Probe):
     """Figures ``motion/<who>@n/<statistic>`` and ``.../<joint>``.
 
     Args:
@@ -32,10 +33,15 @@ class Motion:
     """
 
     def __init__(
-        self, robot: Robot, n_action_steps: int, looks: Sequence[int], contenders: Sequence[tuple[Who, int]]
+        self, robot: Robot, n_action_steps: int, looks: Sequence[int], contenders: Sequence[tuple[str, int]]
     ) -> None:
         self.robot, self.n_action_steps, self.looks = robot, n_action_steps, tuple(looks)
-        self._played: dict[tuple[Who, int], list[Tensor]] = {contender: [] for contender in contenders}
+        self.contenders = tuple(contenders)
+
+    def start(self, by: Observations, *, thorough: bool = True) -> None:
+        """Forgets what was played."""
+        super().start(by, thorough=thorough)
+        self._played: dict[tuple[str, int], list[Tensor]] = {contender: [] for contender in self.contenders}
 
     def update(self, seen: Observed) -> None:
         """Plays the next looks."""

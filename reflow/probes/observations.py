@@ -1,18 +1,18 @@
-"""Teacher and student before the same observations, each encoded once, and the noise by which they start.
+"""The observation set: held-out batches, each encoded once by every policy, and the noise by which they start.
 
-Noise is a function of (seed, sample, purpose, draw). That of ``Purpose.ENDPOINT`` is what a training run with
-the same seed measures its student on, so figures of the two agree.
+Noise is a function of (seed, sample, visit, purpose, draw): whoever measures with the same seed and the same number
+of noises measures on the same ones. Left out: what is measured. A probe takes an :class:`Observed`.
 
-Left out: what is measured. A probe takes an :class:`Observed` and walks.
+Legend of shapes: b batch, k noises per observation, h chunk step, d native width, a real width.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from jaxtyping import Float, Int
@@ -20,15 +20,14 @@ from torch import Tensor
 from torch.utils.data import default_collate
 
 from reflow.data import SAMPLE, VISIT, LeRobotDataModule
-from reflow.flow import Draws
-from reflow.policies import Batch, FlowPolicy, share_frozen, shares_prefix
+from reflow.flow import ActionSpace, Draws, PaddingRule, draw_identities
+from reflow.policies import Batch, FlowPolicy, shares_prefix
 
-Who = Literal["teacher", "student"]
-WHO: tuple[Who, Who] = ("teacher", "student")
+TEACHER, STUDENT = "teacher", "student"
+HELD_OUT = 2**40
+"""Draw identities of held-out noise start here: no noise of training is ever met again. Every purpose has as many."""
 CHUNKS_AT_ONCE = 128
 """Chunks that one velocity call moves at most: every one of them repeats its observation's context."""
-
-_APART = 2**40  # training draws lie below, and every purpose has a range of its own above
 
 
 class Purpose(IntEnum):
@@ -43,135 +42,141 @@ class Purpose(IntEnum):
 
 
 @dataclass(frozen=True)
-class Deployed:
-    """A policy, and the saved postprocessor that makes physical actions of its endpoints.
+class Observations:
+    """Who is measured, and on which noise.
 
     Attributes:
-        policy: behind its adapter.
-        postprocess: normalised actions ``[*, a]`` to physical ones.
+        policies: by name, in eval mode: ``teacher``, and students where there are any. ``student`` is the one judged.
+        draws: all noise.
+        count: noises per observation of :attr:`Observed.randn`, 1 or more.
+        rule: the padding rule of the student's training, where it is known.
+        postprocess: by name, normalised actions ``[*, a]`` to physical ones; where physical errors are asked for.
+
+    Raises:
+        ValueError: count is below 1.
     """
 
-    policy: FlowPolicy[Any]
-    postprocess: Callable[[Tensor], Tensor]
-
-
-@dataclass(frozen=True)
-class Pair:
-    """Teacher and student, frozen; what is the same in both exists once.
-
-    Attributes:
-        teacher: undistilled.
-        student: of the same class and sizes.
-        draws: all noise of this evaluation.
-    """
-
-    teacher: Deployed
-    student: Deployed
+    policies: Mapping[str, FlowPolicy[Any]]
     draws: Draws
+    count: int = 4
+    rule: PaddingRule | None = None
+    postprocess: Mapping[str, Callable[[Tensor], Tensor]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        for who in WHO:
-            self.policy(who).eval().requires_grad_(False)
-        share_frozen(self.teacher.policy, self.student.policy)
+        if self.count < 1:
+            raise ValueError(f"draws is {self.count}; allowed: 1 or more noises per observation")
 
-    def policy(self, who: Who) -> FlowPolicy[Any]:
-        """The policy of this one."""
-        return (self.teacher if who == "teacher" else self.student).policy
+    @property
+    def space(self) -> ActionSpace:
+        """Of all the policies."""
+        return self.policies[TEACHER].space
 
     @property
     def device(self) -> torch.device:
         """Where the policies are."""
-        return next(self.teacher.policy.parameters()).device
+        return next(self.policies[TEACHER].parameters()).device
 
-    def observe(self, batch: Batch, count: int = 1) -> Observed:
-        """Encodes a batch, once where the two share their prefix.
+    def see(self, batch: Batch) -> Observed:
+        """A batch as all policies see it; each encodes it when first asked.
 
         Args:
             batch: preprocessed, with ``sample`` and ``visit``.
-            count: noises per observation of :attr:`Observed.randn`.
         """
-        sample, visit = batch[SAMPLE].cpu(), batch[VISIT].cpu()
-        batch = {
+        own = {
             key: value.to(self.device) if isinstance(value, Tensor) else value
             for key, value in batch.items()
             if key not in (SAMPLE, VISIT)
         }
-        context = self.teacher.policy.encode(batch)
-        shared = shares_prefix(self.teacher.policy, self.student.policy)
-        other = context if shared else self.student.policy.encode(batch)
-        return Observed(self, sample, visit, {"teacher": context, "student": other}, count)
+        return Observed(self, own, batch[SAMPLE].cpu(), batch[VISIT].cpu())
+
+    def see_all(self, batches: Iterable[Batch]) -> tuple[Observed, ...]:
+        """Several batches, to be measured more than once.
+
+        Raises:
+            ValueError: there is none.
+        """
+        found = tuple(self.see(batch) for batch in batches)
+        if not found:
+            raise ValueError(
+                "there is no held-out observation; choose held-out episodes (data.val_episodes=[...])"
+            )
+        return found
 
 
 @dataclass(frozen=True)
 class Observed:
-    """A batch of observations, as teacher and student have seen them.
+    """A batch of observations, seen by every policy.
 
     Attributes:
-        pair: who saw it.
+        by: who sees it.
+        batch: preprocessed, on the policies' device, without identities.
         sample: identity of every observation in its data set.
         visit: which visit to it this is.
-        contexts: encoded observations, by who encoded them.
-        count: noises per observation of :attr:`randn`.
     """
 
-    pair: Pair
+    by: Observations
+    batch: Batch
     sample: Int[Tensor, " b"]
     visit: Int[Tensor, " b"]
-    contexts: Mapping[Who, Any]
-    count: int
-    _ends: dict[tuple[Who, int], Tensor] = field(default_factory=dict, repr=False, compare=False)
+    known: dict[tuple[str, str | int], Any] = field(default_factory=dict, repr=False, compare=False)
+    """Contexts and endpoints asked for so far."""
 
-    def draw(self, purpose: Purpose, count: int) -> Int[Tensor, "b k"]:
-        """Identities of ``count`` noises of a purpose."""
-        return purpose * _APART + self.visit[:, None] * count + torch.arange(count)
+    def _once(self, who: str, what: str | int, make: Callable[[], Any]) -> Any:
+        if (who, what) not in self.known:
+            self.known[who, what] = make()
+        return self.known[who, what]
+
+    @torch.no_grad()
+    def context(self, who: str) -> Any:
+        """The observations as this policy encodes them; the teacher's where the two share their prefix."""
+        policy, teacher = self.by.policies[who], self.by.policies[TEACHER]
+        if policy is not teacher and shares_prefix(teacher, policy):
+            return self.context(TEACHER)
+        return self._once(who, "context", lambda: policy.encode(self.batch))
 
     def noise(self, purpose: Purpose, count: int) -> Float[Tensor, "b k h d"]:
-        """Full-width noise, as stock inference draws it."""
-        space = self.pair.teacher.policy.space
-        shape = (space.chunk_size, space.max_action_dim)
-        return self.pair.draws.noise(self.sample, self.draw(purpose, count), shape).to(self.pair.device)
+        """Noise at native width, as stock inference draws it; other visits to an observation meet others."""
+        draw = purpose * HELD_OUT + draw_identities(self.visit, count)
+        return self.by.policies[TEACHER].noise(self.by.draws, self.sample, draw).to(self.by.device)
 
     @cached_property
     def randn(self) -> Float[Tensor, "b k h d"]:
-        """The noise of endpoint errors."""
-        return self.noise(Purpose.ENDPOINT, self.count)
-
-    @cached_property
-    def uniform(self) -> Float[Tensor, "b k"]:
-        """Uniform numbers that times are made of, one for every noise of :attr:`randn`."""
-        draw = self.draw(Purpose.ENDPOINT, self.count)
-        return self.pair.draws.uniform(self.sample, draw).to(self.pair.device)
+        """The noise of endpoint and velocity errors."""
+        return self.noise(Purpose.ENDPOINT, self.by.count)
 
     @property
     def endpoint(self) -> Float[Tensor, "b k h d"]:
-        """Where the teacher goes from :attr:`randn` with its own steps."""
-        return self.end("teacher")
+        """Where the teacher ends from :attr:`randn` with its own steps."""
+        return self.end(TEACHER)
 
-    def end(self, who: Who, num_steps: int | None = None) -> Float[Tensor, "b k h d"]:
-        """Where one of the two goes from :attr:`randn`; walked once per number of steps."""
-        steps = num_steps or self.pair.policy(who).num_steps
-        if (who, steps) not in self._ends:
-            self._ends[who, steps] = self.walk(who, self.randn, steps)
-        return self._ends[who, steps]
+    def end(self, who: str, num_steps: int | None = None) -> Float[Tensor, "b k h d"]:
+        """Where this policy ends from :attr:`randn`; integrated once per number of steps."""
+        steps = num_steps or self.by.policies[who].num_steps
+        return self._once(who, steps, lambda: self.walk(who, self.randn, steps))
 
+    def reference(self, num_steps: int) -> Float[Tensor, "b 1 h d"]:
+        """The teacher's solution of very many steps, from the first noise of each observation: that is enough."""
+        return self._once(TEACHER, -num_steps, lambda: self.walk(TEACHER, self.randn[:, :1], num_steps))
+
+    @torch.no_grad()
     def walk(
-        self, who: Who, noise: Float[Tensor, "b k h d"], num_steps: int | None = None
+        self, who: str, noise: Float[Tensor, "b k h d"], num_steps: int | None = None
     ) -> Float[Tensor, "b k h d"]:
-        """Where one of the two goes from this noise; ``num_steps`` None is its own."""
-        policy, context = self.pair.policy(who), self.contexts[who]
+        """Where this policy ends from a noise; ``num_steps`` None is its own."""
+        policy, context = self.by.policies[who], self.context(who)
         parts = noise.split(max(1, CHUNKS_AT_ONCE // len(noise)), dim=1)
         return torch.cat([policy.walk(context, part, num_steps) for part in parts], dim=1)
 
+    @torch.no_grad()
     def velocity(
-        self, who: Who, x_t: Float[Tensor, "b k h d"], t: Float[Tensor, "b k"]
+        self, who: str, x_t: Float[Tensor, "b k h d"], t: Float[Tensor, "b k"]
     ) -> Float[Tensor, "b k h d"]:
-        """Velocity of one of the two."""
-        return self.pair.policy(who).velocity(self.contexts[who], x_t, t)
+        """Velocity of this policy."""
+        return self.by.policies[who].velocity(self.context(who), x_t, t)
 
-    def physical(self, who: Who, chunk: Float[Tensor, "*b h d"]) -> Float[Tensor, "*b h a"]:
+    def physical(self, who: str, chunk: Float[Tensor, "*b h d"]) -> Float[Tensor, "*b h a"]:
         """What the robot would be told: the real dimensions through the saved postprocessor, on the CPU."""
-        deployed = self.pair.teacher if who == "teacher" else self.pair.student
-        return deployed.postprocess(deployed.policy.space.real(chunk)).cpu()
+        return self.by.postprocess[who](self.by.policies[who].output(chunk)).cpu()
 
 
 def episode_looks(data: LeRobotDataModule, every: int) -> list[list[int]]:

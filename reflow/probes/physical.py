@@ -5,12 +5,18 @@ Left out: how physical actions are made (:meth:`reflow.probes.observations.Obser
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from jaxtyping import Float, Float64
 from torch import Tensor
 from torchmetrics import Metric
+
+from reflow.probes.figures import Figures, figures
+from reflow.probes.observations import STUDENT, TEACHER, Observations, Observed
+from reflow.probes.probe import Probe, check_steps
 
 
 class JointError(Metric):
@@ -63,3 +69,63 @@ class JointError(Metric):
     def compute(self) -> Float64[Tensor, " a"]:
         """The error of every joint; nan before the first chunk."""
         return (self.squares / self.count).sqrt()
+
+
+class PhysicalErrors(Probe):
+    """Figures ``<who>/endpoint_rmse_physical@n``, ``..._to_reference@n`` and ``teacher/solver_rmse_physical``.
+
+    Means over joints; the student's also as ``.../<joint>`` and, by number of steps, as array
+    ``endpoint_error_joint/student`` ``[n, a]`` beside ``endpoint_error_joint/nfe``. Needs postprocessors.
+
+    Args:
+        joints: names of the real dimensions.
+        nfe: numbers of Euler steps, each from 1.
+        reference_steps: of the teacher's reference solution.
+    """
+
+    def __init__(self, joints: Sequence[str], nfe: Sequence[int], reference_steps: int) -> None:
+        self.joints, self.nfe, self.reference_steps = tuple(joints), check_steps(nfe), reference_steps
+
+    def make(self, by: Observations) -> dict[str, Metric]:
+        """One metric per figure."""
+        names = [
+            f"{who}/endpoint_rmse_physical{to}@{n}"
+            for who in by.policies
+            for n in self.nfe
+            for to in ("", "_to_reference")
+        ]
+        return {name: JointError(by.space.action_dim) for name in (*names, "teacher/solver_rmse_physical")}
+
+    def start(self, by: Observations, *, thorough: bool = True) -> None:
+        """Forgets what was seen; physical actions are on the CPU."""
+        super().start(by, thorough=thorough)
+        self.metrics = {name: metric.cpu() for name, metric in self.metrics.items()}
+
+    def update(self, seen: Observed) -> None:
+        """Adds a batch."""
+        target = seen.physical(TEACHER, seen.endpoint)
+        far_target = seen.physical(TEACHER, seen.reference(self.reference_steps))
+        self.metrics["teacher/solver_rmse_physical"].update(target[:, :1], far_target)
+        for who in seen.by.policies:
+            for n in self.nfe:
+                actions = seen.physical(who, seen.end(who, n))
+                self.metrics[f"{who}/endpoint_rmse_physical@{n}"].update(actions, target)
+                name = f"{who}/endpoint_rmse_physical_to_reference@{n}"
+                self.metrics[name].update(actions[:, :1], far_target)
+
+    def result(self) -> Figures:
+        """Errors, and by joint those of the student against the teacher."""
+        errors = {name: metric.compute() for name, metric in self.metrics.items()}
+        own = {n: errors[f"{STUDENT}/endpoint_rmse_physical@{n}"] for n in self.nfe}
+        by_joint = {
+            f"{STUDENT}/endpoint_rmse_physical@{n}/{joint}": error
+            for n, joints in own.items()
+            for joint, error in zip(self.joints, joints, strict=True)
+        }
+        return figures(
+            {name: error.mean() for name, error in errors.items()} | by_joint,
+            {
+                "endpoint_error_joint/student": torch.stack(list(own.values())),
+                "endpoint_error_joint/nfe": np.array(self.nfe),
+            },
+        )

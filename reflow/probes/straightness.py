@@ -1,49 +1,58 @@
-"""How straight the ways of both policies are: together, on real and padding dimensions, and joint by joint."""
+"""How straight the flows are: together, on real and padding dimensions, and joint by joint; 0: one step is exact."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from reflow.flow import ActionSpace, trajectory
+from torchmetrics import Metric
+
+from reflow.flow import trajectory
 from reflow.metrics import Straightness, StraightnessByDimension
-from reflow.probes.figures import Figures, figures
-from reflow.probes.observations import WHO, Observed
+from reflow.probes.figures import Figures, figures, named
+from reflow.probes.observations import STUDENT, Observations, Observed
+from reflow.probes.probe import Probe
 
 
-class StraightnessOfFlows:
-    """Figures ``straightness/{all,real,padding}`` and ``straightness/joint/<joint>`` of the student.
+class StraightnessOfFlows(Probe):
+    """Figures ``straightness/{all,real,padding}`` of the student, ``straightness/teacher/...`` of the teacher.
 
-    The teacher's stand beside them as ``straightness/teacher/...``.
+    With joints also ``straightness/joint/<joint>``, and arrays ``straightness/<who>`` ``[d]``, padding included.
 
     Args:
-        space: of both policies.
-        joints: names of the real dimensions.
         num_steps: points along each trajectory, from one noise per observation.
+        who: whose flow.
+        joints: names of the real dimensions.
     """
 
-    def __init__(self, space: ActionSpace, joints: Sequence[str], num_steps: int) -> None:
-        self.joints, self.num_steps = tuple(joints), num_steps
-        self._together = {who: Straightness(space) for who in WHO}
-        self._apart = {who: StraightnessByDimension(space) for who in WHO}
+    def __init__(
+        self, num_steps: int = 10, who: Sequence[str] = (STUDENT,), joints: Sequence[str] = ()
+    ) -> None:
+        self.num_steps, self.who, self.joints = num_steps, tuple(who), tuple(joints)
+
+    def make(self, by: Observations) -> dict[str, Metric]:
+        """Together, and apart."""
+        kinds = {"together": Straightness, **({"apart": StraightnessByDimension} if self.joints else {})}
+        return {f"{who}/{name}": kind(by.space) for who in self.who for name, kind in kinds.items()}
 
     def update(self, seen: Observed) -> None:
         """Adds a batch."""
-        start = seen.randn[:, :1]
-        for who in WHO:
-            field = seen.pair.policy(who).field(seen.contexts[who])
+        start = seen.randn[:, :1]  # one noise per observation is enough
+        for who in self.who:
+            field = seen.by.policies[who].field(seen.context(who))
             path = trajectory(field, start, self.num_steps, time_dims=2)
-            for metric in (self._together[who], self._apart[who]):
-                metric.to(start.device).update(path.velocities, start, path.endpoint)
+            for name, metric in self.metrics.items():
+                if name.startswith(f"{who}/"):
+                    metric.update(path.velocities, start, path.endpoint)
 
     def result(self) -> Figures:
-        """Straightness of both; arrays ``straightness/<who>`` ``[d]`` hold every native dimension."""
+        """Straightness of all that were asked for."""
         found = Figures()
-        for who in WHO:
-            prefix = "straightness" if who == "student" else "straightness/teacher"
-            apart = self._apart[who].compute()
-            metrics = {f"{prefix}/{part}": value for part, value in self._together[who].compute().items()}
-            metrics |= {
-                f"{prefix}/joint/{joint}": value for joint, value in zip(self.joints, apart, strict=False)
-            }
-            found |= figures(metrics, {f"straightness/{who}": apart})
+        for who in self.who:
+            together = self.metrics[f"{who}/together"].compute()
+            found |= figures({named(f"straightness/{part}", who): value for part, value in together.items()})
+            if self.joints:
+                apart = self.metrics[f"{who}/apart"].compute()
+                by_joint = zip(self.joints, apart, strict=False)
+                names = {named(f"straightness/joint/{joint}", who): value for joint, value in by_joint}
+                found |= figures(names, {f"straightness/{who}": apart})
         return found

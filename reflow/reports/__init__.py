@@ -1,5 +1,5 @@
 """The report page of a run or an evaluation, its figures, and the comparison of several runs."""
 
-from reflow.reports.content import Comparison, Content, Latency, SuccessRow, Verdict
+from reflow.reports.content import Content, Latency, SuccessRow, Verdict
 
-__all__ = ["Comparison", "Content", "Latency", "SuccessRow", "Verdict"]
+__all__ = ["Content", "Latency", "SuccessRow", "Verdict"]

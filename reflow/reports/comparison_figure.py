@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from math import ceil, isfinite
+from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -21,6 +22,16 @@ from reflow.reports.theme import color, drawing
 COLUMNS, MANY = 3, 9  # panels side by side; one more of them for more panels than that
 LOG_FROM = 2.5  # ratio of the largest to the smallest value from which a logarithmic axis shows more
 _LEGEND_INCHES = 0.45
+_POINT: dict[str, Any] = {"linestyle": "", "markerfacecolor": color("oneway")}
+_SEED = _POINT | {
+    "marker": "o",
+    "markersize": 4.2,
+    "markerfacecolor": "none",
+    "markeredgecolor": color("student"),
+}
+_MEAN = _POINT | {"marker": "|", "markersize": 10, "markeredgewidth": 2.2, "markeredgecolor": color("ink")}
+_BEST = _POINT | {"marker": "D", "markersize": 6, "markeredgecolor": "none"}
+_INTERVAL: dict[str, Any] = {"color": color("line"), "linewidth": 2.2}
 _TICKS = ((5, (1, 1.5, 2, 3, 4, 5, 7)), (20, (1, 2, 3, 5)), (1000, (1, 3)), (float("inf"), (1,)))
 
 
@@ -104,31 +115,11 @@ def _panel(axes: Axes, comparison: RunComparison, metric: str, places: list[Plac
         points = [scale * point for point in value.points if isfinite(point)]
         mean = scale * value.mean
         if ends:
-            axes.plot(
-                ends, [place.y] * 2, color=color("line"), linewidth=2.2, solid_capstyle="round", zorder=1
-            )
+            axes.plot(ends, [place.y] * 2, solid_capstyle="round", zorder=1, **_INTERVAL)
         if len(points) > 1:
-            axes.plot(
-                points,
-                [place.y] * len(points),
-                "o",
-                markersize=4.2,
-                markerfacecolor="none",
-                markeredgecolor=color("student"),
-                markeredgewidth=0.9,
-                zorder=2,
-            )
-        filled = place.row in best
-        axes.plot(
-            [mean],
-            [place.y],
-            "D" if filled else "|",
-            markersize=6.5 if filled else 10,
-            markeredgewidth=0.8 if filled else 2.2,
-            markerfacecolor=color("oneway"),
-            markeredgecolor=color("card") if filled else color("ink"),
-            zorder=3,
-        )
+            axes.plot(points, [place.y] * len(points), markeredgewidth=0.9, zorder=2, **_SEED)
+        mark = _BEST | {"markeredgecolor": color("card"), "markeredgewidth": 0.8, "markersize": 6.5}
+        axes.plot([mean], [place.y], zorder=3, **(mark if place.row in best else _MEAN))
         shown += [*ends, *points, mean]
     _scale(axes, shown, bounded=SUCCESS.fullmatch(metric) is not None)
     axes.set_title(f"{metric}{', %' if scale == 100 else ''}{ARROWS[direction(metric)]}")
@@ -153,14 +144,12 @@ def _scale(axes: Axes, shown: list[float], *, bounded: bool) -> None:
 
 def _legend(comparison: RunComparison) -> Iterator[Line2D]:
     values = [value for row in comparison.rows for value in row.values.values()]
-    if any(len(value.points) > 1 for value in values):
-        yield Line2D(
-            [], [], ls="", marker="o", mfc="none", mec=color("student"), markersize=4.2, label="one seed"
-        )
-    yield Line2D([], [], ls="", marker="|", mec=color("ink"), mew=2.2, markersize=10, label="mean")
-    if any(comparison.best(metric) for metric in comparison.metrics):
-        place = ", best of its teacher" if "teacher" in comparison.keys else ", best"
-        label = f"mean{place}"
-        yield Line2D([], [], ls="", marker="D", mfc=color("oneway"), mec="none", markersize=6, label=label)
-    if any(value.interval for value in values):
-        yield Line2D([], [], color=color("line"), linewidth=2.2, label="95 % interval of all episodes")
+    place = ", best of its teacher" if "teacher" in comparison.keys else ", best"
+    for shown, label, style in (
+        (any(len(value.points) > 1 for value in values), "one seed", _SEED),
+        (True, "mean", _MEAN),
+        (any(map(comparison.best, comparison.metrics)), f"mean{place}", _BEST),
+        (any(value.interval for value in values), "95 % interval of all episodes", _INTERVAL),
+    ):
+        if shown:
+            yield Line2D([], [], label=label, **style)

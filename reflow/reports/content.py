@@ -1,6 +1,6 @@
 """What a report says: verdict, figures, arrays, episodes, latency, and how it was made.
 
-Left out: how it looks (``reflow.reports.page``), and where it is found on disk (``reflow.reports.run``).
+Left out: how it looks (``reflow.reports.page``), and where it is found on disk (``reflow.reports.folder``).
 """
 
 from __future__ import annotations
@@ -49,13 +49,6 @@ class SuccessRow:
 
 
 @dataclass(frozen=True)
-class Comparison:
-    """One plain sentence: what a test of two contenders on the same episodes says."""
-
-    text: str
-
-
-@dataclass(frozen=True)
 class Latency:
     """Time for one chunk in ms, median and 95th percentile.
 
@@ -90,7 +83,7 @@ class Content:
             ``fan/<who>/times`` [s + 1], ``endpoint_error_joint/student`` [n, a] with
             ``endpoint_error_joint/nfe`` [n].
         success: simulator results, one row per contender.
-        comparisons: of those rows.
+        comparisons: what tests of two contenders on the same episodes say, a plain sentence each.
         latency: one row per contender and number of steps.
         videos: ``.mp4`` files.
         commands: that make this again.
@@ -104,7 +97,7 @@ class Content:
     metrics: dict[str, float] = field(default_factory=dict)
     arrays: dict[str, np.ndarray] = field(default_factory=dict)
     success: tuple[SuccessRow, ...] = ()
-    comparisons: tuple[Comparison, ...] = ()
+    comparisons: tuple[str, ...] = ()
     latency: tuple[Latency, ...] = ()
     videos: tuple[Path, ...] = ()
     commands: tuple[str, ...] = ()

@@ -7,12 +7,13 @@ out of the metrics. Left out: how the page looks (``reflow.reports.page``).
 
 from __future__ import annotations
 
+import contextlib
 import importlib.metadata
-import json
 import platform
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field, fields
+from math import nan
 from pathlib import Path
 from typing import Any
 
@@ -20,17 +21,16 @@ import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
-from reflow.files import replace_file, replace_text
-from reflow.reports.content import Comparison, Content, Latency, SuccessRow
+from reflow.files import read_json, replace_file, write_json
+from reflow.reports.content import Content, Latency, SuccessRow
 from reflow.reports.figures import write_figures
+from reflow.reports.figures.drawing import contenders
 from reflow.reports.page import write_report
 from reflow.reports.verdict import verdict_of
 
 METRICS, ARRAYS, WORDS, CONFIGURATION = "metrics.json", "arrays.safetensors", "report.json", "config.yaml"
 REPORT, FIGURES = "report.html", "figures"
 _PACKAGES = ("reflow", "torch", "lightning", "lerobot", "transformers")
-_SUCCESS = re.compile(r"success/(teacher|student)@(\d+)$")
-_LATENCY = re.compile(r"latency/(teacher|student)@(\d+)/total_p50$")
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ def save_words(folder: Path, words: Words) -> None:
     Raises:
         UnwritableError: it cannot be written there.
     """
-    replace_text(folder / WORDS, json.dumps(asdict(words), indent=2) + "\n")
+    write_json(folder / WORDS, asdict(words))
 
 
 def load_words(folder: Path) -> Words:
@@ -103,10 +103,8 @@ def versions_here() -> dict[str, str]:
     """Versions of what matters for the figures, as installed here."""
     versions = {"python": platform.python_version()}
     for name in _PACKAGES:
-        try:
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
             versions[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            continue
     return versions
 
 
@@ -133,7 +131,7 @@ def content_of_run(folder: Path) -> Content:
         metrics=metrics,
         arrays=_arrays(folder / ARRAYS),
         success=success_rows(metrics),
-        comparisons=tuple(map(Comparison, words.comparisons)),
+        comparisons=words.comparisons,
         latency=latency_rows(metrics),
         videos=tuple(sorted((folder / "videos").glob("*.mp4"))),
         commands=words.commands,
@@ -165,30 +163,29 @@ def report_on(folder: Path) -> Content:
 def success_rows(metrics: Mapping[str, float]) -> tuple[SuccessRow, ...]:
     """Rows out of ``success/<who>@n`` and what stands below it; teacher first, more steps first."""
     rows = []
-    for key, rate in metrics.items():
-        if (match := _SUCCESS.match(key)) and f"{key}/episodes" in metrics:
+    for who, n, key in _contenders(metrics, "success", ""):
+        if f"{key}/episodes" in metrics:
             episodes = round(metrics[f"{key}/episodes"])
-            low, high, reward, length = (
-                metrics.get(f"{key}/{name}", float("nan")) for name in ("low", "high", "reward", "length")
-            )
-            successes = round(rate * episodes)
-            rows.append(SuccessRow(match[1], int(match[2]), episodes, successes, low, high, reward, length))
-    return tuple(sorted(rows, key=lambda row: (row.name != "teacher", -row.num_steps)))
+            more = (metrics.get(f"{key}/{name}", nan) for name in ("low", "high", "reward", "length"))
+            rows.append(SuccessRow(who, n, episodes, round(metrics[key] * episodes), *more))
+    return tuple(rows)
 
 
 def latency_rows(metrics: Mapping[str, float]) -> tuple[Latency, ...]:
     """Rows out of ``latency/<who>@n/{prefix,velocity,total}_{p50,p95}``; teacher first, more steps first."""
-    rows = []
-    for key in metrics:
-        if match := _LATENCY.match(key):
-            start = key.removesuffix("total_p50")
-            times = [
-                metrics.get(f"{start}{part}_{percentile}", float("nan"))
-                for part in ("prefix", "velocity", "total")
-                for percentile in ("p50", "p95")
-            ]
-            rows.append(Latency(match[1], int(match[2]), *times))
-    return tuple(sorted(rows, key=lambda row: (row.name != "teacher", -row.nfe)))
+    names = [f"{part}_{p}" for part in ("prefix", "velocity", "total") for p in ("p50", "p95")]
+    return tuple(
+        Latency(who, n, *(metrics.get(f"{key}/{name}", nan) for name in names))
+        for who, n, key in _contenders(metrics, "latency", "/total_p50")
+    )
+
+
+def _contenders(metrics: Mapping[str, float], what: str, ending: str) -> Iterator[tuple[str, int, str]]:
+    """Who, steps and ``<what>/<who>@<steps>`` of what was measured; teacher first, more steps first."""
+    pattern = re.compile(rf"{what}/((?:teacher|student)@\d+){ending}$")
+    for name in contenders(match[1] for key in metrics if (match := pattern.match(key))):
+        who, _, steps = name.partition("@")
+        yield who, int(steps), f"{what}/{name}"
 
 
 def _arrays(path: Path) -> dict[str, np.ndarray]:
@@ -203,10 +200,7 @@ def _arrays(path: Path) -> dict[str, np.ndarray]:
 
 
 def _json(path: Path) -> dict[str, Any]:
-    try:
-        found = json.loads(path.read_text())
-    except ValueError as error:
-        raise ValueError(f"{path} is no JSON ({error}); make the run again, or restore the file") from error
+    found = read_json(path)
     if not isinstance(found, dict):
         raise ValueError(f"{path} holds a {type(found).__name__}; allowed: an object of names and values")
     return found

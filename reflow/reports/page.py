@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 from reflow.files import replace_text
 from reflow.reports.content import Content
 from reflow.reports.figures import draw
-from reflow.reports.figures.drawing import by_steps, percent, short, steps_name
+from reflow.reports.figures.drawing import by_steps, percent, short, steps_name, steps_of
 from reflow.reports.tables import overview, own_steps
-from reflow.reports.template import Fold, Picture, Section, Table, render_page
+from reflow.reports.template import Picture, Section, Table, render_page
 from reflow.reports.theme import drawing, themed_svg
 from reflow.reports.video import video_elements
 
@@ -51,7 +52,7 @@ def render(content: Content, path: Path) -> str:
             )
             for name, drawn in draw(content).items()
         }
-    said = {"simulator": [one.text for one in content.comparisons]}
+    said = {"simulator": content.comparisons}
     sections = (
         Section("overview", "Teacher against student", table=overview(content)),
         *(
@@ -65,7 +66,7 @@ def render(content: Content, path: Path) -> str:
         ),
         Section("video", "Side by side", videos=video_elements(content.videos, path)),
         Section("reproduce", "Make it again", commands=content.commands),
-        Section("details", "Details", folds=_folds(content)),
+        Section("details", "Details", configuration=content.configuration.strip(), folds=[*_folds(content)]),
     )
     return render_page(
         content.title,
@@ -88,12 +89,12 @@ def _tiles(content: Content) -> list[_Tile]:
         if teachers:
             best = max(teachers, key=lambda row: row.num_steps)
             beside = f"{steps_name(f'teacher@{best.num_steps}')}: {percent(best.successes / best.episodes)}"
-        tiles.append((f"success in {_steps(n)}", percent(row.successes / row.episodes), beside))
+        tiles.append((f"success in {steps_of(n)}", percent(row.successes / row.episodes), beside))
     if errors := by_steps(metrics, "student/endpoint_error"):
         n = own_steps(content, errors)
         undistilled = metrics.get(f"teacher/endpoint_error@{n}")
         beside = f"undistilled: {percent(undistilled)}" if undistilled else ""
-        tiles.append((f"endpoint error in {_steps(n)}", percent(errors[n]), beside))
+        tiles.append((f"endpoint error in {steps_of(n)}", percent(errors[n]), beside))
     if "deploy/gap" in metrics:
         tiles.append(("deploy gap", f"{metrics['deploy/gap']:.2f}", "1: training tells the truth"))
     if (speed := _speed(content)) is not None:
@@ -102,10 +103,6 @@ def _tiles(content: Content) -> list[_Tile]:
         error = percent(metrics["velocity/relative_error"])
         tiles.append(("velocity error", error, "of the velocity's length"))
     return tiles
-
-
-def _steps(n: int) -> str:
-    return f"{n} step{'' if n == 1 else 's'}"
 
 
 def _speed(content: Content) -> _Tile | None:
@@ -120,14 +117,11 @@ def _speed(content: Content) -> _Tile | None:
     return "faster than the teacher", f"{slow / fast:.1f} ×", told  # noqa: RUF001
 
 
-def _folds(content: Content) -> list[Fold]:
-    folds = []
-    if text := content.configuration.strip():
-        folds.append(Fold("Configuration", text=text))
+def _folds(content: Content) -> Iterator[Table]:
     if metrics := content.metrics:
-        table = Table(("figure", "value"), tuple((key, f"{metrics[key]:.6g}") for key in sorted(metrics)))
-        folds.append(Fold("All figures", f"{len(metrics)} in metrics.json", table=table, classes="numbers"))
+        rows = tuple((key, f"{metrics[key]:.6g}") for key in sorted(metrics))
+        note = f"{len(metrics)} in metrics.json"
+        yield Table(("figure", "value"), rows, title="All figures", note=note, classes="numbers")
     if content.versions:
-        table = Table(("package", "version"), tuple(content.versions.items()))
-        folds.append(Fold("Versions", table=table, classes="left"))
-    return folds
+        rows = tuple(content.versions.items())
+        yield Table(("package", "version"), rows, title="Versions", classes="left")

@@ -57,7 +57,7 @@ def overview(content: Content) -> Table | None:
 
 
 def own_steps(content: Content, measured: Collection[int]) -> int:
-    """The student's own number of steps, as its picture walks; the fewest measured where there is none.
+    """The student's own number of steps, as its picture shows them; the fewest measured where there is none.
 
     Args:
         content: of the report.

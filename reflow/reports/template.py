@@ -24,11 +24,16 @@ class Table:
         head: titles of the columns, that of the row names first.
         rows: cells, the row's name first.
         notes: under the titles; empty for none.
+        title, note: of a table that is folded.
+        classes: of CSS.
     """
 
     head: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
     notes: tuple[str, ...] = ()
+    title: str = ""
+    note: str = ""
+    classes: str = ""
 
 
 @dataclass(frozen=True)
@@ -49,25 +54,6 @@ class Picture:
 
 
 @dataclass(frozen=True)
-class Fold:
-    """What is unfolded by hand: a text, or a table of these CSS classes.
-
-    Attributes:
-        title: always shown.
-        note: small, beside it.
-        text: as it is, letter by letter.
-        table: instead of a text.
-        classes: of the table.
-    """
-
-    title: str
-    note: str = ""
-    text: str = ""
-    table: Table | None = None
-    classes: str = ""
-
-
-@dataclass(frozen=True)
 class Section:
     """A part of a page, shown from top to bottom as listed; what is empty is left out.
 
@@ -80,7 +66,8 @@ class Section:
         figures: one below the other.
         videos: HTML, of `video_elements`.
         commands: each with a button that copies it.
-        folds: closed at first.
+        configuration: closed at first, as it is, letter by letter.
+        folds: tables that are closed at first.
     """
 
     name: str
@@ -91,7 +78,8 @@ class Section:
     figures: Sequence[Picture] = ()
     videos: str = ""
     commands: Sequence[str] = ()
-    folds: Sequence[Fold] = ()
+    configuration: str = ""
+    folds: Sequence[Table] = ()
 
     def __bool__(self) -> bool:
         return any(value for key, value in vars(self).items() if key not in ("name", "title"))

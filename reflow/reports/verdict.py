@@ -67,21 +67,16 @@ def _success(metrics: Mapping[str, float], n: int) -> Verdict:
         return Verdict(f"{said}{interval}; the teacher was not played beside it.", None)
     m = max(compared)
     said += f", {steps_in_words(m)} of its teacher {percent(teachers[m])}"
-    found = {
-        key: metrics.get(f"{name}_vs_teacher@{m}/{key}")
+    difference, p, noninferior, more = (
+        metrics.get(f"{name}_vs_teacher@{m}/{key}")
         for key in ("difference", "mcnemar_p", "noninferior", "more_episodes")
-    }
-    if found["noninferior"] == 1:
+    )
+    if noninferior == 1:
         return Verdict(f"{said}: the student is not inferior.", True)
-    if found["noninferior"] == 0:
+    if noninferior == 0:
         return Verdict(f"{said}: the student is inferior.", False)
-    if (
-        (found["difference"] or 0) < 0
-        and found["mcnemar_p"] is not None
-        and found["mcnemar_p"] < _SIGNIFICANT
-    ):
+    if (difference or 0) < 0 and p is not None and p < _SIGNIFICANT:
         return Verdict(f"{said}: the student is significantly worse.", False)
-    more = found["more_episodes"]
     needed = f"; about {more:,.0f} more would tell" if more else ""
     return Verdict(f"{said}: not enough episodes to say that it is not inferior{needed}.", None)
 

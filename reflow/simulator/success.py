@@ -8,7 +8,7 @@ from statistics import fmean
 
 from reflow.metrics import wilson_interval
 from reflow.metrics.paired import PairedComparison, compare_paired
-from reflow.reports import Comparison, SuccessRow
+from reflow.reports import SuccessRow
 from reflow.simulator.journal import Episode
 
 type Steps = tuple[str, int]
@@ -26,7 +26,7 @@ class Success:
     """
 
     rows: tuple[SuccessRow, ...] = ()
-    comparisons: tuple[Comparison, ...] = ()
+    comparisons: tuple[str, ...] = ()
     paired: Mapping[str, PairedComparison] = field(default_factory=dict)
     metrics: Mapping[str, float] = field(default_factory=dict)
 
@@ -62,7 +62,7 @@ def success_of(episodes: Iterable[Episode], margin: float) -> Success:
         comparison = compare_paired(first, second, margin)
         name = f"{_label(one)}_vs_{_label(other)}"
         paired[name] = comparison
-        sentences.append(Comparison(comparison.sentence(_label(one), _label(other))))
+        sentences.append(comparison.sentence(_label(one), _label(other)))
         metrics |= {f"success/{name}/{key}": value for key, value in _figures(comparison).items()}
     return Success(rows, tuple(sentences), paired, metrics)
 

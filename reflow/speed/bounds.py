@@ -50,7 +50,7 @@ def lone_loss(student: FlowPolicy, conditions: Conditions, draws: int) -> Callab
     """Its loss on chunks that are nobody's endpoints: to see its memory, not to teach it.
 
     Args:
-        student: looks for itself.
+        student: encodes for itself.
         conditions: of the contest.
         draws: noises per observation.
     """

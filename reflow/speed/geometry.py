@@ -1,4 +1,4 @@
-"""What is timed: the demo's policy, or one of SmolVLA's real size with random weights, and data to look at.
+"""What is timed: the demo's policy, or one of SmolVLA's real size with random weights, and data for it.
 
 Speed does not depend on what the weights are, so those of the real size are drawn anew; data are read as always.
 Left out: anything about training (:mod:`reflow.speed.variants`).

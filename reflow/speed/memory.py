@@ -83,7 +83,7 @@ def peak_alone(
 
 
 def measure_here(question: dict[str, Any]) -> Peak:
-    """Trains a contender in this process and looks at what that took.
+    """Trains a contender in this process and measures what that took.
 
     Args:
         question: as :func:`peak_alone` asks it.

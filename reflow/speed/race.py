@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any
 
 import torch
-from jaxtyping import Float
-from torch import Tensor
 
 from reflow.data import SAMPLE, LeRobotDataModule
-from reflow.distill.module import HELD_OUT_DRAWS
 from reflow.flow import Draws, GridTime, PaddingRule
 from reflow.metrics import EndpointError
-from reflow.policies import VISION, Batch, FlowPolicy, StorablePrefix, first_rows
+from reflow.policies import VISION, FlowPolicy, StorablePrefix, first_rows
+from reflow.probes import Observations, Observed
 from reflow.speed.conditions import Conditions
 from reflow.speed.disk import PairsOnDisk
 from reflow.speed.geometry import Place
@@ -25,53 +23,43 @@ from reflow.speed.variants import REFERENCE
 from reflow.speed.workshop import Workshop
 
 
-@dataclass(frozen=True)
-class Chunks:
-    """Held-out observations without cameras, noise for each, and where the teacher ends."""
-
-    batch: Batch
-    noise: Float[Tensor, "b k h d"]
-    endpoint: Float[Tensor, "b k h d"]
-
-
 @torch.no_grad()
 def held_out_chunks(
     teacher: FlowPolicy, data: LeRobotDataModule, observations: int, draws: int, seed: int
-) -> list[Chunks]:
-    """What every student is measured on.
+) -> list[Observed]:
+    """What every student is measured on: held-out observations, and where the teacher ends.
 
     Args:
-        teacher: walks its own steps, from noise of native width, as deployed.
+        teacher: takes its own steps, from noise of native width, as deployed.
         data: whose held-out frames are meant.
         observations: at most so many.
         draws: noises for each.
-        seed: of the noise; its identities are none of training's.
+        seed: of the noise.
     """
-    device = next(teacher.parameters()).device
-    found, left = list[Chunks](), observations
+    by, found, left = Observations({"teacher": teacher}, Draws(seed), draws), list[Observed](), observations
     for whole in data.val_dataloader():
         if left <= 0:
             break
         size = len(whole[SAMPLE])
-        keep = min(left, size)
-        batch = first_rows(whole, size, keep)
-        left -= keep
-        identities = HELD_OUT_DRAWS + torch.arange(draws).expand(keep, -1)
-        noise = teacher.noise(Draws(seed), whole[SAMPLE][:keep], identities).to(device)
-        blind = batch
+        batch = first_rows(whole, size, min(left, size))
+        left -= size
         if isinstance(teacher, StorablePrefix):  # features take less room than images
-            blind = {key: value for key, value in batch.items() if key not in teacher.config.image_features}
-            blind[VISION] = teacher.vision_features(batch)
-        found.append(Chunks(blind, noise, teacher.walk(teacher.encode(blind), noise)))
+            features = teacher.vision_features(batch)
+            batch = {key: value for key, value in batch.items() if key not in teacher.config.image_features}
+            batch[VISION] = features
+        seen = by.see(batch)
+        seen.end("teacher")
+        seen.known.pop(("teacher", "context"))  # it takes much room, and every student encodes for itself
+        found.append(seen)
     return found
 
 
 @torch.no_grad()
-def endpoint_error(student: FlowPolicy, chunks: Sequence[Chunks]) -> float:
+def endpoint_error(student: FlowPolicy, chunks: Sequence[Observed]) -> float:
     """Endpoint error@1 of a student: :class:`reflow.metrics.EndpointError` after one step."""
-    error = EndpointError(student.space).to(chunks[0].noise.device)
-    for held_out in chunks:
-        error.update(student.walk(student.encode(held_out.batch), held_out.noise, 1), held_out.endpoint)
+    error = EndpointError(student.space).to(chunks[0].by.device)
+    for seen in chunks:
+        error.update(student.walk(student.encode(seen.batch), seen.randn, 1), seen.endpoint)
     return error.compute().item()
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
+from reflow.reports.figures.drawing import steps_name
 from reflow.speed.stopwatch import PARTS
 from reflow.speed.variants import ALONE, REFERENCE, label
 
@@ -40,19 +41,19 @@ def print_race(quality: Mapping[str, Any], console: Console | None = None) -> No
         console: where to; None for the standard output.
     """
     goals = [f"{goal:g}" for goal in quality["settings"]["goals"]]
-    reached = [f"to {100 * float(goal):g} %" for goal in goals]
-    table = _table(
-        "Seconds of training to an endpoint error@1", "", "per step", *reached, "filling", "last error"
-    )
+    heads = ["per step", *(f"to {100 * float(goal):g} %" for goal in goals), "filling", "last error"]
     first = next((entry for entry in quality["contenders"] if entry["variant"] == REFERENCE), None)
-    for entry in quality["contenders"]:
-        times = [_time(entry["seconds_to"][goal], first and first["seconds_to"][goal]) for goal in goals]
-        fill = "" if entry["fill_seconds"] is None else f"{entry['fill_seconds']:.0f}"
-        last = "diverged" if entry["diverged"] else f"{100 * entry['curve'][-1]['error']:.1f} %"
-        table.add_row(
-            label(entry["variant"]), f"{entry['observations']} x {entry['draws']}", *times, fill, last
+    rows = [
+        (
+            label(entry["variant"]),
+            f"{entry['observations']} x {entry['draws']}",
+            *(_time(entry["seconds_to"][goal], first and first["seconds_to"][goal]) for goal in goals),
+            "" if entry["fill_seconds"] is None else f"{entry['fill_seconds']:.0f}",
+            "diverged" if entry["diverged"] else f"{100 * entry['curve'][-1]['error']:.1f} %",
         )
-    (console or _console()).print(table)
+        for entry in quality["contenders"]
+    ]
+    (console or _console()).print(_table("Seconds of training to an endpoint error@1", heads, rows))
 
 
 def _time(seconds: float | None, reference: float | None) -> str:
@@ -72,79 +73,67 @@ def memory_ratios(content: Mapping[str, Any]) -> dict[str, float]:
 
 
 def _standings(content: Mapping[str, Any]) -> Table:
-    table = _table(
-        f"Training, {content['size']}", "", "pairs/s", "times reference", "of limit", "cache", "memory"
-    )
     ratios, peaks = memory_ratios(content), {peak["variant"]: peak for peak in content["memory"]}
     shares = {flops["variant"]: flops["share_of_peak"] for flops in content["flops"]}
-    if shares:
-        table.add_column("of peak", justify="right")
-    rows = {standing["variant"]: standing for standing in content["standings"]}
-    for name in dict.fromkeys([*rows, *peaks]):
-        standing = rows.get(name)
-        cells = [label(name)]
-        if standing is None:
-            cells += ["", "", "", ""]
-        else:
-            cells += [
-                f"{standing['pairs_per_second']['median']:.4g}",
-                _spread(standing["ratio"], "{:.2f}"),
-                _share(standing["limit_share"] and standing["limit_share"]["median"]),
-                _share(standing["cache_overhead"]),
+    standings = {standing["variant"]: standing for standing in content["standings"]}
+    rows = []
+    for name in dict.fromkeys([*standings, *peaks]):
+        cells = [""] * 4
+        if name in standings:
+            one = standings[name]
+            cells = [
+                f"{one['pairs_per_second']['median']:.4g}",
+                _spread(one["ratio"], "{:.2f}"),
+                _share(one["limit_share"] and one["limit_share"]["median"]),
+                _share(one["cache_overhead"]),
             ]
-        cells.append(
-            f"{peaks[name]['compared'] / 1e9:.2f} GB ({ratios[name]:.2f}x)" if name in ratios else ""
-        )
-        if shares:
-            cells.append(_share(shares.get(name)))
-        table.add_row(*cells)
-    return table
+        memory = f"{peaks[name]['compared'] / 1e9:.2f} GB ({ratios[name]:.2f}x)" if name in ratios else ""
+        rows.append([label(name), *cells, memory, *([_share(shares.get(name))] if shares else [])])
+    heads = ["pairs/s", "times reference", "of limit", "cache", "memory", *(["of peak"] if shares else [])]
+    return _table(f"Training, {content['size']}", heads, rows)
 
 
 def _parts(content: Mapping[str, Any]) -> Table:
-    table = _table("ms per pair", "", *PARTS)
+    rows = []
     for standing in content["standings"]:
-        parts = standing["seconds_per_pair"]
-        table.add_row(
-            standing["label"], *(f"{1e3 * parts[part]:.3g}" if parts.get(part) else "" for part in PARTS)
-        )
-    return table
+        parts = (standing["seconds_per_pair"].get(part) for part in PARTS)
+        rows.append([standing["label"], *(f"{1e3 * seconds:.3g}" if seconds else "" for seconds in parts)])
+    return _table("ms per pair", PARTS, rows)
 
 
 def _latency(latency: Mapping[str, Any]) -> Table:
-    table = _table("Latency, ms per chunk", "", "prefix", "velocities", "both")
-    for row in latency["rows"]:
-        table.add_row(
-            f"{row['name']}, {row['nfe']} step{'' if row['nfe'] == 1 else 's'}",
-            *(f"{row[key]:.4g}" for key in ("prefix_p50_ms", "velocity_p50_ms", "total_p50_ms")),
-        )
-    table.add_row("student, stock LeRobot", "", "", f"{latency['stock_ms']['median']:.4g}", style="bold")
-    table.add_row("over one prefix and one velocity", "", "", _spread(latency["over_floor"], "{:.3f}"))
-    return table
+    keys = ("prefix_p50_ms", "velocity_p50_ms", "total_p50_ms")
+    rows = [
+        [steps_name(f"{row['name']}@{row['nfe']}"), *(f"{row[key]:.4g}" for key in keys)]
+        for row in latency["rows"]
+    ]
+    stock = f"[bold]{latency['stock_ms']['median']:.4g}[/]"
+    rows.append(["[bold]student, stock LeRobot[/]", "", "", stock])
+    rows.append(["over one prefix and one velocity", "", "", _spread(latency["over_floor"], "{:.3f}")])
+    return _table("Latency, ms per chunk", ("prefix", "velocities", "both"), rows)
 
 
 def _velocities(costs: list[Mapping[str, Any]]) -> Table:
-    table = _table(
-        f"Velocities, ms per pair, K={costs[0]['draws']}",
-        "",
-        "forward",
-        "with backward",
-        "relative difference",
-    )
-    for cost in costs:
-        table.add_row(
+    rows = [
+        (
             cost["by"],
             _spread(cost["forward_ms"], "{:.3g}"),
             _spread(cost["training_ms"], "{:.3g}"),
             f"{cost['relative_difference']:.1e}" if cost["relative_difference"] else "0",
         )
-    return table
+        for cost in costs
+    ]
+    heads = ("forward", "with backward", "relative difference")
+    return _table(f"Velocities, ms per pair, K={costs[0]['draws']}", heads, rows)
 
 
-def _table(title: str, *columns: str) -> Table:
+def _table(title: str, heads: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
+    """Figures below heads, a name before each row."""
     table = Table(title=title, title_justify="left", box=None, pad_edge=False)
-    for column in columns:
-        table.add_column(column, justify="right" if column else "left", no_wrap=True)
+    for head in ("", *heads):
+        table.add_column(head, justify="right" if head else "left", no_wrap=True)
+    for row in rows:
+        table.add_row(*row)
     return table
 
 

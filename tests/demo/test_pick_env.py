@@ -56,6 +56,17 @@ def test_the_pick_ends_the_episode_and_only_the_pick(env, scene, demonstrator):
     assert rewards[-6] != 4.0
 
 
+def test_a_pick_may_end_the_episode_later(env, scene, demonstrator):
+    """At the next multiple of ``ends_every``, though the cube is let go before."""
+    env.render_steps, env.ends_every = False, 100
+    env.reset(seed=11)
+    plan = demonstrator.plan(CubeRange().sample(11), "left")
+    ended = [env.step(action)[2:5] for action in plan]
+    env.render_steps, env.ends_every = True, 1
+    assert [terminated for terminated, _, _ in ended] == [False] * 99 + [True]
+    assert any(info["is_success"] for _, _, info in ended[:80])
+
+
 def test_steps_need_not_render(env):
     env.render_steps = False
     blind, _ = env.reset(seed=5)

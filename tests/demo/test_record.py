@@ -20,27 +20,25 @@ from reflow.demo.dataset import (
     JOINT_NAMES,
     STATE_KEY,
     TASK,
+    Recorded,
     write_dataset,
 )
 from reflow.demo.demonstrator import Perturbation
 from reflow.demo.frames import RECORD_HEIGHT, RECORD_WIDTH
 from reflow.demo.record import RecordConfig, Tally, from_hydra, record, successes
-from reflow.demo.rollout import Demonstration
 from reflow.demo.scene import CubeRange
 
 
-def made_up(seed: int, arm: str = "left", steps: int = 6, success: bool = True) -> Demonstration:
+def made_up(seed: int, arm: str = "left", steps: int = 6, success: bool = True) -> Recorded:
     """A demonstration that nobody gave, quick to make."""
     rng = np.random.default_rng(seed)
-    return Demonstration(
+    return Recorded(
         seed=seed,
-        arm=arm,
-        cube_pose=CubeRange().sample(seed),
-        perturbed=False,
         frames=rng.integers(0, 256, (steps, RECORD_HEIGHT, RECORD_WIDTH, 3), dtype=np.uint8),
         states=rng.normal(size=(steps, 14)).astype(np.float32),
         actions=rng.normal(size=(steps, 14)).astype(np.float32),
         success=success,
+        told={"arm": arm, "cube_pose": CubeRange().sample(seed).tolist(), "perturbed": False},
     )
 
 

@@ -1,5 +1,6 @@
 """What the callbacks log, against the definitions written out by hand on the same held-out frames."""
 
+import copy
 from pathlib import Path
 from typing import Any
 
@@ -9,18 +10,14 @@ import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch import Tensor
 
-from reflow.data import LeRobotDataModule
-from reflow.distill.callbacks import (
-    DeployGap,
-    EndpointErrors,
-    PaddingStatistics,
-    StraightnessOfFlow,
-    Throughput,
-)
-from reflow.distill.module import HELD_OUT_DRAWS, Distillation
+from reflow.data import SAMPLE, LeRobotDataModule
+from reflow.distill.callbacks import Measure, Throughput, with_probes
+from reflow.distill.module import Distillation
 from reflow.distill.student import make_student
-from reflow.flow import EULER, PaddingRule, UniformTime
+from reflow.flow import EULER, Draws, PaddingRule, UniformTime
 from reflow.policies import load_policy, load_processors
+from reflow.probes import EndpointErrors, PaddingAsDeployed, StraightnessOfFlows, VelocityErrors
+from reflow.probes.observations import HELD_OUT
 from tests.builders import make_distillation, repo_id
 
 
@@ -52,21 +49,19 @@ def measured(
     setting: tuple[Distillation, LeRobotDataModule], tmp_path_factory: pytest.TempPathFactory
 ) -> dict[str, Any]:
     module, data = setting
-    deploy = DeployGap(window=3)
-    deploy.losses["train/loss"].extend(torch.tensor([9.0, 1.0, 2.0, 3.0]))  # the window keeps the last three
-    deploy.losses["train/loss_real"].extend(torch.tensor([9.0, 4.0, 4.0, 4.0]))
+    probes = VelocityErrors(), EndpointErrors((1, 4), 20), PaddingAsDeployed(), StraightnessOfFlows(5)
+    measure = Measure(probes, window=3)
+    measure.losses["train/loss"].extend(torch.tensor([9.0, 1.0, 2.0, 3.0]))  # the window keeps the last three
+    measure.losses["train/loss_real"].extend(torch.tensor([9.0, 4.0, 4.0, 4.0]))
     trainer = L.Trainer(
         accelerator="cpu",
-        callbacks=[
-            deploy, EndpointErrors((1, 4), reference_steps=20), PaddingStatistics(), StraightnessOfFlow(5),
-            Throughput(),
-        ],
+        callbacks=[measure, Throughput()],
         logger=L.pytorch.loggers.TensorBoardLogger(tmp_path_factory.mktemp("log"), name="", version=""),
         enable_progress_bar=False, enable_checkpointing=False,
     )  # fmt: skip
     trainer.validate(module, data, verbose=False)
     figures = {name: value.item() for name, value in trainer.callback_metrics.items()}
-    return {"figures": figures, "profile": deploy.profile, "log": trainer.logger.log_dir}
+    return {"figures": figures, "arrays": measure.found.arrays, "log": trainer.logger.log_dir}
 
 
 @pytest.fixture(scope="module")
@@ -77,8 +72,11 @@ def by_hand(setting: tuple[Distillation, LeRobotDataModule]) -> dict[str, Tensor
     a = 14
     with torch.no_grad():
         for batch in data.val_dataloader():
-            randn, t = module.draw(batch, 2, first=HELD_OUT_DRAWS)
-            redrawn, _ = module.draw(batch, 1, first=2 * HELD_OUT_DRAWS)
+            sample, shape = batch[SAMPLE], (8, 32)
+            randn = Draws(1).noise(sample, HELD_OUT + torch.arange(2).expand(len(sample), 2), shape)
+            redrawn = Draws(1).noise(
+                sample, 2 * HELD_OUT + torch.zeros(len(sample), 1, dtype=torch.int64), shape
+            )
             mixed, zeroed = randn[:, :1].clone(), randn[:, :1].clone()  # one noise per observation for these
             mixed[..., a:], zeroed[..., a:] = redrawn[..., a:], 0
             teacher, student = module.teacher, module.student
@@ -89,8 +87,8 @@ def by_hand(setting: tuple[Distillation, LeRobotDataModule]) -> dict[str, Tensor
                 "teacher@20": teacher.walk(context, randn, 20),
             }
             found |= {"mixed": teacher.walk(context, mixed, 4), "zeroed": teacher.walk(context, zeroed, 4)}
-            time = t[..., None, None]
-            found["v"] = student.velocity(context, time * randn + (1 - time) * found["end"], t)
+            # As a one-step student is deployed, though this one is trained at other times too.
+            found["v"] = student.velocity(context, randn, torch.ones(randn.shape[:2]))
             found["u"] = randn - found["end"]
             for name, value in found.items():
                 rows.setdefault(name, []).append(value.flatten(0, 1).double())
@@ -110,7 +108,7 @@ def test_deploy_figures(measured: dict[str, Any], by_hand: dict[str, Tensor]) ->
     assert figures["deploy/gap_reported"] == pytest.approx(loss / 2.0, rel=1e-5)
     assert figures["deploy/gap"] == pytest.approx(loss / 4.0, rel=1e-5)
     assert figures["velocity/relative_error"] == pytest.approx(relative(v, u), rel=1e-5)
-    assert measured["profile"].shape == (10, 32)
+    assert measured["arrays"]["velocity_error/student"].shape == (10, 32)
 
 
 def test_endpoint_errors_and_floors(measured: dict[str, Any], by_hand: dict[str, Tensor]) -> None:
@@ -155,10 +153,66 @@ def test_histograms_reach_tensorboard(measured: dict[str, Any]) -> None:
     assert {"padding/teacher/endpoint", "real/student/velocity"} <= set(events.Tags()["histograms"])
 
 
+def test_the_module_logs_its_own_loss(
+    setting: tuple[Distillation, LeRobotDataModule], tmp_path: Path
+) -> None:
+    module, data = setting
+    trainer = L.Trainer(
+        accelerator="cpu",
+        max_steps=1,
+        limit_val_batches=0,
+        logger=False,
+        enable_progress_bar=False,
+        enable_checkpointing=False,
+        default_root_dir=tmp_path,
+    )
+    trainer.fit(copy.deepcopy(module), data)  # no callback of ours
+    assert trainer.callback_metrics["train/loss"] > 0
+    assert trainer.callback_metrics["train/loss_real"] > 0
+
+
+def test_what_never_changes_is_measured_once(
+    setting: tuple[Distillation, LeRobotDataModule], tmp_path: Path
+) -> None:
+    module, data = setting
+    measure = Measure([EndpointErrors((1,), 5), VelocityErrors()], window=1)
+    trainer = L.Trainer(
+        accelerator="cpu",
+        max_steps=1,
+        val_check_interval=1,
+        limit_val_batches=1,
+        num_sanity_val_steps=0,
+        callbacks=[measure],
+        logger=False,
+        enable_progress_bar=False,
+        enable_checkpointing=False,
+        default_root_dir=tmp_path,
+    )
+    trainer.fit(copy.deepcopy(module), data)
+    assert set(measure.found.metrics) == {
+        "student/endpoint_error@1",
+        "velocity/relative_error",
+        "deploy/loss",
+    }
+    assert measure.found.arrays == {}
+    gap = measure.found.metrics["deploy/loss"] / measure.losses["train/loss_real"][0].item()
+    assert trainer.callback_metrics["deploy/gap"].item() == pytest.approx(gap, rel=1e-6)
+    trainer.validate(module, data, verbose=False)
+    assert {"teacher/endpoint_error@1", "teacher/solver_error"} <= measure.found.metrics.keys()
+    assert "velocity_error/student" in measure.found.arrays
+
+
+def test_probes_among_the_callbacks_go_to_the_one_that_measures() -> None:
+    probe, measure, other = StraightnessOfFlows(), Measure(), Throughput()
+    assert with_probes({"a": probe, "b": measure, "c": other}) == {"b": measure, "c": other}
+    assert measure.probes == [probe]
+
+
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: DeployGap(window=0), "window is 0; allowed: 1 or more"),
+        (lambda: Measure(window=0), "window is 0; allowed: 1 or more"),
+        (lambda: VelocityErrors(time_bins=0), "time_bins is 0; allowed: 1 or more"),
         (lambda: EndpointErrors(nfe=()), r"nfe is \[\]; allowed: one or more"),
         (lambda: EndpointErrors(nfe=(0, 1)), r"nfe is \[0, 1\]; allowed"),
     ],

@@ -10,12 +10,12 @@ import pytest
 from safetensors.numpy import load_file
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from reflow.distill.callbacks import FlowOfOneObservation
-from reflow.distill.report import SAMPLES, _thinned, arrays_of
+from reflow.probes import FlowOfOneObservation
+from reflow.probes.padding import SAMPLES
 from reflow.reports.folder import content_of_run
 
 Run = Callable[..., dict[str, float]]
-FLOW = "+callbacks.flow={_target_: reflow.distill.callbacks.FlowOfOneObservation, noises: 5}"
+FLOW = "callbacks.flow.noises=5"
 
 
 def test_a_run_leaves_a_report(run: Run, tmp_path: Path) -> None:
@@ -57,16 +57,9 @@ def test_a_finished_run_gets_its_report_back(run: Run, tmp_path: Path) -> None:
     assert report.is_file()
 
 
-def test_without_measurements_there_are_no_arrays() -> None:
-    assert arrays_of([FlowOfOneObservation(), object()]) == {}
-
-
-def test_many_samples_are_thinned() -> None:
-    values = np.arange(3 * SAMPLES, dtype=np.float32)
-    thinned = _thinned(values)
-    assert thinned.size == SAMPLES
-    assert np.unique(thinned).size == SAMPLES
-    np.testing.assert_array_equal(_thinned(values[:5]), values[:5])
+def test_without_measurements_there_are_no_arrays(run: Run, tmp_path: Path) -> None:
+    run("+fix=full32", "callbacks.measure=null", "trainer.max_steps=1")
+    assert load_file(tmp_path / "run" / "arrays.safetensors") == {}
 
 
 def test_one_way_is_no_fan() -> None:

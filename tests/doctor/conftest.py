@@ -8,10 +8,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from reflow.data import SAMPLE, load_metadata
-from reflow.doctor import Observed, observe
-from reflow.flow import ActionSpace
-from reflow.policies import FlowPolicy
+from reflow.data import SAMPLE, VISIT, load_metadata
+from reflow.flow import ActionSpace, Draws
+from reflow.policies import Batch, FlowPolicy
+from reflow.probes import Observations, Observed
 from tests.builders import make_dataset, make_teacher_folder, repo_id
 
 SPACE = ActionSpace(3, 5, chunk_size=4)
@@ -54,16 +54,27 @@ def straight(action: Tensor, padding: Field) -> Field:
     return field
 
 
+def seen_by(policy: FlowPolicy, batch: Batch, draws: int = 2, **students: FlowPolicy) -> Observed:
+    """A batch without identities, as a teacher and students of it see it."""
+    size = len(batch["observation.state"])
+    identity = {SAMPLE: torch.arange(size), VISIT: torch.zeros(size, dtype=torch.int64)}
+    return Observations({"teacher": policy, **students}, Draws(0), draws).see(batch | identity)
+
+
 def looks(
-    policy: FlowPolicy, observations: int = 6, draws: int = 4, batches: int = 2
+    policy: FlowPolicy, observations: int = 6, draws: int = 4, batches: int = 2, **students: FlowPolicy
 ) -> tuple[Observed, ...]:
-    """What a policy does with made-up observations."""
+    """Made-up observations, seen by a teacher and students of it."""
     size = observations // batches
     found = [
-        {SAMPLE: torch.arange(size) + i * size, "observation.state": torch.zeros(size, 2)}
+        {
+            SAMPLE: torch.arange(size) + i * size,
+            VISIT: torch.zeros(size, dtype=torch.int64),
+            "observation.state": torch.zeros(size, 2),
+        }
         for i in range(batches)
     ]
-    return observe(policy, found, draws=draws)
+    return Observations({"teacher": policy, **students}, Draws(0), draws).see_all(found)
 
 
 @pytest.fixture(scope="session")

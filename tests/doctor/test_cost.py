@@ -6,14 +6,14 @@ from pathlib import Path
 import pytest
 import torch
 
-from reflow.data import SAMPLE
 from reflow.distill.student import make_student
-from reflow.doctor import Plan, observe
+from reflow.doctor import Plan
 from reflow.doctor.cost import Step, estimate, measure_step
 from reflow.doctor.cost_report import cost_check, cost_findings
 from reflow.flow import EULER, PaddingRule
 from reflow.policies import load_policy
 from tests.builders import make_batch
+from tests.doctor.conftest import seen_by
 
 PLAN = Plan(max_steps=100, batch_size=16, draws=2, times=1, num_steps=10, solver=EULER)
 STEP = Step(8, encode=1.0, walk=2.0, learn=3.0, activation_bytes=1000, trainable_bytes=400, weight_bytes=2000)
@@ -43,7 +43,7 @@ def test_memory_and_disk(tmp_path: Path) -> None:
 def test_a_real_step(teacher_folder: Path) -> None:
     teacher = load_policy(teacher_folder)
     before = {name: value.clone() for name, value in teacher.state_dict().items()}
-    one = observe(teacher, [make_batch(teacher, 3) | {SAMPLE: torch.arange(3)}], draws=2)[0]
+    one = seen_by(teacher, make_batch(teacher, 3))
     step = measure_step(teacher, teacher_folder, one, replace(PLAN, batch_size=2))
     student = make_student(load_policy(teacher_folder), teacher_folder, PaddingRule(teacher.space))
     trained = sum(p.numel() * p.element_size() for p in student.parameters() if p.requires_grad)
@@ -57,7 +57,7 @@ def test_a_real_step(teacher_folder: Path) -> None:
 
 def test_the_check_is_healthy_on_a_small_teacher(teacher_folder: Path) -> None:
     teacher = load_policy(teacher_folder)
-    one = observe(teacher, [make_batch(teacher, 2) | {SAMPLE: torch.arange(2)}], draws=2)[0]
+    one = seen_by(teacher, make_batch(teacher, 2))
     check = cost_check(teacher, teacher_folder, one, PLAN)
     assert [finding.severity for finding in check.findings] == ["ok"]
     assert check.figures["memory_available_bytes"] > check.figures["memory_bytes"]

@@ -55,8 +55,8 @@ def test_a_teacher_is_diagnosed(run: Run, capsys: pytest.CaptureFixture[str]) ->
     assert findings["exactness"]["severity"] == "ok"
     assert {"padding_regime", "padding_sensitivity", "solver_error", "cost"} <= findings.keys()
     assert findings["padding_rule"]["severity"] == "ok"
-    checks = {name.partition("/")[0] for name in document["figures"]}
-    assert checks == {"fit", "normalisation", "exactness", "padding", "solver", "cost"}
+    groups = {name.partition("/")[0] for name in document["figures"]}
+    assert groups == {"fit", "normalisation", "exactness", "solver", "cost", "teacher", "real", "padding"}
     complaints = {name for name, finding in findings.items() if finding["severity"] in ("warning", "error")}
     assert code == (1 if complaints else 0)
     assert all(findings[name]["what_to_do"] for name in complaints)
@@ -84,11 +84,11 @@ def test_a_student_and_an_old_one(run: Run, student_folder: Path, capsys: pytest
     run("json=true", f"student.path={student_folder.parent}", f"student.old={student_folder}", "nfe=[1,4]")
     figures = json.loads(capsys.readouterr().out)["figures"]
     # Not trained yet: in four steps it is the teacher, in one step what the teacher is in one.
-    assert figures["student/student/endpoint_error@4"] == 0.0
-    assert figures["student/student/endpoint_error@1"] == figures["student/teacher/endpoint_error@1"] > 0.01
-    assert figures["student/old/endpoint_error@1"] == figures["student/student/endpoint_error@1"]
+    assert figures["student/endpoint_error@4"] == 0.0
+    assert figures["student/endpoint_error@1"] == figures["teacher/endpoint_error@1"] > 0.01
+    assert figures["old/endpoint_error@1"] == figures["student/endpoint_error@1"]
     run("json=true", f"student.path=[{student_folder},{student_folder.parent}]", "nfe=[1]")
-    assert "student/old/endpoint_error@1" in json.loads(capsys.readouterr().out)["figures"]
+    assert "old/endpoint_error@1" in json.loads(capsys.readouterr().out)["figures"]
 
 
 def command(*arguments: str) -> subprocess.CompletedProcess[str]:

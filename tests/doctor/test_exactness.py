@@ -4,19 +4,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 from torch import Tensor
 
-from reflow.data import SAMPLE
-from reflow.doctor import observe
 from reflow.doctor.exactness import exactness_check, exactness_finding
 from reflow.policies import FlowPolicy, load_policy
 from reflow.policies.smolvla import SmolVLAFlow
 from tests.builders import make_batch
+from tests.doctor.conftest import seen_by
 
 
 def observed(teacher: FlowPolicy) -> Any:
-    return observe(teacher, [make_batch(teacher, 3) | {SAMPLE: torch.arange(3)}], draws=2)[0]
+    return seen_by(teacher, make_batch(teacher, 3))
 
 
 def test_the_adapter_is_exact(teacher_folder: Path) -> None:

@@ -4,10 +4,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from reflow.doctor import measure_padding, padding_figures, padding_regime, recommend_fix
+from reflow.doctor import padding_regime, recommend_fix
 from reflow.doctor.padding import padding_check
 from reflow.doctor.regime import regime_findings
-from reflow.flow import ActionSpace, PaddingRule
+from reflow.flow import ActionSpace, Draws, PaddingRule
+from reflow.probes import Observations, Observed, PaddingAsDeployed, PaddingSupervision, measure
 from tests.doctor.conftest import SPACE, FieldPolicy, looks, straight
 
 ACTION = torch.tensor([0.5, -1.0, 2.0])
@@ -21,28 +22,38 @@ def still(x_t: Tensor, t: Tensor) -> Tensor:
     return torch.zeros_like(x_t)
 
 
+def padding_figures(observed: tuple[Observed, ...]) -> dict[str, float]:
+    return measure(observed[0].by, observed, [PaddingAsDeployed(), PaddingSupervision()]).metrics
+
+
 def test_a_perfectly_supervised_teacher() -> None:
-    teacher = FieldPolicy(straight(ACTION, supervised))
-    figures = padding_figures(teacher, looks(teacher))
-    assert figures["deployed/padding_abs_max"] == pytest.approx(0, abs=1e-6)
-    assert figures["zeroed/padding_abs_max"] == 0
-    assert figures["deployed/real_mean"] == pytest.approx(0.5, abs=1e-6)
-    assert all(figures[f"velocity_error@{t:g}"] == pytest.approx(0, abs=1e-6) for t in (1, 0.75, 0.5, 0.25))
-    assert figures["sensitivity"] == figures["sensitivity_zeroed"] == 0
+    figures = padding_figures(looks(FieldPolicy(straight(ACTION, supervised))))
+    assert figures["padding/teacher/endpoint_abs_max"] == pytest.approx(0, abs=1e-6)
+    assert figures["padding/teacher/endpoint_zeroed_abs_max"] == 0
+    assert figures["real/teacher/endpoint_mean"] == pytest.approx(0.5, abs=1e-6)
+    for t in (1, 0.75, 0.5, 0.25):
+        assert figures[f"padding/teacher/velocity_error@{t:g}"] == pytest.approx(0, abs=1e-6)
+    assert figures["padding/teacher/sensitivity"] == figures["padding/teacher/sensitivity_zeroed"] == 0
     assert padding_regime(figures) == "supervised"
 
 
 def test_a_teacher_that_leaves_padding_where_it_is() -> None:
-    teacher = FieldPolicy(straight(ACTION, still))
-    figures = padding_figures(teacher, looks(teacher))
-    assert figures["endpoint_to_noise"] == pytest.approx(1)
-    assert figures["velocity_error@1"] == pytest.approx(1)
-    assert figures["zeroed/padding_abs_max"] == 0
-    assert figures["deployed/repadding_padding_max"] == figures["deployed/padding_abs_max"]
-    share = figures["deployed/repadding_padding_mean"] * SPACE.padding_dim / SPACE.max_action_dim
-    assert figures["deployed/repadding_all_mean"] == pytest.approx(share)
-    assert figures["deployed/repadding_real_max"] == 0
+    seen = looks(FieldPolicy(straight(ACTION, still)))
+    figures = padding_figures(seen)
+    assert figures["padding/teacher/endpoint_to_noise"] == pytest.approx(1)
+    assert figures["padding/teacher/velocity_error@1"] == pytest.approx(1)
+    assert figures["padding/teacher/endpoint_zeroed_abs_max"] == 0
+    assert figures["padding/teacher/repadding_max"] == figures["padding/teacher/endpoint_abs_max"]
+    share = figures["padding/teacher/endpoint_abs_mean"] * SPACE.padding_dim / SPACE.max_action_dim
+    assert figures["padding/teacher/repadding_mean"] == pytest.approx(share)
     assert padding_regime(figures) == "unsupervised"
+    endpoints, repadded = padding_check(figures, SPACE, num_steps=1).tables
+    assert [row[:2] for row in endpoints.rows] == [
+        (part, noise) for noise in ("as deployed", "padding zeroed") for part in ("real", "padding")
+    ]
+    assert repadded.rows[0][2:] == tuple(
+        f"{figures[f'padding/teacher/repadding_{name}']:.4g}" for name in ("max", "mean")
+    )
 
 
 def test_sensitivity_is_what_padding_does_to_real_dimensions() -> None:
@@ -50,31 +61,27 @@ def test_sensitivity_is_what_padding_does_to_real_dimensions() -> None:
         leak = SPACE.padding(x_t).mean(-1, keepdim=True).expand(*x_t.shape[:-1], SPACE.action_dim)
         return torch.cat([(SPACE.real(x_t) - ACTION) / t + leak, still(SPACE.padding(x_t), t)], dim=-1)
 
-    teacher = FieldPolicy(field, num_steps=1)
-    seen = looks(teacher)
-    figures = padding_figures(teacher, seen)
+    seen = looks(FieldPolicy(field, num_steps=1))
+    figures = padding_figures(seen)
     moved = []
-    for one in seen:
-        leak = SPACE.padding(one.noise).mean(-1).double()  # one step: the endpoint is off by it
-        size = one.endpoint[..., :3].double().flatten(2).norm(dim=2)
+    for one in seen:  # one noise per observation
+        leak = SPACE.padding(one.randn[:, :1]).mean(-1).double()  # one step: the endpoint is off by it
+        size = one.endpoint[:, :1, :, :3].double().flatten(2).norm(dim=2)
         moved.append(leak[..., None].expand(*leak.shape, 3).flatten(2).norm(dim=2) / size)
-    assert figures["sensitivity_zeroed"] == pytest.approx(torch.cat(moved).mean().item(), rel=1e-5)
-    assert figures["sensitivity"] > figures["sensitivity_zeroed"]
+    zeroed = figures["padding/teacher/sensitivity_zeroed"]
+    assert zeroed == pytest.approx(torch.cat(moved).mean().item(), rel=1e-5)
+    assert figures["padding/teacher/sensitivity"] > zeroed
 
 
 def test_no_padding_leaves_the_question_out() -> None:
-    teacher = FieldPolicy(lambda x_t, t: x_t / t, space=ActionSpace(5, 5, 4))
-    check = padding_check(teacher, looks(teacher), num_steps=1)
-    assert padding_regime(check.figures) == "no padding"
-    assert not any(name.startswith("zeroed/") for name in check.figures)
-    assert recommend_fix("no padding", check.figures, 1).fix is None
+    space = ActionSpace(5, 5, 4)
+    figures = padding_figures(looks(FieldPolicy(lambda x_t, t: x_t / t, space=space)))
+    check = padding_check(figures, space, num_steps=1)
+    assert padding_regime(figures) == "no padding"
+    assert not any("zeroed" in name or name.startswith("padding") for name in figures)
+    assert recommend_fix("no padding", figures, 1).fix is None
     assert [finding.severity for finding in check.findings] == ["ok"]
-
-
-def test_batches_alone_are_enough() -> None:
-    teacher = FieldPolicy(straight(ACTION, still))
-    batches = [{"sample": torch.arange(3), "observation.state": torch.zeros(3, 2)}]
-    assert measure_padding(teacher, batches, draws=2)["endpoint_to_noise"] == pytest.approx(1)
+    assert len(check.tables) == 1
 
 
 @pytest.mark.parametrize(
@@ -89,19 +96,22 @@ def test_batches_alone_are_enough() -> None:
     ],
 )
 def test_the_regime_has_a_grey_zone(endpoint: float, velocity: float, regime: str) -> None:
-    figures = {"endpoint_to_noise": endpoint, "velocity_error@1": velocity, "velocity_error@0.5": velocity}
+    figures = {
+        "padding/teacher/endpoint_to_noise": endpoint,
+        "padding/teacher/velocity_error@1": velocity,
+        "padding/teacher/velocity_error@0.5": velocity,
+    }
     assert padding_regime(figures) == regime
 
 
 FIGURES = {
-    "endpoint_to_noise": 1.1,
-    "velocity_error@1": 1.0,
-    "sensitivity": 0.01,
-    "sensitivity_zeroed": 0.2,
-    "deployed/repadding_padding_mean": 0.9,
-    "deployed/repadding_all_mean": 0.5,
-    "deployed/padding_abs_mean": 0.9,
-    "deployed/padding_abs_max": 5.0,
+    "padding/teacher/endpoint_to_noise": 1.1,
+    "padding/teacher/velocity_error@1": 1.0,
+    "padding/teacher/sensitivity": 0.01,
+    "padding/teacher/sensitivity_zeroed": 0.2,
+    "padding/teacher/repadding_mean": 0.5,
+    "padding/teacher/endpoint_abs_mean": 0.9,
+    "padding/teacher/endpoint_abs_max": 5.0,
 }
 
 
@@ -137,7 +147,10 @@ def test_without_a_rule_the_advice_is_a_note() -> None:
     assert found["padding_regime"].severity == "note"
     assert found["padding_regime"].what_to_do == "+fix=[full_noise,keep_target]"
     assert found["padding_sensitivity"].severity == "ok"
-    much = {finding.name: finding for finding in regime_findings({**FIGURES, "sensitivity": 0.3}, 1, None)}
+    much = {
+        finding.name: finding
+        for finding in regime_findings({**FIGURES, "padding/teacher/sensitivity": 0.3}, 1, None)
+    }
     assert much["padding_sensitivity"].what_to_do == "+fix=valid14"
 
 
@@ -147,8 +160,8 @@ def test_an_inert_padding_is_never_wrong() -> None:
 
 
 def test_errors() -> None:
-    teacher = FieldPolicy(straight(ACTION, still))
+    teacher = {"teacher": FieldPolicy(straight(ACTION, still))}
     with pytest.raises(ValueError, match="there is no held-out observation; choose held-out episodes"):
-        measure_padding(teacher, [])
+        Observations(teacher, Draws(0)).see_all([])
     with pytest.raises(ValueError, match="draws is 0; allowed: 1 or more"):
-        measure_padding(teacher, [], draws=0)
+        Observations(teacher, Draws(0), 0)

@@ -10,31 +10,32 @@ import torch
 
 from reflow.data import LeRobotDataModule
 from reflow.data.robot import Robot, robot_of
-from reflow.distill.module import HELD_OUT_DRAWS
 from reflow.evaluation.offline import OfflineSettings, evaluate_offline
-from reflow.flow import EULER, Draws, GridTime, PaddingRule
+from reflow.flow import Draws
 from reflow.metrics import Straightness
-from reflow.policies import FlowPolicy, load_policy, load_processors
-from reflow.probes.distributions import Distributions
-from reflow.probes.endpoints import EndpointErrors
-from reflow.probes.fan import fan
-from reflow.probes.figures import Figures, figures
-from reflow.probes.motion import Motion
-from reflow.probes.observations import (
-    CHUNKS_AT_ONCE,
-    Deployed,
+from reflow.policies import FlowPolicy, load_policy, load_processors, share_frozen
+from reflow.probes import (
+    Distributions,
+    EndpointErrors,
+    Figures,
+    FlowOfOneObservation,
+    Motion,
+    Observations,
     Observed,
-    Pair,
+    PaddingAsDeployed,
+    PhysicalErrors,
+    Probe,
     Purpose,
-    episode_looks,
-    load_rows,
+    StraightnessOfFlows,
+    VelocityErrors,
+    measure,
 )
-from reflow.probes.padding import SAMPLES, PaddingAsDeployed
+from reflow.probes.figures import figures
+from reflow.probes.observations import CHUNKS_AT_ONCE, HELD_OUT, episode_looks, load_rows
+from reflow.probes.padding import SAMPLES, _Reservoir
 from reflow.probes.physical import JointError
-from reflow.probes.straightness import StraightnessOfFlows
-from reflow.probes.velocity import VelocityErrors
 from reflow.reports.folder import latency_rows
-from tests.builders import make_dataset, make_distillation, make_teacher_folder, repo_id
+from tests.builders import make_dataset, make_teacher_folder, repo_id
 
 STEPS, CHUNK, PLAYED = 4, 8, 5
 SMALL = OfflineSettings(
@@ -65,10 +66,20 @@ def bent(folder: Path, amount: float = 0.2) -> FlowPolicy:
     return student
 
 
-def pair_of(folder: Path, student: FlowPolicy) -> Pair:
-    teacher = load_policy(folder)
+def pair_of(folder: Path, student: FlowPolicy) -> Observations:
+    teacher = load_policy(folder).requires_grad_(False)
+    share_frozen(teacher, student.requires_grad_(False))
     _, postprocess = load_processors(folder, teacher)
-    return Pair(Deployed(teacher, postprocess), Deployed(student, postprocess), Draws(3))
+    return Observations(
+        {"teacher": teacher, "student": student},
+        Draws(3),
+        2,
+        postprocess={"teacher": postprocess, "student": postprocess},
+    )
+
+
+def found_by(seen: Observed, probe: Probe) -> Figures:
+    return measure(seen.by, [seen], [probe])
 
 
 @pytest.fixture(scope="module")
@@ -94,7 +105,7 @@ def robot(data: LeRobotDataModule) -> Robot:
 
 
 @pytest.fixture(scope="module")
-def pair(folder: Path) -> Pair:
+def pair(folder: Path) -> Observations:
     return pair_of(folder, bent(folder))
 
 
@@ -105,29 +116,16 @@ def without_gradients() -> Iterator[None]:
 
 
 @pytest.fixture
-def seen(pair: Pair, data: LeRobotDataModule) -> Observed:
-    return pair.observe(next(iter(data.val_dataloader())), 2)
+def seen(pair: Observations, data: LeRobotDataModule) -> Observed:
+    return pair.see(next(iter(data.val_dataloader())))
 
 
-def test_noise_is_that_of_the_training_run(pair: Pair, data: LeRobotDataModule) -> None:
-    space = pair.policy("teacher").space
-    module = make_distillation(
-        pair.policy("teacher"),
-        pair.policy("student"),
-        PaddingRule(space),
-        solver=EULER,
-        time=GridTime(1),
-        val_draws=2,
-        seed=3,
-    )
-    batch = next(iter(data.val_dataloader()))
-    randn, _ = module.draw(batch, 2, first=HELD_OUT_DRAWS)
-    seen = pair.observe(batch, 2)
-    torch.testing.assert_close(seen.randn, randn, rtol=0, atol=0)
+def test_every_purpose_has_noise_of_its_own(seen: Observed) -> None:
+    shape, count = (CHUNK, 32), len(seen.sample)
+    expected = Draws(3).noise(seen.sample, HELD_OUT + torch.arange(2).expand(count, 2), shape)
+    torch.testing.assert_close(seen.randn, expected, rtol=0, atol=0)
     others = [seen.noise(purpose, 2) for purpose in Purpose]
     assert len({noise.sum().item() for noise in others}) == len(Purpose)
-    redrawn = module.draw(batch, 1, first=2 * HELD_OUT_DRAWS)[0]
-    torch.testing.assert_close(seen.noise(Purpose.REDRAWN_PADDING, 1), redrawn, rtol=0, atol=0)
 
 
 def test_a_shared_prefix_is_encoded_once_and_another_twice(
@@ -142,24 +140,26 @@ def test_a_shared_prefix_is_encoded_once_and_another_twice(
         encode = type(student).encode
         with monkeypatch.context() as patch:
             patch.setattr(type(student), "encode", lambda *args, e=encode: calls.append(1) or e(*args))
-            seen = pair.observe(batch)
+            seen = pair.see(batch)
+            shared = seen.context("teacher") is seen.context("student")
+            seen.end("student")
         assert len(calls) == expected
-        assert (seen.contexts["teacher"] is seen.contexts["student"]) is (expected == 1)
+        assert shared is (expected == 1)
         calls.clear()
 
 
 def test_a_walk_in_parts_is_the_walk(seen: Observed) -> None:
     count = CHUNKS_AT_ONCE // len(seen.sample) + 3
     noise = seen.noise(Purpose.ANEW, count)
-    whole = seen.pair.policy("student").walk(seen.contexts["student"], noise)
+    whole = seen.by.policies["student"].walk(seen.context("student"), noise)
     torch.testing.assert_close(seen.walk("student", noise), whole, rtol=1e-4, atol=1e-5)
 
 
 def test_physical_actions_are_those_of_stock_inference(
-    folder: Path, pair: Pair, data: LeRobotDataModule
+    folder: Path, pair: Observations, data: LeRobotDataModule
 ) -> None:
     batch = next(iter(data.val_dataloader()))
-    seen = pair.observe(batch)
+    seen = pair.see(batch)
     stock = load_policy(folder)
     _, postprocess = load_processors(folder, stock)
     chunk = stock.policy.predict_action_chunk(dict(batch), noise=seen.randn[:, 0].clone())
@@ -185,12 +185,16 @@ def test_a_student_equal_to_its_teacher_has_no_error(
     assert metrics["padding/student/sensitivity"] == metrics["padding/teacher/sensitivity"] > 0
 
 
-def test_everything_the_report_page_knows_is_there(pair: Pair, data: LeRobotDataModule, robot: Robot) -> None:
+def test_everything_the_report_page_knows_is_there(
+    pair: Observations, data: LeRobotDataModule, robot: Robot
+) -> None:
     found = evaluate_offline(pair, data, robot, SMALL, show=False)
-    space, bins, a = pair.policy("teacher").space, SMALL.time_bins, 14
+    space, bins, a = pair.policies["teacher"].space, SMALL.time_bins, 14
     assert {name: array.shape for name, array in found.arrays.items() if "histogram" not in name} == {
         "velocity_error/student": (bins, space.max_action_dim),
         "velocity_error_by_step/student": (bins, CHUNK),
+        "velocity_error_asked/student": (space.max_action_dim,),
+        "velocity_error_asked_by_step/student": (CHUNK,),
         "straightness/teacher": (space.max_action_dim,),
         "straightness/student": (space.max_action_dim,),
         "fan/teacher": (3, STEPS + 1, space.max_action_dim),
@@ -222,7 +226,9 @@ def test_everything_the_report_page_knows_is_there(pair: Pair, data: LeRobotData
     assert all(row.total_p50_ms > row.prefix_p50_ms > 0 for row in rows)
 
 
-def test_the_same_settings_give_the_same_figures(pair: Pair, data: LeRobotDataModule, robot: Robot) -> None:
+def test_the_same_settings_give_the_same_figures(
+    pair: Observations, data: LeRobotDataModule, robot: Robot
+) -> None:
     quick = replace(SMALL, latency_chunks=0)
     first, second = (evaluate_offline(pair, data, robot, quick, show=False) for _ in range(2))
     assert first.metrics == second.metrics
@@ -232,12 +238,10 @@ def test_the_same_settings_give_the_same_figures(pair: Pair, data: LeRobotDataMo
 
 
 def test_endpoint_errors_by_hand(seen: Observed, robot: Robot) -> None:
-    space = seen.pair.policy("teacher").space
-    errors = EndpointErrors(space, robot.joints, nfe=(2,), reference_steps=6)
-    errors.update(seen)
-    metrics = errors.result().metrics
-    teacher, student = seen.pair.policy("teacher"), seen.pair.policy("student")
-    context = seen.contexts["teacher"]
+    probes = EndpointErrors((2,), 6, to_reference=True), PhysicalErrors(robot.joints, (2,), 6)
+    metrics = measure(seen.by, [seen], probes).metrics
+    teacher, student = seen.by.policies["teacher"], seen.by.policies["student"]
+    context = seen.context("teacher")
     own, far = (teacher.walk(context, seen.randn, n)[..., :14] for n in (STEPS, 6))
     two = student.walk(context, seen.randn, 2)[..., :14]
 
@@ -248,7 +252,7 @@ def test_endpoint_errors_by_hand(seen: Observed, robot: Robot) -> None:
     expected = relative(two[:, :1], far[:, :1])  # the reference is walked from one noise per observation
     assert metrics["student/endpoint_error_to_reference@2"] == pytest.approx(expected, rel=1e-4)
     assert metrics["teacher/solver_error"] == pytest.approx(relative(own[:, :1], far[:, :1]), rel=1e-4)
-    scale = seen.pair.student.postprocess(torch.ones(14)) - seen.pair.student.postprocess(torch.zeros(14))
+    scale = seen.by.postprocess["student"](torch.ones(14)) - seen.by.postprocess["student"](torch.zeros(14))
     rmse = ((two - own) * scale).square().mean(dim=(0, 1, 2)).sqrt()
     assert metrics["student/endpoint_rmse_physical@2/joint_5"] == pytest.approx(rmse[5].item(), rel=1e-4)
     assert metrics["student/endpoint_rmse_physical@2"] == pytest.approx(rmse.mean().item(), rel=1e-4)
@@ -270,10 +274,8 @@ def test_joint_error_has_its_closed_form() -> None:
 
 
 def test_straightness_of_both_is_measured_on_their_own_ways(seen: Observed, robot: Robot) -> None:
-    space = seen.pair.policy("teacher").space
-    probe = StraightnessOfFlows(space, robot.joints, num_steps=3)
-    probe.update(seen)
-    found = probe.result()
+    space = seen.by.policies["teacher"].space
+    found = found_by(seen, StraightnessOfFlows(3, joints=robot.joints))
     by_hand = Straightness(space)
     noise, velocities = seen.randn[:, :1], []
     x_t = noise
@@ -289,32 +291,54 @@ def test_straightness_of_both_is_measured_on_their_own_ways(seen: Observed, robo
 
 
 def test_velocity_errors_are_measured_where_the_student_is_asked(seen: Observed) -> None:
-    space = seen.pair.policy("teacher").space
-    probe = VelocityErrors(space, num_steps=1, time_bins=4)
-    probe.update(seen)
-    found = probe.result()
+    found = found_by(seen, VelocityErrors(time_bins=4))
     t = torch.ones(seen.randn.shape[:2])
-    off = seen.velocity("student", seen.randn, t) - (seen.randn - seen.endpoint)
-    assert found.metrics["deploy/loss"] == pytest.approx(off[..., :14].square().mean().item(), rel=1e-4)
-    filled = np.isfinite(found.arrays["velocity_error/student"]).all(axis=1)
-    assert filled.sum() > 1  # over all times, not only t = 1
+    off = (seen.velocity("student", seen.randn, t) - (seen.randn - seen.endpoint))[..., :14]
+    assert found.metrics["deploy/loss"] == pytest.approx(off.square().mean().item(), rel=1e-4)
+    asked = found.arrays["velocity_error_asked/student"]
+    assert asked[:14].mean() == pytest.approx(found.metrics["deploy/loss"], rel=1e-5)
+    assert found.arrays["velocity_error_asked_by_step/student"].mean() == pytest.approx(
+        asked[:14].mean(), rel=1e-5
+    )
+    assert np.isfinite(found.arrays["velocity_error/student"]).all()  # over all times, not only t = 1
+
+
+def test_a_student_of_several_steps_is_asked_at_each(folder: Path, data: LeRobotDataModule) -> None:
+    student = bent(folder)
+    student.num_steps = 2
+    seen = pair_of(folder, student).see(next(iter(data.val_dataloader())))
+    losses = []
+    for time in (1.0, 0.5):
+        t = torch.full(seen.randn.shape[:2], time)
+        x_t = time * seen.randn + (1 - time) * seen.endpoint
+        off = seen.velocity("student", x_t, t) - (seen.randn - seen.endpoint)
+        losses.append(off[..., :14].square().mean().item())
+    found = found_by(seen, VelocityErrors())
+    assert found.metrics["deploy/loss"] == pytest.approx(sum(losses) / 2, rel=1e-4)
 
 
 def test_padding_probe_without_padding(tmp_path: Path, data: LeRobotDataModule) -> None:
     folder = make_teacher_folder(tmp_path / "p", chunk_size=CHUNK, max_action_dim=14, num_steps=2)
-    pair = pair_of(folder, bent(folder))
-    seen = pair.observe(next(iter(data.val_dataloader())), 2)
-    probe = PaddingAsDeployed(pair.policy("teacher").space, batches=1)
-    probe.update(seen)
-    found = probe.result()
+    seen = pair_of(folder, bent(folder)).see(next(iter(data.val_dataloader())))
+    found = found_by(seen, PaddingAsDeployed())
     assert not any("padding" in name for name in (*found.metrics, *found.arrays))
     assert "real/student/endpoint_std" in found.metrics
 
 
+def test_samples_for_histograms_are_thinned_over_all_batches() -> None:
+    kept = _Reservoir(SAMPLES)
+    for start in (0, 20_000, 40_000):
+        kept.add(torch.arange(start, start + 20_000, dtype=torch.float32))
+    assert len(kept.values) == len(kept.values.unique()) == SAMPLES
+    shares = torch.histc(kept.values, 3, 0, 60_000) / SAMPLES
+    # A share of 20,000 draws without replacement has a standard deviation below sqrt(2 / 9 / 20,000) = 0.0033.
+    torch.testing.assert_close(shares, torch.full((3,), 1 / 3), rtol=0, atol=0.02)
+
+
 def test_fan_goes_from_noise_to_endpoint_at_one_chunk_step(seen: Observed) -> None:
-    found = fan(seen, noises=5)
+    found = found_by(seen, FlowOfOneObservation(5))
     noise = seen.noise(Purpose.FAN, 5)[0]
-    ends = seen.pair.policy("teacher").walk(seen.contexts["teacher"], seen.noise(Purpose.FAN, 5))[0]
+    ends = seen.by.policies["teacher"].walk(seen.context("teacher"), seen.noise(Purpose.FAN, 5))[0]
     step = int(ends[..., :14].var(dim=0).sum(-1).argmax())
     for who in ("teacher", "student"):
         np.testing.assert_array_equal(found.arrays[f"fan/{who}"][:, 0], noise[:, step].numpy())
@@ -325,26 +349,30 @@ def test_fan_goes_from_noise_to_endpoint_at_one_chunk_step(seen: Observed) -> No
 
 
 def test_distributions_look_at_so_many_observations_and_no_more(
-    pair: Pair, data: LeRobotDataModule, monkeypatch: pytest.MonkeyPatch
+    pair: Observations, data: LeRobotDataModule, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    probe = Distributions(pair.policy("teacher").space, (1,), observations=3, noises=64)
+    probe = Distributions((1,), observations=3, noises=64)
+    probe.start(pair)
     walked: list[int] = []
     walk = Observed.walk
     monkeypatch.setattr(Observed, "walk", lambda self, *a: walked.append(len(self.sample)) or walk(self, *a))
     for batch in data.val_dataloader():
-        probe.update(pair.observe(batch))
+        probe.update(pair.see(batch))
     assert walked == [3, 3, 3]  # the first batch: reference, null, student@1
 
 
-def test_an_episode_is_played_chunk_by_chunk(pair: Pair, data: LeRobotDataModule, robot: Robot) -> None:
+def test_an_episode_is_played_chunk_by_chunk(
+    pair: Observations, data: LeRobotDataModule, robot: Robot
+) -> None:
     looks = episode_looks(data, PLAYED)
     frames = data.held_out.frames
     assert [[int(frames.frame_index[row]) for row in episode] for episode in looks] == [[0, 5, 10]] * 2
     rows = [row for episode in looks for row in episode]
     motion = Motion(robot, PLAYED, [3, 3], [("student", 1)])
+    motion.start(pair)
     chunks = []
     for batch in load_rows(data, rows):
-        seen = pair.observe(batch)
+        seen = pair.see(batch)
         motion.update(seen)
         end = seen.walk("student", seen.noise(Purpose.MOTION, 1), 1)
         chunks.append(seen.physical("student", end)[:, 0, :PLAYED])
@@ -358,11 +386,12 @@ def test_an_episode_is_played_chunk_by_chunk(pair: Pair, data: LeRobotDataModule
 
 
 def test_episodes_too_short_for_a_jerk_are_left_out(
-    pair: Pair, data: LeRobotDataModule, robot: Robot
+    pair: Observations, data: LeRobotDataModule, robot: Robot
 ) -> None:
     motion = Motion(robot, 3, [1, 1, 1], [("student", 1)])
+    motion.start(pair)
     for batch in load_rows(data, [0, 1, 2]):
-        motion.update(pair.observe(batch))
+        motion.update(pair.see(batch))
     assert motion.result() == Figures()
 
 
@@ -424,9 +453,9 @@ def test_limits_that_were_never_recorded() -> None:
                 "time_bins",
                 "straightness_steps",
                 "distribution_frames",
-                "fan_noises",
             )
         ),
+        ({"fan_noises": 1}, r"fan_noises is 1; allowed: 2 or more"),
     ],
 )
 def test_impossible_settings(wrong: dict, message: str) -> None:
@@ -436,6 +465,6 @@ def test_impossible_settings(wrong: dict, message: str) -> None:
 
 def test_what_is_not_finite_was_not_measured() -> None:
     found = figures({"a": 1.0, "b": float("nan"), "c": torch.tensor(float("inf"))}, {"x": np.arange(3)})
-    assert found.metrics == {"a": 1.0}
+    assert found.finite().metrics == {"a": 1.0}
     assert found.arrays["x"].dtype == np.float32
-    assert (found | Figures({"d": 2.0})).metrics == {"a": 1.0, "d": 2.0}
+    assert (found.finite() | Figures({"d": 2.0})).metrics == {"a": 1.0, "d": 2.0}

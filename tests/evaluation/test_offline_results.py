@@ -113,7 +113,7 @@ def test_success_of_everybody_and_of_each_against_the_teacher(capsys: pytest.Cap
     assert metrics["success/student@1_vs_teacher@1/difference"] == 0.5
     assert metrics["success/student@1_vs_teacher@10/more_episodes"] == comparison.more_episodes
     assert "success/student@1_vs_teacher@10/noninferior" not in metrics  # four episodes cannot tell
-    assert "more needed" in success.comparisons[0].text
+    assert "more needed" in success.comparisons[0]
     print_summary(metrics, success, "it depends", Path("there"))
     out = capsys.readouterr().out
     assert "student@1" in out

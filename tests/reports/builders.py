@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from reflow.reports import Comparison, Content, Latency, SuccessRow, Verdict
+from reflow.reports import Content, Latency, SuccessRow, Verdict
 
 JOINTS = tuple(
     f"{side}_{joint}"
@@ -126,11 +126,9 @@ def make_content(videos: tuple[Path, ...] = (), *, one_time: bool = False) -> Co
             SuccessRow("student", 1, 1000, 894, 0.873, 0.912, 0.93, 97.5),
         ),
         comparisons=(
-            Comparison(
-                "student@1 is not inferior to teacher@10 at a margin of 2 percentage points: 89.4 % against 90.6 % "
-                "success in 1,000 paired episodes (difference -1.2 points, McNemar p = 0.31)."
-            ),
-            Comparison("teacher@1 is inferior to teacher@10 by more than 2 percentage points."),
+            "student@1 is not inferior to teacher@10 at a margin of 2 percentage points: 89.4 % against 90.6 % "
+            "success in 1,000 paired episodes (difference -1.2 points, McNemar p = 0.31).",
+            "teacher@1 is inferior to teacher@10 by more than 2 percentage points.",
         ),
         latency=(
             Latency("teacher", 10, 18.2, 21.0, 49.8, 55.0, 68.0, 74.1),

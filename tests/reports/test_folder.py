@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 
 from reflow.files import UnwritableError
-from reflow.reports import Comparison
 from reflow.reports.folder import (
     Words,
     content_of_run,
@@ -58,7 +57,7 @@ def test_content_comes_back(folder: Path) -> None:
         WORDS.versions,
     )
     assert content.joint_names == JOINTS
-    assert content.comparisons == (Comparison("they are alike"),)
+    assert content.comparisons == ("they are alike",)
     assert content.metrics == make_metrics() | SIMULATED
     assert content.configuration == "seed: 0\n"
     assert content.videos == (folder / "videos" / "seed_3.mp4",)

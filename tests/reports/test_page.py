@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from reflow.files import UnwritableError
-from reflow.reports import Comparison, Content, SuccessRow, Verdict
+from reflow.reports import Content, SuccessRow, Verdict
 from reflow.reports.page import render, write_report
 from reflow.reports.tables import overview
 from reflow.reports.video import EMBED_LIMIT, video_elements
@@ -161,7 +161,7 @@ def test_what_users_wrote_is_text(tmp_path: Path) -> None:
         arrays={key: value for key, value in make_arrays().items() if key.startswith("endpoint_error_joint")},
         title=EVIL,
         verdict=Verdict(EVIL),
-        comparisons=(Comparison(EVIL),),
+        comparisons=(EVIL,),
         commands=(EVIL,),
         configuration=EVIL,
         versions={EVIL: EVIL},

@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from reflow.data import SAMPLE
-from reflow.distill.module import HELD_OUT_DRAWS
 from reflow.flow import Draws
+from reflow.probes.observations import HELD_OUT
 from reflow.reports.figures.speed import draw_quality
 from reflow.reports.theme import drawing, palette, themed_svg
 from reflow.speed.conditions import Conditions
@@ -75,7 +75,7 @@ def test_table_and_figure_hold_every_contender(quality, capsys):
 def test_the_error_is_that_of_one_student_step_against_the_teacher_as_deployed(workshop):
     chunks = held_out_chunks(workshop.teacher, workshop.data, observations=2, draws=3, seed=5)
     (batch,) = workshop.data.val_dataloader()
-    noise = Draws(5).noise(batch[SAMPLE], HELD_OUT_DRAWS + torch.arange(3).expand(2, 3), (8, 32))
+    noise = Draws(5).noise(batch[SAMPLE], HELD_OUT + torch.arange(3).expand(2, 3), (8, 32))
     with torch.no_grad():
         wanted = workshop.teacher.walk(workshop.teacher.encode(batch), noise, 10)[..., :14]
         end = workshop.student.walk(workshop.student.encode(batch), noise, 1)[..., :14]
@@ -84,8 +84,8 @@ def test_the_error_is_that_of_one_student_step_against_the_teacher_as_deployed(w
 
 
 def test_no_more_observations_are_measured_than_asked_for(workshop):
-    (chunks,) = held_out_chunks(workshop.teacher, workshop.data, observations=1, draws=2, seed=0)
-    assert chunks.noise.shape[:2] == (1, 2)
+    (seen,) = held_out_chunks(workshop.teacher, workshop.data, observations=1, draws=2, seed=0)
+    assert seen.randn.shape[:2] == seen.endpoint.shape[:2] == (1, 2)
 
 
 def test_contenders_share_a_teacher_and_no_student(place):

@@ -88,7 +88,10 @@ class Evo1Flow(FlowPolicy[Context], FreezablePrefix):
 
     def stock_chunk(self, batch: Batch, noise: Tensor) -> Tensor:
         with patch("torch.rand", lambda *_, **__: (noise.flatten(1) + 1) / 2):  # it draws inside
-            return self.space.real(self.policy.predict_action_chunk(dict(batch)))
+            return self.policy.predict_action_chunk(dict(batch))
+
+    def output(self, endpoint: Tensor) -> Tensor:
+        return endpoint  # its postprocessor cuts
 
     def prefix_groups(self) -> dict[str, list[str]]:
         names = [name for name, _ in self.named_parameters()]

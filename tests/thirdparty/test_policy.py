@@ -48,7 +48,7 @@ def test_its_adapter_is_exact(teacher_folder: Path, dataset: Path, num_steps: in
     data = LeRobotDataModule(flow.config, preprocess, repo_id=repo_id(dataset), root=dataset, num_workers=0)
     batch = next(iter(data.val_dataloader()))
     noise = flow.noise(Draws(0), batch["sample"], torch.zeros(len(batch["sample"]), 1, dtype=torch.long))
-    ours = flow.space.real(flow.walk(flow.encode(batch), noise))[:, 0]
+    ours = flow.output(flow.walk(flow.encode(batch), noise))[:, 0]
     stock = flow.stock_chunk(batch, noise[:, 0])
     assert torch.equal(
         ours, stock
@@ -71,3 +71,29 @@ def test_the_command_distills_it(
     student = Evo1Policy.from_pretrained(run / "pretrained_model")  # LeRobot alone
     assert student.config.num_inference_timesteps == 1
     assert student.model.action_head.num_inference_timesteps == 1
+
+
+@pytest.mark.slow
+def test_every_other_command_takes_it_too(
+    teacher_folder: Path, dataset: Path, installed: Path, tmp_path: Path
+) -> None:
+    pairs, student = tmp_path / "pairs", tmp_path / "run" / "pretrained_model"
+    mine = (f"teacher.path={teacher_folder}", f"data.repo_id={repo_id(dataset)}", f"data.root={dataset}")
+    few = ("data.val_frames=8", "reference_steps=16")
+    ready = ("draws=4", f"path={pairs}")
+    run = (*SMALL, f"pairs.path={pairs}", "objective.draw_pool=4", f"run_dir={tmp_path / 'run'}")
+    compare = (
+        f"student.path={student}",
+        "latency_chunks=1",
+        "distribution_frames=4",
+        f"output={tmp_path / 'out'}",
+    )
+    for name, codes, overrides in (
+        ("diagnose", (0, 1), ("+fix=full32", *few)),
+        ("pairs", (0,), ("+fix=full32", *ready)),
+        ("train", (0,), ("+fix=full32", *run)),
+        ("evaluate", (0,), (*few, *compare)),
+    ):
+        done = command(name, installed, *mine, *overrides)
+        assert done.returncode in codes, (name, done.stderr)
+        assert "Traceback" not in done.stderr, (name, done.stderr)

@@ -1,4 +1,4 @@
-"""What marks a callback as a measurement: it takes part in the final look at all held-out frames."""
+"""What marks a callback as a measurement: it takes part in the final measurement on all held-out frames."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import lightning as L
 
 
 class Measurement(L.Callback):
-    """Measures on held-out batches (:class:`reflow.distill.heldout.HeldOut`) and logs flat figures.
+    """Measures while a run validates, and logs flat figures.
 
     Training validates on few batches now and then; a last ``Trainer.validate`` over all of them, with the
     same callback objects, gives the figures of ``metrics.json``.

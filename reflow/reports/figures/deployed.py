@@ -52,7 +52,7 @@ def draw_success(content: Content) -> Drawing | None:
 
 
 def draw_latency(content: Content) -> Drawing | None:
-    """Median time of a chunk, split into looking and walking, with the 95th percentile."""
+    """Median time of a chunk, split into encoding and velocities, with the 95th percentile."""
     rows = content.latency
     if not rows:
         return None
@@ -77,7 +77,7 @@ def draw_latency(content: Content) -> Drawing | None:
     told = ", ".join(f"{name} {short(row.total_p50_ms)} ms" for row, name in zip(rows, names, strict=True))
     return Drawing(
         figure,
-        "What one chunk costs: looking once (grey), then one velocity per step (coloured).",
+        "What one chunk costs: encoding once (grey), then one velocity per step (coloured).",
         "the coloured part of the student's bar is as many times shorter as it has fewer steps; what is grey, "
         "distillation does not shorten.",
         f"Latency: {told}.",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -45,21 +46,14 @@ def draw_joint_error(content: Content) -> Drawing | None:
     axes = grid[0, 0]
     rows_of(axes, names)
     places = np.arange(len(names))
-    first = int(np.argmin(nfe))  # fewest steps
+    first = int(np.argmin(nfe))
     axes.hlines(places, error.min(axis=0), error.max(axis=0), color=color("grid"), linewidth=3)
     for number in np.argsort(-nfe, kind="stable"):
-        highlighted = number == first
-        axes.scatter(
-            error[number],
-            places,
-            s=42 if highlighted else 20,
-            color=color("student") if highlighted else color("noise"),
-            alpha=1.0 if highlighted else 0.35 + 0.5 * (1 - number / len(nfe)),
-            linewidths=0,
-            clip_on=False,
-            zorder=3 if highlighted else 2,
-            label=steps_of(nfe[number]),
-        )
+        faded: dict[str, Any] = {"s": 20, "color": color("noise"), "zorder": 2}
+        style = {"s": 42, "color": color("student"), "zorder": 3} if number == first else faded
+        style["alpha"] = 1.0 if number == first else 0.35 + 0.5 * (1 - number / len(nfe))
+        label = steps_of(nfe[number])
+        axes.scatter(error[number], places, linewidths=0, clip_on=False, label=label, **style)
     axes.set_xlim(left=0)
     axes.set_xlabel("root mean square difference from the teacher, in the joint's own unit")
     legend_above(axes, columns=8)

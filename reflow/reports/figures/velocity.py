@@ -79,14 +79,12 @@ def _maps(content: Content, error: np.ndarray, dimensions: Dimensions) -> Drawin
         axes.set_xticks([1, 0.5, 0], ["1", "0.5", "0"])
         axes.spines[:].set_visible(False)
         axes.tick_params(length=0)
+        axes.set_ylim(width - 0.5, -0.5)
         if by_dimension:
-            first = axes is grid[0]
-            axes.set_yticks(range(width), dimensions.names if first else [])
-            axes.set_ylim(width - 0.5, -0.5)
+            axes.set_yticks(range(width), dimensions.names if number == 0 else [])
             _border(axes, dimensions)
         else:
             axes.set_ylabel("chunk step (real dimensions)")
-            axes.set_ylim(width - 0.5, -0.5)
     bar = figure.colorbar(mesh, ax=list(grid), aspect=40, pad=0.02, location="bottom")
     bar.outline.set_visible(False)
     if bar.solids is not None:
