@@ -83,8 +83,7 @@ class PickEnv(gymnasium.Env):
 
     def observe(self) -> dict[str, Any]:
         """The present observation with its frame, whatever `render_steps` says."""
-        seen = self.scene.observe()
-        return {"pixels": {"top": seen.image}, "agent_pos": seen.state}
+        return {"pixels": {"top": self.scene.render()}, "agent_pos": self.scene.state()}
 
     def render(self) -> np.ndarray:
         """(480, 640, 3) uint8 frame of camera "top"."""

@@ -30,10 +30,9 @@ def test_shows_what_the_scene_shows_step_by_step(env, scene):
     seen, info = env.reset(seed=3)
     assert info == {"is_success": False}
     for _ in range(3):
-        expected = scene.observe()
-        np.testing.assert_array_equal(seen["pixels"]["top"], expected.image)
-        np.testing.assert_array_equal(seen["agent_pos"], expected.state)
-        action = (expected.state + rng.normal(0, 0.1, STATE_DIM)).astype(np.float32)
+        np.testing.assert_array_equal(seen["pixels"]["top"], scene.render())
+        np.testing.assert_array_equal(seen["agent_pos"], scene.state())
+        action = (scene.state() + rng.normal(0, 0.1, STATE_DIM)).astype(np.float32)
         reward = scene.step(action.astype(np.float64))
         seen, rewarded, terminated, truncated, info = env.step(action)
         assert (rewarded, terminated, truncated, info) == (reward, False, False, {"is_success": False})
