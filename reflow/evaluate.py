@@ -26,8 +26,8 @@ from reflow.policies import check_belongs, load_policy, load_processors, share_f
 from reflow.probes import Figures, Observations
 from reflow.reports.folder import CONFIGURATION, Words, content_of_run, save_words, versions_here
 from reflow.reports.page import write_report
+from reflow.simulator.actor import Conditions
 from reflow.simulator.environment import EnvironmentSettings
-from reflow.simulator.rollout import Conditions
 from reflow.simulator.success import Success
 from reflow.simulator.workers import WorkerDiedError
 

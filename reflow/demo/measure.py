@@ -21,10 +21,10 @@ from reflow.demo import embedded
 from reflow.files import write_json
 from reflow.policies import find_folder
 from reflow.schema import schema
+from reflow.simulator.actor import Conditions, Contender
 from reflow.simulator.environment import EnvironmentSettings
 from reflow.simulator.journal import Episode
 from reflow.simulator.play import simulate
-from reflow.simulator.rollout import Conditions, Contender
 from reflow.simulator.success import success_of
 
 

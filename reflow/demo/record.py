@@ -17,11 +17,10 @@ from pathlib import Path
 from omegaconf import DictConfig
 
 from reflow.cli import command, plain
-from reflow.demo.dataset import check_new_root, write_dataset
+from reflow.demo.dataset import Recorded, check_new_root, write_dataset
 from reflow.demo.demonstrator import Perturbation
-from reflow.demo.rollout import Demonstration
+from reflow.demo.rollout import play
 from reflow.demo.scene import CubeRange
-from reflow.demo.workers import play
 from reflow.schema import schema_of
 
 LEAST_SUCCESS = 0.9  # share of attempts; below it something is broken and the data would be a biased sample
@@ -67,16 +66,17 @@ class Tally:
     tried: Counter = field(default_factory=Counter)
     succeeded: Counter = field(default_factory=Counter)
 
-    def add(self, demonstration: Demonstration) -> None:
+    def add(self, demonstration: Recorded) -> None:
         """Counts one attempt."""
-        self.tried[demonstration.arm] += 1
-        self.succeeded[demonstration.arm] += demonstration.success
+        arm = demonstration.told["arm"]
+        self.tried[arm] += 1
+        self.succeeded[arm] += demonstration.success
 
     def __str__(self) -> str:
         return ", ".join(f"{arm} {self.succeeded[arm]}/{self.tried[arm]}" for arm in sorted(self.tried))
 
 
-def successes(config: RecordConfig, tally: Tally) -> Iterator[Demonstration]:
+def successes(config: RecordConfig, tally: Tally) -> Iterator[Recorded]:
     """Plays attempts until `config.episodes` have succeeded, counting and reporting progress.
 
     Args:

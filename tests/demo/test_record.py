@@ -19,27 +19,25 @@ from reflow.demo.dataset import (
     JOINT_NAMES,
     STATE_KEY,
     TASK,
+    Recorded,
     write_dataset,
 )
 from reflow.demo.demonstrator import Perturbation
 from reflow.demo.frames import RECORD_HEIGHT, RECORD_WIDTH
 from reflow.demo.record import RecordConfig, Tally, from_hydra, record, successes
-from reflow.demo.rollout import Demonstration, demonstrate
 from reflow.demo.scene import CubeRange
 
 
-def made_up(seed: int, arm: str = "left", steps: int = 6, success: bool = True) -> Demonstration:
+def made_up(seed: int, arm: str = "left", steps: int = 6, success: bool = True) -> Recorded:
     """A demonstration that nobody gave, quick to make."""
     rng = np.random.default_rng(seed)
-    return Demonstration(
+    return Recorded(
         seed=seed,
-        arm=arm,
-        cube_pose=CubeRange().sample(seed),
-        perturbed=False,
         frames=rng.integers(0, 256, (steps, RECORD_HEIGHT, RECORD_WIDTH, 3), dtype=np.uint8),
         states=rng.normal(size=(steps, 14)).astype(np.float32),
         actions=rng.normal(size=(steps, 14)).astype(np.float32),
-        rewards=np.full(steps, 4 if success else 0),
+        success=success,
+        told={"arm": arm, "cube_pose": CubeRange().sample(seed).tolist(), "perturbed": False},
     )
 
 
@@ -177,7 +175,7 @@ def test_rejects_senseless_values(values, message):
 
 
 @pytest.mark.slow
-def test_the_command_records_what_the_seeds_say_and_leaves_no_litter(tmp_path, scene, demonstrator):
+def test_the_command_records_what_the_seeds_say_and_leaves_no_litter(tmp_path, stage):
     """Two episodes on two processes, against the same two played right here."""
     command = [
         sys.executable,
@@ -206,7 +204,7 @@ def test_the_command_records_what_the_seeds_say_and_leaves_no_litter(tmp_path, s
     summaries = json.loads((tmp_path / "demos" / DEMONSTRATIONS_FILE).read_text())
     assert [summary["seed"] for summary in summaries] == [42, 43]
     for episode, seed in enumerate((42, 43)):
-        expected = demonstrate(scene, demonstrator, seed, render=episode == 0)
+        expected = stage.demonstrate(seed, render=episode == 0)
         rows = [dataset[100 * episode + step] for step in range(100)]
         np.testing.assert_array_equal(np.stack([row[STATE_KEY] for row in rows]), expected.states)
         np.testing.assert_array_equal(np.stack([row[ACTION_KEY] for row in rows]), expected.actions)
