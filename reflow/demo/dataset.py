@@ -4,13 +4,13 @@ The folder appears under its final name only once it is complete: everything is 
 sibling first. PNG rather than video, because decoding video dominates the training time of a small model.
 """
 
-import json
 import os
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import datasets
 import numpy as np
@@ -19,6 +19,7 @@ from lerobot.datasets.lerobot_dataset import LeRobotDataset
 from reflow.demo.frames import RECORD_HEIGHT, RECORD_WIDTH
 from reflow.demo.kinematics import ARM_JOINTS
 from reflow.demo.scene import FPS, STATE_DIM
+from reflow.files import write_json
 
 TASK = "pick up the cube"
 IMAGE_KEY, STATE_KEY, ACTION_KEY = "observation.images.top", "observation.state", "action"
@@ -35,27 +36,29 @@ FEATURES = {
 }
 
 
-class Episode(Protocol):
-    """What can be written: T observations, each with the action that followed it."""
+@dataclass(frozen=True)
+class Recorded:
+    """One episode: T observations, each with the action that followed it.
 
-    @property
-    def seed(self) -> int:
-        """Of the episode."""
+    Attributes:
+        seed: Decides everything in it.
+        success: Whether the environment saw the cube off the table for five steps in a row.
+        frames: (T, 72, 96, 3) uint8, or None where nothing was rendered.
+        states: (T, 14) float32 joint angles in rad, normalized grippers.
+        actions: (T, 14) float32.
+        told: What else the table of episodes says about it; JSON-able.
+    """
 
-    @property
-    def frames(self) -> np.ndarray | None:
-        """(T, 72, 96, 3) uint8, or None where nothing was rendered."""
-
-    @property
-    def states(self) -> np.ndarray:
-        """(T, 14) float32 joint angles in rad, normalized grippers."""
-
-    @property
-    def actions(self) -> np.ndarray:
-        """(T, 14) float32."""
+    seed: int
+    success: bool
+    frames: np.ndarray | None
+    states: np.ndarray
+    actions: np.ndarray
+    told: Mapping[str, Any]
 
     def summary(self) -> dict[str, Any]:
-        """One JSON entry."""
+        """Its entry in `meta/demonstrations.json`."""
+        return {"seed": self.seed, **self.told, "success": self.success, "steps": len(self.actions)}
 
 
 def check_new_root(root: Path) -> None:
@@ -65,7 +68,7 @@ def check_new_root(root: Path) -> None:
         ValueError: `root` exists, whatever it holds.
     """
     if root.exists():
-        raise ValueError(f"root={root} exists already; name a new folder, or remove that one first.")
+        raise ValueError(f"run_dir={root} exists already; name a new folder, or remove that one first.")
 
 
 @contextmanager
@@ -82,7 +85,7 @@ def _appears_complete(root: Path) -> Iterator[Path]:
         shutil.rmtree(partial, ignore_errors=True)
 
 
-def _add(dataset: LeRobotDataset, episode: Episode) -> dict[str, Any]:
+def _add(dataset: LeRobotDataset, episode: Recorded) -> dict[str, Any]:
     """Appends one episode; returns its summary."""
     if episode.frames is None:
         raise ValueError(f"the episode of seed {episode.seed} has no frames; render it.")
@@ -93,7 +96,7 @@ def _add(dataset: LeRobotDataset, episode: Episode) -> dict[str, Any]:
     return episode.summary()
 
 
-def write_dataset(root: Path, episodes: Iterable[Episode]) -> Path:
+def write_dataset(root: Path, episodes: Iterable[Recorded]) -> Path:
     """Writes every episode it is given.
 
     Args:
@@ -123,5 +126,5 @@ def write_dataset(root: Path, episodes: Iterable[Episode]) -> Path:
         if not summaries:
             raise ValueError("there is no episode to write; ask for one episode or more.")
         shutil.rmtree(folder / "images", ignore_errors=True)  # LeRobot's scratch; the PNGs are in parquet
-        (folder / DEMONSTRATIONS_FILE).write_text(json.dumps(summaries, indent=1) + "\n")
+        write_json(folder / DEMONSTRATIONS_FILE, summaries)
     return root

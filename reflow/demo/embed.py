@@ -8,25 +8,23 @@ The policy's VLM folder is named relative to the bundle, so that it may lie anyw
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-import hydra
-import numpy as np
 import pyarrow.parquet as parquet
 import torch
 from lerobot.datasets.lerobot_dataset import LeRobotDataset
 from omegaconf import DictConfig
 
-from reflow.config_path import CONFIG_DIR
+from reflow.cli import command
 from reflow.demo import embedded
-from reflow.demo.dataset import ACTION_KEY, DEMONSTRATIONS_FILE, IMAGE_KEY, STATE_KEY, write_dataset
-from reflow.demo.rollout import Demonstration
+from reflow.demo.dataset import ACTION_KEY, DEMONSTRATIONS_FILE, IMAGE_KEY, STATE_KEY, Recorded, write_dataset
+from reflow.files import read_json, write_json
 from reflow.policies import find_folder, replace_folder
 from reflow.policies.folder import CONFIG, PREPROCESSOR, VLM
+from reflow.schema import schema
 
 
 def embed_policy(source: Path, target: Path) -> None:
@@ -34,14 +32,14 @@ def embed_policy(source: Path, target: Path) -> None:
 
     def fill(staged: Path) -> None:
         shutil.copytree(source, staged, dirs_exist_ok=True)
-        config = json.loads((staged / CONFIG).read_text())
+        config = read_json(staged / CONFIG)
         config["vlm_model_name"] = VLM
-        (staged / CONFIG).write_text(json.dumps(config, indent=2) + "\n")
-        processor = json.loads((staged / PREPROCESSOR).read_text())
+        write_json(staged / CONFIG, config)
+        processor = read_json(staged / PREPROCESSOR)
         for step in processor["steps"]:
             if "tokenizer_name" in step.get("config", {}):
                 step["config"]["tokenizer_name"] = VLM
-        (staged / PREPROCESSOR).write_text(json.dumps(processor, indent=2) + "\n")
+        write_json(staged / PREPROCESSOR, processor)
 
     replace_folder(target, fill)
 
@@ -61,26 +59,24 @@ def embed_slice(source: Path, target: Path, *, every: int, start_frames: int) ->
     if every < 1 or start_frames < 1:
         raise ValueError(f"every={every}, start_frames={start_frames}; allowed: 1 or more of each")
     dataset = LeRobotDataset(embedded.REPO_ID, root=source, video_backend="pyav")
-    summaries = json.loads((source / DEMONSTRATIONS_FILE).read_text())
+    summaries = read_json(source / DEMONSTRATIONS_FILE)
 
     def kept(number: int, steps: int) -> int:
         return steps if number % every == 0 else min(start_frames, steps)
 
-    def parts() -> Iterator[Demonstration]:
+    def parts() -> Iterator[Recorded]:
         first = 0
         for number, summary in enumerate(summaries):
             items = [dataset[first + row] for row in range(kept(number, summary["steps"]))]
             first += summary["steps"]
             frames = torch.stack([item[IMAGE_KEY] for item in items]).permute(0, 2, 3, 1)
-            yield Demonstration(
+            yield Recorded(
                 seed=summary["seed"],
-                arm=summary["arm"],
-                cube_pose=np.array(summary["cube_pose"]),
-                perturbed=summary["perturbed"],
+                success=summary["success"],
                 frames=(frames * 255.0).round().to(torch.uint8).numpy(),
                 states=torch.stack([item[STATE_KEY] for item in items]).numpy(),
                 actions=torch.stack([item[ACTION_KEY] for item in items]).numpy(),
-                rewards=np.zeros(len(items), dtype=int),  # not in the data set; its summary is copied below
+                told={},  # the summary is copied below
             )
 
     with TemporaryDirectory() as folder:
@@ -88,7 +84,7 @@ def embed_slice(source: Path, target: Path, *, every: int, start_frames: int) ->
         kept_summaries = [
             summary | {"steps": kept(i, summary["steps"])} for i, summary in enumerate(summaries)
         ]
-        (whole / DEMONSTRATIONS_FILE).write_text(json.dumps(kept_summaries) + "\n")
+        write_json(whole / DEMONSTRATIONS_FILE, kept_summaries)
         _compact(whole)
 
         def fill(staged: Path) -> None:
@@ -103,10 +99,20 @@ def _compact(root: Path) -> None:
         parquet.write_table(parquet.read_table(file), file, compression="snappy", write_statistics=False)
 
 
-@hydra.main(version_base="1.3", config_path=CONFIG_DIR, config_name="embed")
+EMBED = schema(
+    policy=str,
+    name=str,
+    demonstrations=str | None,
+    whole_every=int,
+    start_frames=int,
+    run_dir=str | None,
+)
+
+
+@command("embed", EMBED, renamed={"target": "run_dir", "data": "demonstrations"})
 def main(config: DictConfig) -> None:
     """Command-line entry."""
-    assets = Path(config.target) if config.target is not None else embedded.ASSETS
+    assets = Path(config.run_dir) if config.run_dir is not None else embedded.ASSETS
     embed_policy(find_folder(config.policy, "policy"), assets / config.name)
     if config.demonstrations is not None:
         embed_slice(

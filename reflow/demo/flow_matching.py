@@ -13,19 +13,14 @@ from typing import Any
 import lightning as L
 import torch
 import torch.nn.functional as F
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from lerobot.utils.constants import ACTION
 from torch import Tensor
 
 from reflow.data import SAMPLE, VISIT
 from reflow.flow import BetaTime, Draws, Extent, PaddingRule, straight_path
+from reflow.objectives.flow_matching import inside_mean
 from reflow.policies import FlowPolicy
-
-
-def masked_mean(error: Float[Tensor, "b k h a"], is_pad: Bool[Tensor, "b h"]) -> Float[Tensor, ""]:
-    """Mean over the time steps inside the episode, as LeRobot's ``SmolVLAPolicy.forward`` takes it."""
-    inside = (~is_pad)[:, None, :, None]
-    return (error * inside).sum() / (inside.sum() * error.shape[1] * error.shape[-1]).clamp_min(1)
 
 
 class FlowMatching(L.LightningModule):
@@ -83,7 +78,9 @@ class FlowMatching(L.LightningModule):
         action = F.pad(batch[ACTION], (0, space.padding_dim))[:, None].expand_as(noise)
         point = straight_path(noise, action, t)
         v_t = self.policy.velocity(self.policy.encode(batch), point.x_t, t)
-        return masked_mean(self.rule.loss((v_t - point.u_t).square()), batch["action_is_pad"])
+        return inside_mean(
+            self.rule.loss((v_t - point.u_t).square()), ~batch["action_is_pad"][:, None, :, None]
+        )
 
     def configure_optimizers(self) -> Any:
         optimizer = torch.optim.AdamW(

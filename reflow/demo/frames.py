@@ -10,10 +10,7 @@ import torch.nn.functional as F
 
 from reflow.demo.scene import FRAME_HEIGHT, FRAME_WIDTH
 
-RECORD_HEIGHT, RECORD_WIDTH = (
-    72,
-    96,
-)  # pixels; what resize_imgs_with_padding=(96, 96) makes of 480x640
+RECORD_HEIGHT, RECORD_WIDTH = 72, 96  # pixels; what resize_imgs_with_padding=(96, 96) makes of 480x640
 
 
 def shrink_frame(frame: np.ndarray) -> np.ndarray:

@@ -37,6 +37,8 @@ class PickEnv(gymnasium.Env):
     Attributes:
         render_steps: Whether `reset` and `step` render. Where False, their observations hold a black frame, and
             whoever wants to look asks :meth:`observe`; everything else is the same.
+        ends_every: The pick ends the episode at the next multiple of so many control steps; 1 is at once.
+        scene: The world itself.
     """
 
     metadata = {"render_modes": ["rgb_array"], "render_fps": FPS}  # noqa: RUF012  gymnasium's own way
@@ -45,7 +47,7 @@ class PickEnv(gymnasium.Env):
         if render_mode not in self.metadata["render_modes"]:
             raise ValueError(f"render_mode={render_mode!r}; allowed: 'rgb_array'; this scene has no window")
         self.render_mode = render_mode
-        self.render_steps = True
+        self.render_steps, self.ends_every = True, 1
         self.task = "pick"
         self.task_description = TASK
         self.observation_space = spaces.Dict(
@@ -55,7 +57,7 @@ class PickEnv(gymnasium.Env):
             }
         )
         self.action_space = spaces.Box(-1.0, 1.0, (STATE_DIM,), np.float32)  # as the stock one says
-        self._scene = PickScene(cube or CubeRange())
+        self.scene = PickScene(cube or CubeRange())
         self._rewards: list[int] = []
 
     def reset(
@@ -63,7 +65,7 @@ class PickEnv(gymnasium.Env):
     ) -> tuple[dict[str, Any], dict[str, Any]]:
         """Starts the episode of a seed; without one, of a seed drawn from gymnasium's generator."""
         super().reset(seed=seed)
-        self._scene.reset(int(self.np_random.integers(2**32)) if seed is None else seed)
+        self.scene.reset(int(self.np_random.integers(2**32)) if seed is None else seed)
         self._rewards = []
         return self._after_step(), {"is_success": False}
 
@@ -74,24 +76,24 @@ class PickEnv(gymnasium.Env):
             action: (14,) absolute joint angles in rad and normalized grippers, left arm first.
         """
         # In float64, so that a gripper's command is not rounded on its way: as the demonstrator commands it.
-        self._rewards.append(self._scene.step(np.asarray(action, dtype=np.float64)))
+        self._rewards.append(self.scene.step(np.asarray(action, dtype=np.float64)))
         success = is_picked(self._rewards)
-        return self._after_step(), float(self._rewards[-1]), success, False, {"is_success": success}
+        over = success and len(self._rewards) % self.ends_every == 0
+        return self._after_step(), float(self._rewards[-1]), over, False, {"is_success": success}
 
     def observe(self) -> dict[str, Any]:
         """The present observation with its frame, whatever `render_steps` says."""
-        seen = self._scene.observe()
-        return {"pixels": {"top": seen.image}, "agent_pos": seen.state}
+        return {"pixels": {"top": self.scene.render()}, "agent_pos": self.scene.state()}
 
     def render(self) -> np.ndarray:
         """(480, 640, 3) uint8 frame of camera "top"."""
-        return self._scene.render()
+        return self.scene.render()
 
     def _after_step(self) -> dict[str, Any]:
         if self.render_steps:
             return self.observe()
         black = np.zeros((FRAME_HEIGHT, FRAME_WIDTH, 3), np.uint8)
-        return {"pixels": {"top": black}, "agent_pos": self._scene.state()}
+        return {"pixels": {"top": black}, "agent_pos": self.scene.state()}
 
 
 @EnvConfig.register_subclass("pick")

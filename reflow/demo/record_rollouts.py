@@ -1,6 +1,6 @@
 """Records what a deployed policy gets to see: observations to distill on, where deployment meets them.
 
-    python -m reflow.demo.record_rollouts root=outputs/pick_rollouts episodes=2000 processes=2
+    python -m reflow.demo.record_rollouts run_dir=outputs/pick_rollouts episodes=2000 processes=2
 
 Distillation needs observations, not actions: the teacher says what to do with each. So the policy itself plays,
 and its looks are recorded, from as many cube positions as one likes. Playing some chunks at fewer integration
@@ -15,22 +15,21 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
 
-import hydra
 import numpy as np
 from lerobot.configs import PreTrainedConfig
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
-from reflow.config_path import CONFIG_DIR
+from reflow.cli import command, plain
 from reflow.demo import embedded
-from reflow.demo.dataset import check_new_root, write_dataset
+from reflow.demo.dataset import Recorded, check_new_root, write_dataset
 from reflow.demo.frames import shrink_frame
 from reflow.policies import find_folder
-from reflow.quiet import hush
+from reflow.schema import schema_of
+from reflow.simulator.actor import Conditions, Contender
 from reflow.simulator.environment import EnvironmentSettings
 from reflow.simulator.looking import Observation
-from reflow.simulator.rollout import Conditions, Contender, Moment, Player
+from reflow.simulator.rollout import Moment, Player
 from reflow.simulator.workers import in_order, run_jobs
 
 
@@ -44,7 +43,7 @@ class RolloutConfig:
         episodes: to play, 1 or more.
         seed: of the first episode; evaluate on seeds outside the range used.
         steps: integration steps of the chunks; each chunk draws one of them.
-        looks: most looks of an episode; it ends with success.
+        looks: most looks of an episode; it ends with the chunk that picks the cube.
         between: further observations per chunk, at control steps drawn at random.
         processes: number of simulating processes, 1 or more.
     """
@@ -66,31 +65,6 @@ class RolloutConfig:
             raise ValueError(f"steps={list(self.steps)}; allowed: one or more numbers, each 1 or more")
 
 
-@dataclass(frozen=True)
-class Rollout:
-    """What was seen in one episode: T observations, the rows in the order they were seen in.
-
-    Attributes:
-        seed: decides cube, noise and step counts.
-        at: (T,) control steps of the observations.
-        success: whether the cube was picked.
-        frames: (T, 72, 96, 3) uint8.
-        states: (T, 14) float32 joint angles in rad, normalized grippers.
-        actions: (T, 14) float32, the action executed next.
-    """
-
-    seed: int
-    at: tuple[int, ...]
-    success: bool
-    frames: np.ndarray
-    states: np.ndarray
-    actions: np.ndarray
-
-    def summary(self) -> dict[str, Any]:
-        """What the data set's own table says about this episode."""
-        return {"seed": self.seed, "at": list(self.at), "success": self.success, "steps": len(self.at)}
-
-
 class Recorder:
     """Records a policy that plays as it is deployed (:class:`reflow.simulator.rollout.Player`).
 
@@ -100,12 +74,13 @@ class Recorder:
 
     def __init__(self, config: RolloutConfig) -> None:
         self.config, self.policy = config, Contender("policy", config.policy, config.steps[0])
-        length = config.looks * PreTrainedConfig.from_pretrained(config.policy).n_action_steps
-        env = EnvironmentSettings("pick", {"episode_length": length})
+        chunk = PreTrainedConfig.from_pretrained(config.policy).n_action_steps
+        env = EnvironmentSettings("pick", {"episode_length": config.looks * chunk})
         self.player = Player(Conditions(env, noise_seed=config.seed))
+        self.player.env.envs[0].unwrapped.ends_every = chunk
 
-    def __call__(self, seed: int) -> Rollout:
-        """Plays and records the episode of a seed."""
+    def __call__(self, seed: int) -> Recorded:
+        """Plays and records the episode of a seed; it tells at which control steps (``at``) its rows were seen."""
         random = np.random.default_rng(seed)
         seen: list[tuple[int, Observation, np.ndarray]] = []
         due: set[int] = set()
@@ -120,17 +95,17 @@ class Recorder:
             return random.integers(1, length, self.config.between).tolist()
 
         episode, _ = self.player.play(self.policy, seed, watch, lambda: int(random.choice(self.config.steps)))
-        return Rollout(
+        return Recorded(
             seed=seed,
-            at=tuple(step for step, _, _ in seen),
             success=episode.success,
             frames=np.stack([shrink_frame(now["pixels"]["top"][0]) for _, now, _ in seen]),
             states=np.stack([now["agent_pos"][0] for _, now, _ in seen]).astype(np.float32),
             actions=np.stack([action for _, _, action in seen]).astype(np.float32),
+            told={"at": [step for step, _, _ in seen]},
         )
 
 
-def rollouts(config: RolloutConfig) -> Iterator[Rollout]:
+def rollouts(config: RolloutConfig) -> Iterator[Recorded]:
     """Plays all episodes, reporting progress; yields them in the order of their seeds."""
     start, succeeded = time.monotonic(), 0
     seeds = range(config.seed, config.seed + config.episodes)
@@ -143,16 +118,18 @@ def rollouts(config: RolloutConfig) -> Iterator[Rollout]:
             print(f"{number}/{config.episodes} episodes, {seconds:.0f} s; {succeeded} picked", flush=True)
 
 
-@hydra.main(version_base="1.3", config_path=CONFIG_DIR, config_name="record_rollouts")
-def main(cfg: DictConfig) -> None:
+ROLLOUTS = schema_of(RolloutConfig, but=("root",), run_dir=str, policy=str | None)
+
+
+@command("record_rollouts", ROLLOUTS, renamed={"root": "run_dir"})
+def main(config: DictConfig) -> None:
     """Command line entry."""
-    hush()
-    values: Any = OmegaConf.to_container(cfg)
+    values = plain(config)
     policy = find_folder(values.pop("policy") or embedded.TEACHER, "policy")
-    values |= {"root": Path(values["root"]), "steps": tuple(values["steps"]), "policy": policy}
-    config = RolloutConfig(**values)
-    check_new_root(config.root)
-    print(f"written to {write_dataset(config.root, rollouts(config))}")
+    values |= {"root": Path(values.pop("run_dir")), "steps": tuple(values["steps"]), "policy": policy}
+    settings = RolloutConfig(**values)
+    check_new_root(settings.root)
+    print(f"written to {write_dataset(settings.root, rollouts(settings))}")
 
 
 if __name__ == "__main__":

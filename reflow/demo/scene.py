@@ -60,19 +60,6 @@ class CubeRange:
 STOCK_RANGE = CubeRange(STOCK_X, STOCK_Y)
 
 
-@dataclass(frozen=True)
-class Observation:
-    """What the policy gets to see.
-
-    Attributes:
-        state: (14,) float64, joint angles in rad and normalized grippers, as the stock `agent_pos`.
-        image: (480, 640, 3) uint8, camera "top", as the stock `pixels/top`.
-    """
-
-    state: np.ndarray
-    image: np.ndarray
-
-
 def is_picked(rewards: Sequence[int], hold: int = 5) -> bool:
     """Tells whether the cube was held off the table for `hold` control steps in a row.
 
@@ -151,10 +138,6 @@ class PickScene:
             )
         return int(self._env.step(action).reward)
 
-    def reward(self) -> int:
-        """The environment's own graded reward of the present contacts, 0 to 4."""
-        return int(self._env.task.get_reward(self.physics))
-
     def state(self) -> np.ndarray:
         """(14,) float64 joint angles in rad and normalized grippers, without rendering."""
         return self._env.task.get_qpos(self.physics)
@@ -165,10 +148,6 @@ class PickScene:
             return self.physics.render(height=FRAME_HEIGHT, width=FRAME_WIDTH, camera_id="top").copy()
         except (ImportError, AttributeError, RuntimeError) as error:
             raise no_render_error(error) from error
-
-    def observe(self) -> Observation:
-        """Renders and returns what the stock environment would have returned after this step."""
-        return Observation(state=self.state(), image=self.render())
 
     def cube_position(self) -> np.ndarray:
         """(3,) float64 centre of the cube in m."""

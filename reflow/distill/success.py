@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from reflow.simulator.actor import Conditions, Contender
 from reflow.simulator.environment import EnvironmentSettings
 from reflow.simulator.play import simulate
-from reflow.simulator.rollout import Conditions, Contender
 from reflow.simulator.success import success_of
 
 MARGIN = 0.02  # of non-inferiority; without a teacher among the contenders nothing is compared

@@ -17,9 +17,9 @@ from rich.progress import Progress
 
 from reflow.evaluation.folders import WHO, Who
 from reflow.policies import FlowPolicy
+from reflow.simulator.actor import Conditions, Contender
 from reflow.simulator.environment import EnvironmentSettings, check_fit, check_runtime, saved_rename
 from reflow.simulator.play import simulate
-from reflow.simulator.rollout import Conditions, Contender
 from reflow.simulator.success import Success, success_of
 from reflow.simulator.video import record_videos
 

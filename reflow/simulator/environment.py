@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import dataclasses
 import importlib
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,6 +19,7 @@ from lerobot.envs.utils import close_envs, env_to_policy_features
 from lerobot.utils.constants import ACTION, OBS_IMAGE, OBS_STATE
 
 import reflow.demo.pick_env  # noqa: F401  registers env.type=pick
+from reflow.files import read_json
 from reflow.policies.folder import PREPROCESSOR
 from reflow.quiet import unprinted
 from reflow.simulator import robotwin
@@ -110,7 +110,7 @@ def cameras_of(policy: PreTrainedConfig) -> list[str]:
 
 def saved_rename(folder: Path) -> dict[str, str]:
     """The map of observation keys in a policy folder's own preprocessor."""
-    for step in json.loads((folder / PREPROCESSOR).read_text())["steps"]:
+    for step in read_json(folder / PREPROCESSOR)["steps"]:
         if step.get("registry_name") == "rename_observations_processor":
             return dict(step.get("config", {}).get("rename_map", {}))
     return {}

@@ -18,9 +18,10 @@ from safetensors.numpy import load_file, save_file
 
 from reflow.files import replace_file
 from reflow.policies import fingerprint
+from reflow.simulator.actor import Conditions, Contender
 from reflow.simulator.environment import check_fit, check_runtime, saved_rename
 from reflow.simulator.journal import Episode, Journal, Key
-from reflow.simulator.rollout import Conditions, Contender, Player
+from reflow.simulator.rollout import Player
 from reflow.simulator.workers import WorkerDiedError, run_jobs
 
 ACTIONS = "actions"

@@ -1,9 +1,7 @@
-"""One process's world: an environment, policies, and episodes played as ``lerobot-eval`` plays them.
+"""The player: one process's environment, in which an actor's episodes are played as ``lerobot-eval`` plays them.
 
-The policy runs as LeRobot runs it: environment and policy processors, stock ``predict_action_chunk``, a queue of
-``n_action_steps`` actions. Two things differ. The noise is a function of (noise seed, episode seed, look), so that
-every contender starts from the same numbers; and where the environment can do so, cameras are rendered only when
-the policy looks.
+One thing differs: where the environment can do so, cameras are rendered only when the actor looks. Left out: who acts
+(``reflow.simulator.actor``).
 """
 
 from __future__ import annotations
@@ -17,14 +15,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
-from lerobot.envs.factory import make_env_pre_post_processors
-from lerobot.envs.utils import NEW_ROLLOUT_OPTION, preprocess_observation
-from lerobot.utils.constants import ACTION
+from lerobot.envs.utils import NEW_ROLLOUT_OPTION
 
-from reflow.flow import Draws
-from reflow.policies import FlowPolicy, load_policy, load_processors
-from reflow.simulator.environment import EnvironmentSettings, check_look, make_vector_env, saved_rename
+from reflow.simulator.actor import Actor, Conditions, Contender, PolicyActor
+from reflow.simulator.environment import make_vector_env
 from reflow.simulator.journal import Episode
 from reflow.simulator.looking import Observation, render_on_look
 
@@ -36,7 +30,8 @@ class Moment:
     Attributes:
         step: control steps played before, 0 first.
         length: actions of the chunk that begins here; 0 within a chunk.
-        action: that is played next, float32 [a], physical units.
+        action: that is played next, [a], physical units.
+        blind: what the last step returned, a batch of one; its cameras may show nothing.
         observe: renders, where it must, and gives what the policy would see now.
         frame: renders and gives the picture of the scene, uint8 (height, width, 3).
     """
@@ -44,57 +39,12 @@ class Moment:
     step: int
     length: int
     action: np.ndarray
+    blind: Observation
     observe: Callable[[], Observation]
     frame: Callable[[], np.ndarray]
 
 
 type Watcher = Callable[[Moment], None]
-
-
-@dataclass(frozen=True)
-class Contender:
-    """A policy at a number of steps.
-
-    Attributes:
-        name: teacher, student, ...
-        folder: its ``pretrained_model`` folder.
-        num_steps: integration steps of each chunk, 1 or more.
-    """
-
-    name: str
-    folder: Path
-    num_steps: int
-
-    @property
-    def label(self) -> str:
-        """For people: "student, 1 step"."""
-        return f"{self.name}, {self.num_steps} step{'s' * (self.num_steps != 1)}"
-
-
-@dataclass(frozen=True)
-class Conditions:
-    """What all contenders share.
-
-    Attributes:
-        env: the environment.
-        noise_seed: with the episode's seed and the look it gives the noise.
-        n_action_steps: actions played of each chunk; None for each policy's own.
-        device: where the policies run.
-    """
-
-    env: EnvironmentSettings
-    noise_seed: int = 7
-    n_action_steps: int | None = None
-    device: str = "cpu"
-
-
-@dataclass(frozen=True)
-class _Loaded:
-    flow: FlowPolicy
-    preprocess: Any
-    postprocess: Any
-    env_preprocess: Any
-    env_postprocess: Any
 
 
 class Player:
@@ -109,8 +59,7 @@ class Player:
         self.env = make_vector_env(conditions.env)
         self._config = conditions.env.make_config()
         self._look = render_on_look(self.env)
-        self._loaded: dict[Path, _Loaded] = {}
-        self._draws = Draws(conditions.noise_seed)
+        self._policies: dict[Path, PolicyActor] = {}
 
     @property
     def fps(self) -> float:
@@ -128,41 +77,47 @@ class Player:
         watch: Watcher | None = None,
         num_steps: Callable[[], int] | None = None,
     ) -> tuple[Episode, np.ndarray]:
-        """Plays one episode to its end: success, time limit, or unstable physics, which is a failure.
+        """Lets a policy act (:meth:`follow`).
 
         Args:
-            contender: who plays.
+            contender: who plays; its folder is loaded once.
             seed: of the environment; with the noise seed, of the noise.
             watch: called before every control step.
             num_steps: asked before each chunk, in the place of the contender's own.
+        """
+        if contender.folder not in self._policies:
+            self._policies[contender.folder] = PolicyActor(contender.folder, self.conditions, self._config)
+        return self.follow(self._policies[contender.folder].play_as(contender, num_steps), seed, watch)
+
+    def follow(self, actor: Actor, seed: int, watch: Watcher | None = None) -> tuple[Episode, np.ndarray]:
+        """Plays one episode to its end: success, time limit, or unstable physics, which is a failure.
+
+        Args:
+            actor: who acts.
+            seed: of the environment.
+            watch: called before every control step.
 
         Returns:
             The episode, and its executed actions, float32 [T, a].
         """
-        loaded = self._load(contender.folder)
-        loaded.flow.num_steps = contender.num_steps
-        loaded.flow.policy.reset()
+        actor.start(seed)
         seen, _ = self.env.reset(seed=[seed], options={NEW_ROLLOUT_OPTION: True})
-        queue: deque[torch.Tensor] = deque()
+        queue: deque[np.ndarray] = deque()
         actions: list[np.ndarray] = []
         rewards: list[float] = []
-        success, over, looks = False, False, 0
+        success, over = False, False
         limit = int(self.env.call("_max_episode_steps")[0])
         while not over and len(actions) < limit:
-            begins = not queue
-            if begins:
-                if num_steps is not None:
-                    loaded.flow.num_steps = num_steps()
-                queue.extend(self._think(loaded, self._observe(seen), seed, looks, contender.name))
-                looks += 1
-            length = len(queue) if begins else 0
-            action = loaded.postprocess(queue.popleft())
-            action = loaded.env_postprocess({ACTION: action})[ACTION].to("cpu").numpy()
+            length = 0
+            if not queue:
+                queue.extend(actor.act(self._observe(seen), self._instruction()))
+                length = len(queue)
+            action = queue.popleft()
             if watch is not None:
-                watch(Moment(len(actions), length, action[0], partial(self._observe, seen), self._frame))
-            actions.append(action[0])
+                watch(Moment(len(actions), length, action, seen, partial(self._observe, seen), self._frame))
+            actions.append(action)
             try:
-                seen, reward, terminated, truncated, info = self.env.step(action)
+                seen, reward, terminated, truncated, info = self.env.step(action[None])
             except _unstable():  # commands so wild that the physics cannot follow: the robot is broken
                 rewards.append(0.0)
                 break
@@ -170,8 +125,8 @@ class Player:
             success = success or _is_success(info)
             over = bool(terminated[0] or truncated[0])
         episode = Episode(
-            contender=contender.name,
-            num_steps=contender.num_steps,
+            contender=actor.name,
+            num_steps=actor.num_steps,
             seed=seed,
             success=success,
             max_reward=max(rewards),
@@ -179,22 +134,6 @@ class Player:
             length=len(actions),
         )
         return episode, np.stack(actions).astype(np.float32)
-
-    def _think(
-        self, loaded: _Loaded, seen: Observation, seed: int, look: int, who: str
-    ) -> list[torch.Tensor]:
-        """The actions until the next look, each [1, a], normalized."""
-        observation = preprocess_observation(seen)
-        observation["task"] = [self._instruction()]
-        batch = loaded.preprocess(loaded.env_preprocess(observation))
-        flow = loaded.flow
-        if look == 0:
-            check_look(self.conditions.env, batch, flow.config, who)
-        noise = flow.noise(self._draws, torch.tensor([seed]), torch.tensor([[look]]))[:, 0]
-        with torch.inference_mode():
-            chunk = flow.stock_chunk(batch, noise.to(self.conditions.device))
-        played = self.conditions.n_action_steps or flow.config.n_action_steps
-        return list(chunk.transpose(0, 1)[:played])
 
     def _instruction(self) -> str:
         if self.conditions.env.instruction is not None:
@@ -205,16 +144,6 @@ class Player:
             except (AttributeError, NotImplementedError):
                 continue
         return ""
-
-    def _load(self, folder: Path) -> _Loaded:
-        if folder not in self._loaded:
-            settings, device = self.conditions.env, self.conditions.device
-            flow = load_policy(folder, device)
-            rename = settings.rename_for(flow.config, saved_rename(folder))
-            pre, post = load_processors(folder, flow, device, rename)
-            env_pre, env_post = make_env_pre_post_processors(self._config, flow.config)
-            self._loaded[folder] = _Loaded(flow, pre, post, env_pre, env_post)
-        return self._loaded[folder]
 
     def _observe(self, seen: Observation) -> Observation:
         return seen if self._look is None else self._look()

@@ -16,8 +16,9 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from reflow.files import replace_file
+from reflow.simulator.actor import Conditions, Contender
 from reflow.simulator.journal import Episode
-from reflow.simulator.rollout import Conditions, Contender, Moment, Player
+from reflow.simulator.rollout import Moment, Player
 from reflow.simulator.workers import run_jobs
 
 FPS = 25  # of the video; the robot's own speed

@@ -3,6 +3,7 @@
 import pytest
 
 from reflow.demo.demonstrator import Demonstrator
+from reflow.demo.rollout import Stage
 from reflow.demo.scene import PickScene
 
 
@@ -16,3 +17,9 @@ def scene() -> PickScene:
 def demonstrator(scene: PickScene) -> Demonstrator:
     """The demonstrator of that scene."""
     return Demonstrator(scene.physics.model.ptr)
+
+
+@pytest.fixture(scope="session")
+def stage() -> Stage:
+    """Where demonstrations are given, as they are by default."""
+    return Stage()

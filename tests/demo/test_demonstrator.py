@@ -14,8 +14,9 @@ from reflow.demo.demonstrator import (
     minimum_jerk,
     toss,
 )
+from reflow.demo.frames import shrink_frame
 from reflow.demo.kinematics import ArmKinematics, TipPose
-from reflow.demo.rollout import demonstrate
+from reflow.demo.rollout import Stage
 from reflow.demo.scene import CubeRange, is_picked
 
 MOVED = {"left": slice(0, 7), "right": slice(7, 14)}
@@ -137,19 +138,18 @@ def test_coin_is_fair_fixed_by_the_seed_and_independent_of_the_cube():
     assert np.abs(np.corrcoef(np.column_stack([cubes, left]).T)[2, :2]).max() < 0.07
 
 
-def test_perturbation_moves_the_state_but_not_the_label(scene, demonstrator):
+def test_perturbation_moves_the_state_but_not_the_label():
     always, never = Perturbation(share=1.0), Perturbation(share=0.0)
     pushed, clean = (
-        demonstrate(scene, demonstrator, 3, perturbation=perturbation, render=False)
-        for perturbation in (always, never)
+        Stage(perturbation=perturbation).demonstrate(3, render=False) for perturbation in (always, never)
     )
-    assert pushed.perturbed
-    assert not clean.perturbed
+    assert pushed.told["perturbed"]
+    assert not clean.told["perturbed"]
     np.testing.assert_array_equal(pushed.actions, clean.actions)
     np.testing.assert_array_equal(pushed.states[: always.start + 1], clean.states[: always.start + 1])
     drift = np.abs(pushed.states - clean.states)
-    assert drift[:, MOVED[pushed.arm]].max() > 0.02
-    assert drift[:50, IDLE[pushed.arm]].max() < 1e-6
+    assert drift[:, MOVED[pushed.told["arm"]]].max() > 0.02
+    assert drift[:50, IDLE[pushed.told["arm"]]].max() < 1e-6
     assert pushed.success
     assert clean.success
 
@@ -178,16 +178,31 @@ def test_rejects_a_senseless_perturbation(field, values):
         Perturbation(**values)
 
 
-def test_a_seed_gives_the_same_episode_again(scene, demonstrator):
-    first, _, again = (demonstrate(scene, demonstrator, seed, render=False) for seed in (8, 9, 8))
-    assert first.arm == again.arm == toss(8)
+def test_a_seed_gives_the_same_episode_again(stage):
+    first, _, again = (stage.demonstrate(seed, render=False) for seed in (8, 9, 8))
+    assert first.told["arm"] == again.told["arm"] == toss(8)
     np.testing.assert_array_equal(first.states, again.states)
-    np.testing.assert_array_equal(first.rewards, again.rewards)
     assert first.summary() == again.summary()
     assert first.frames is None
 
 
-def test_nine_in_ten_demonstrations_succeed(scene, demonstrator):
-    results = [demonstrate(scene, demonstrator, seed, render=False) for seed in range(100_000, 100_030)]
-    assert {result.arm for result in results} == set(ARMS)
+def test_a_demonstration_is_the_plan_with_its_push_played_in_the_bare_scene(scene, demonstrator, stage):
+    """To the end of the plan, though the cube is picked before; seen before each command, frame by frame."""
+    seed = next(seed for seed in range(20) if Perturbation().draw(seed, toss(seed)).any())
+    given, push = stage.demonstrate(seed), Perturbation().draw(seed, toss(seed))
+    labels = demonstrator.plan(scene.reset(seed), given.told["arm"]).astype(np.float32)
+    np.testing.assert_array_equal(given.actions, labels)
+    rewards = []
+    for step, command in enumerate(labels + push):
+        np.testing.assert_array_equal(given.states[step], scene.state().astype(np.float32))
+        if step % 25 == 0:
+            np.testing.assert_array_equal(given.frames[step], shrink_frame(scene.render()))
+        rewards.append(scene.step(command))
+    assert is_picked(rewards[:-5])
+    assert (given.success, given.told["perturbed"], len(given.states)) == (True, True, EPISODE_STEPS)
+
+
+def test_nine_in_ten_demonstrations_succeed(stage):
+    results = [stage.demonstrate(seed, render=False) for seed in range(100_000, 100_030)]
+    assert {result.told["arm"] for result in results} == set(ARMS)
     assert np.mean([result.success for result in results]) >= 0.9

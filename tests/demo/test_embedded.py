@@ -12,10 +12,9 @@ import torch
 from lerobot.datasets.lerobot_dataset import LeRobotDataset
 
 from reflow.demo import embedded
-from reflow.demo.dataset import write_dataset
+from reflow.demo.dataset import Recorded, write_dataset
 from reflow.demo.embed import embed_policy, embed_slice
 from reflow.demo.measure import measure
-from reflow.demo.rollout import Demonstration
 from reflow.policies import find_folder, load_policy, load_processors, save_policy
 
 NO_NETWORK = """
@@ -121,15 +120,13 @@ def make_demonstrations(root: Path, episodes: int, steps: int) -> Path:
     return write_dataset(
         root,
         (
-            Demonstration(
+            Recorded(
                 seed=number,
-                arm="left",
-                cube_pose=np.zeros(7),
-                perturbed=False,
                 frames=rng.integers(0, 256, (steps, 72, 96, 3), dtype=np.uint8),
                 states=rng.normal(size=(steps, 14)).astype(np.float32),
                 actions=rng.normal(size=(steps, 14)).astype(np.float32),
-                rewards=np.full(steps, 4),
+                success=True,
+                told={"arm": "left", "cube_pose": [0.0] * 7, "perturbed": False},
             )
             for number in range(episodes)
         ),

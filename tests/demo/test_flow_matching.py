@@ -8,8 +8,9 @@ import torch
 from torch import Tensor
 
 from reflow.data import SAMPLE, VISIT
-from reflow.demo.flow_matching import FlowMatching, masked_mean
+from reflow.demo.flow_matching import FlowMatching
 from reflow.flow import BetaTime, Draws
+from reflow.objectives.flow_matching import inside_mean
 from reflow.policies import FlowPolicy, train_groups
 from tests.builders import make_batch, make_policy, make_vlm_folder
 
@@ -93,8 +94,8 @@ def test_the_mean_counts_real_steps_only():
     error = torch.rand(3, 2, 5, 4, dtype=torch.float64)
     is_pad = torch.arange(5) >= torch.tensor([[5], [2], [1]])
     kept = torch.cat([error[0].flatten(), error[1, :, :2].flatten(), error[2, :, :1].flatten()])
-    torch.testing.assert_close(masked_mean(error, is_pad), kept.mean(), rtol=1e-12, atol=0)
-    assert masked_mean(error, torch.ones(3, 5, dtype=torch.bool)) == 0
+    torch.testing.assert_close(inside_mean(error, ~is_pad[:, None, :, None]), kept.mean(), rtol=1e-12, atol=0)
+    assert inside_mean(error, torch.zeros(3, 1, 5, 1, dtype=torch.bool)) == 0
 
 
 def test_the_learning_rate_warms_up_and_falls_as_a_cosine(flow):
@@ -143,6 +144,8 @@ def test_a_full_loss_adds_the_padding_whose_action_is_zero(flow):
     action = torch.nn.functional.pad(batch["action"], (0, space.padding_dim))[:, None]
     x_t = t[..., None, None] * noise + (1 - t[..., None, None]) * action
     v_t = flow.velocity(flow.encode(batch), x_t, t)
-    padding = masked_mean((space.padding(v_t) - space.padding(noise)).square(), batch["action_is_pad"])
+    padding = inside_mean(
+        (space.padding(v_t) - space.padding(noise)).square(), ~batch["action_is_pad"][:, None, :, None]
+    )
     a, p = space.action_dim, space.padding_dim
     torch.testing.assert_close(full, (a * real + p * padding) / (a + p))

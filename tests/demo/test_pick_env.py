@@ -30,10 +30,9 @@ def test_shows_what_the_scene_shows_step_by_step(env, scene):
     seen, info = env.reset(seed=3)
     assert info == {"is_success": False}
     for _ in range(3):
-        expected = scene.observe()
-        np.testing.assert_array_equal(seen["pixels"]["top"], expected.image)
-        np.testing.assert_array_equal(seen["agent_pos"], expected.state)
-        action = (expected.state + rng.normal(0, 0.1, STATE_DIM)).astype(np.float32)
+        np.testing.assert_array_equal(seen["pixels"]["top"], scene.render())
+        np.testing.assert_array_equal(seen["agent_pos"], scene.state())
+        action = (scene.state() + rng.normal(0, 0.1, STATE_DIM)).astype(np.float32)
         reward = scene.step(action.astype(np.float64))
         seen, rewarded, terminated, truncated, info = env.step(action)
         assert (rewarded, terminated, truncated, info) == (reward, False, False, {"is_success": False})
@@ -56,6 +55,17 @@ def test_the_pick_ends_the_episode_and_only_the_pick(env, scene, demonstrator):
     assert rewards[-6] != 4.0
 
 
+def test_a_pick_may_end_the_episode_later(env, scene, demonstrator):
+    """At the next multiple of ``ends_every``, though the cube is let go before."""
+    env.render_steps, env.ends_every = False, 100
+    env.reset(seed=11)
+    plan = demonstrator.plan(CubeRange().sample(11), "left")
+    ended = [env.step(action)[2:5] for action in plan]
+    env.render_steps, env.ends_every = True, 1
+    assert [terminated for terminated, _, _ in ended] == [False] * 99 + [True]
+    assert any(info["is_success"] for _, _, info in ended[:80])
+
+
 def test_steps_need_not_render(env):
     env.render_steps = False
     blind, _ = env.reset(seed=5)
@@ -71,7 +81,7 @@ def test_steps_need_not_render(env):
 def test_without_a_seed_cubes_vary_as_gymnasium_says(env):
     def cubes():
         env.reset(seed=1)
-        return [env.reset() and env._scene.cube_position() for _ in range(2)]
+        return [env.reset() and env.scene.cube_position() for _ in range(2)]
 
     env.render_steps = False
     (first, second), (again, _) = cubes(), cubes()
@@ -94,7 +104,7 @@ def test_lerobot_discovers_and_makes_it():
     assert vector.call("_max_episode_steps") == (2,)
     assert vector.call("task_description") == (TASK,)
     vector.reset(seed=[0])
-    np.testing.assert_allclose(vector.envs[0].unwrapped._scene.cube_position()[:2], [0.1, 0.5])
+    np.testing.assert_allclose(vector.envs[0].unwrapped.scene.cube_position()[:2], [0.1, 0.5])
     action = np.zeros((1, STATE_DIM), np.float32)
     assert [vector.step(action)[3][0] for _ in range(2)] == [False, True]  # truncated
     vector.close()

@@ -8,11 +8,11 @@ import pytest
 import torch
 
 from reflow.demo import embedded
-from reflow.demo.dataset import ACTION_KEY, IMAGE_KEY, STATE_KEY, write_dataset
+from reflow.demo.dataset import ACTION_KEY, IMAGE_KEY, STATE_KEY, Recorded, write_dataset
 from reflow.demo.frames import shrink_frame
-from reflow.demo.record_rollouts import Recorder, Rollout, RolloutConfig, rollouts
+from reflow.demo.record_rollouts import Recorder, RolloutConfig, rollouts
 from reflow.demo.scene import PickScene
-from reflow.simulator.rollout import Contender
+from reflow.simulator.actor import Contender
 from tests.demo.test_record import read
 
 CONFIG = RolloutConfig(
@@ -33,49 +33,50 @@ def recorder() -> Recorder:
 
 
 @pytest.fixture(scope="module")
-def rollout(recorder: Recorder) -> Rollout:
+def rollout(recorder: Recorder) -> Recorded:
     return recorder(1000)
 
 
-def test_each_chunk_gives_its_look_and_what_lies_between(rollout: Rollout) -> None:
-    assert len(rollout.at) == 4
-    assert (rollout.at[0], rollout.at[2]) == (0, 50)
-    assert 0 < rollout.at[1] < 50 < rollout.at[3] < 100
+def test_each_chunk_gives_its_look_and_what_lies_between(rollout: Recorded) -> None:
+    assert len(rollout.told["at"]) == 4
+    assert (rollout.told["at"][0], rollout.told["at"][2]) == (0, 50)
+    assert 0 < rollout.told["at"][1] < 50 < rollout.told["at"][3] < 100
     assert rollout.frames.shape == (4, 72, 96, 3)
     assert rollout.states.dtype == rollout.actions.dtype == np.float32
 
 
-def test_what_is_recorded_was_seen_and_done(recorder: Recorder, rollout: Rollout) -> None:
+def test_what_is_recorded_was_seen_and_done(recorder: Recorder, rollout: Recorded) -> None:
     """The actions of its own chunk, played again in the bare scene, lead to the frames and states recorded."""
     seeds = np.random.default_rng(1000)
     contender = Contender("policy", CONFIG.policy, int(seeds.choice(CONFIG.steps)))
     _, actions = recorder.player.play(contender, 1000)
     scene = PickScene()
     scene.reset(1000)
-    for step in range(rollout.at[1] + 1):
-        if step in rollout.at:
-            row = rollout.at.index(step)
+    for step in range(rollout.told["at"][1] + 1):
+        if step in rollout.told["at"]:
+            row = rollout.told["at"].index(step)
             assert np.array_equal(rollout.frames[row], shrink_frame(scene.render()))
             assert np.array_equal(rollout.states[row], scene.state().astype(np.float32))
             assert np.array_equal(rollout.actions[row], actions[step])
         scene.step(actions[step].astype(np.float64))
 
 
-def test_the_number_of_steps_changes_what_is_played(rollout: Rollout) -> None:
+def test_the_number_of_steps_changes_what_is_played(rollout: Recorded) -> None:
     other = Recorder(replace(CONFIG, steps=(10,)))(1000)
     assert np.array_equal(other.frames[0], rollout.frames[0])
     assert not np.allclose(other.actions[0], rollout.actions[0], atol=1e-2)
 
 
-def test_an_episode_depends_on_its_seed_alone(recorder: Recorder, rollout: Rollout) -> None:
+def test_an_episode_depends_on_its_seed_alone(recorder: Recorder, rollout: Recorded) -> None:
     other = recorder(1001)
     again = recorder(1000)
     assert not np.array_equal(other.states, again.states)
-    for name in ("frames", "states", "actions", "at"):
+    assert again.told == rollout.told
+    for name in ("frames", "states", "actions"):
         assert np.array_equal(getattr(again, name), getattr(rollout, name))
 
 
-def test_it_is_written_as_a_data_set(rollout: Rollout, tmp_path: Path) -> None:
+def test_it_is_written_as_a_data_set(rollout: Recorded, tmp_path: Path) -> None:
     dataset = read(write_dataset(tmp_path / "rollouts", [rollout]))
     assert (dataset.num_episodes, dataset.num_frames) == (1, 4)
     item = dataset[2]
@@ -85,7 +86,7 @@ def test_it_is_written_as_a_data_set(rollout: Rollout, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_worker_processes_play_the_same_episodes(rollout: Rollout) -> None:
+def test_worker_processes_play_the_same_episodes(rollout: Recorded) -> None:
     played = list(rollouts(replace(CONFIG, processes=2)))
     assert [one.seed for one in played] == [1000, 1001]
     assert np.array_equal(played[0].frames, rollout.frames)

@@ -13,8 +13,9 @@ from reflow.demo import embedded
 from reflow.demo.scene import PickScene, is_picked
 from reflow.flow import Draws
 from reflow.policies import load_policy, load_processors
+from reflow.simulator.actor import Conditions, Contender
 from reflow.simulator.environment import EnvironmentSettings, make_vector_env
-from reflow.simulator.rollout import Conditions, Contender, Player
+from reflow.simulator.rollout import Player
 from tests.builders import TOP, make_statistics, make_teacher_folder
 
 PICK = EnvironmentSettings("pick", {"episode_length": 12})
@@ -44,7 +45,7 @@ def other(player: Player, **changes) -> Player:
     twin = object.__new__(Player)
     twin.__dict__.update(player.__dict__)
     twin.conditions = Conditions(**{"env": PICK, **changes})
-    twin._draws, twin._loaded = Draws(twin.conditions.noise_seed), {}
+    twin._policies = {}
     return twin
 
 

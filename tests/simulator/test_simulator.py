@@ -13,10 +13,11 @@ import numpy as np
 import pytest
 import torch
 
+from reflow.simulator.actor import Conditions, Contender
 from reflow.simulator.environment import EnvironmentSettings
 from reflow.simulator.journal import EPISODES, Episode, Journal, OtherEvaluationError
 from reflow.simulator.play import _identity, load_actions, simulate
-from reflow.simulator.rollout import Conditions, Contender, Player
+from reflow.simulator.rollout import Player
 from reflow.simulator.workers import WorkerDiedError
 from tests.builders import TOP, make_statistics, make_teacher_folder
 
@@ -98,7 +99,7 @@ import signal
 import sys
 from pathlib import Path
 from reflow.simulator.environment import EnvironmentSettings
-from reflow.simulator.rollout import Conditions, Contender
+from reflow.simulator.actor import Conditions, Contender
 from reflow.simulator.play import simulate
 
 if __name__ == "__main__":

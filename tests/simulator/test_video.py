@@ -5,9 +5,10 @@ import numpy as np
 import pytest
 import torch
 
+from reflow.simulator.actor import Conditions, Contender
 from reflow.simulator.environment import EnvironmentSettings
 from reflow.simulator.journal import Episode
-from reflow.simulator.rollout import Conditions, Contender, Player
+from reflow.simulator.rollout import Player
 from reflow.simulator.video import FPS, HEIGHT, Recording, outcome, record, record_videos, write_video
 from tests.builders import make_statistics, make_teacher_folder
 

@@ -1,0 +1,129 @@
+"""Who acts on what an environment shows: a policy with its processors, or anything else that gives commands."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import torch
+from lerobot.envs.configs import EnvConfig
+from lerobot.envs.factory import make_env_pre_post_processors
+from lerobot.envs.utils import preprocess_observation
+from lerobot.utils.constants import ACTION
+
+from reflow.flow import Draws
+from reflow.policies import load_policy, load_processors
+from reflow.simulator.environment import EnvironmentSettings, check_look, saved_rename
+from reflow.simulator.looking import Observation
+
+
+class Actor(Protocol):
+    """Acts on observations, a chunk of commands at a time."""
+
+    @property
+    def name(self) -> str:
+        """Of the episodes' player."""
+
+    @property
+    def num_steps(self) -> int:
+        """Integration steps of each chunk; 0 for what integrates nothing."""
+
+    def start(self, seed: int) -> None:
+        """An episode begins, and with it the memory of this actor."""
+
+    def act(self, seen: Observation, task: str) -> Sequence[np.ndarray]:
+        """The commands until the next look.
+
+        Args:
+            seen: a batch of one observation, rendered.
+            task: the environment's instruction.
+
+        Returns:
+            One or more, each [a] in physical units.
+        """
+
+
+@dataclass(frozen=True)
+class Contender:
+    """A policy at a number of steps.
+
+    Attributes:
+        name: teacher, student, ...
+        folder: its ``pretrained_model`` folder.
+        num_steps: integration steps of each chunk, 1 or more.
+    """
+
+    name: str
+    folder: Path
+    num_steps: int
+
+    @property
+    def label(self) -> str:
+        """For people: "student, 1 step"."""
+        return f"{self.name}, {self.num_steps} step{'s' * (self.num_steps != 1)}"
+
+
+@dataclass(frozen=True)
+class Conditions:
+    """What all contenders share.
+
+    Attributes:
+        env: the environment.
+        noise_seed: with the episode's seed and the look it gives the noise.
+        n_action_steps: actions played of each chunk; None for each policy's own.
+        device: where the policies run.
+    """
+
+    env: EnvironmentSettings
+    noise_seed: int = 7
+    n_action_steps: int | None = None
+    device: str = "cpu"
+
+
+class PolicyActor:
+    """A policy, run as LeRobot runs it: environment and policy processors around stock ``predict_action_chunk``.
+
+    The noise is a function of (noise seed, episode seed, look), so that every contender starts from the same numbers.
+
+    Args:
+        folder: of the policy.
+        conditions: noise, device, actions of each chunk.
+        config: of the environment.
+    """
+
+    def __init__(self, folder: Path, conditions: Conditions, config: EnvConfig) -> None:
+        self.conditions, self._draws = conditions, Draws(conditions.noise_seed)
+        self._flow = load_policy(folder, conditions.device)
+        rename = conditions.env.rename_for(self._flow.config, saved_rename(folder))
+        self._pre, self._post = load_processors(folder, self._flow, conditions.device, rename)
+        self._env_pre, self._env_post = make_env_pre_post_processors(config, self._flow.config)
+
+    def play_as(self, contender: Contender, num_steps: Callable[[], int] | None = None) -> PolicyActor:
+        """The same policy at a contender's steps, or at those that are asked for before each chunk."""
+        self.name, self.num_steps = contender.name, contender.num_steps
+        self._next_steps = num_steps or (lambda: contender.num_steps)
+        return self
+
+    def start(self, seed: int) -> None:
+        """Forgets the last episode."""
+        self._seed, self._look = torch.tensor([seed]), 0
+        self._flow.policy.reset()
+
+    def act(self, seen: Observation, task: str) -> list[np.ndarray]:
+        """The chunk that the policy would play now, as far as it is played."""
+        self._flow.num_steps = self._next_steps()
+        batch = self._pre(self._env_pre(preprocess_observation(seen) | {"task": [task]}))
+        if self._look == 0:
+            check_look(self.conditions.env, batch, self._flow.config, self.name)
+        noise = self._flow.noise(self._draws, self._seed, torch.tensor([[self._look]]))[:, 0]
+        self._look += 1
+        with torch.inference_mode():
+            chunk = self._flow.stock_chunk(batch, noise.to(self.conditions.device))
+        played = self.conditions.n_action_steps or self._flow.config.n_action_steps
+        return [self._command(action) for action in chunk.transpose(0, 1)[:played]]
+
+    def _command(self, action: torch.Tensor) -> np.ndarray:
+        return self._env_post({ACTION: self._post(action)})[ACTION].to("cpu").numpy()[0]
