@@ -65,6 +65,12 @@ def test_every_link_leads_somewhere(page: Path) -> None:
         assert not anchor or anchor in anchors(target), f"{page.name}: {link}"
 
 
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_file_named_is_there(page: Path) -> None:
+    named = re.findall(r"`((?:reflow|conf|tests|notebooks|docs)/[\w/.]+\.\w+)`", page.read_text())
+    assert [name for name in named if not (ROOT / name).is_file()] == []
+
+
 def test_the_pages_are_found_from_the_index() -> None:
     index = {
         (ROOT / "docs" / link.partition("#")[0]).resolve() for link in links(ROOT / "docs" / "README.md")
