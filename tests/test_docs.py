@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from hydra import compose, initialize_config_dir
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 
 from reflow.config_path import CONFIG_DIR
+from tests.distill.conftest import composed
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted(
@@ -96,8 +96,7 @@ def test_every_command_composes(command: str) -> None:
         singles.append(
             override.input_line or "" if value is None else f"{override.get_key_element()}={value}"
         )
-    with initialize_config_dir(str(CONFIG_DIR), version_base="1.3"):
-        assert compose(name, singles)
+    assert composed(*singles, config_name=name)
 
 
 def test_the_tutorials_keys_are_there() -> None:
@@ -105,6 +104,5 @@ def test_the_tutorials_keys_are_there() -> None:
     first = [row.split("|")[1] for row in rows.splitlines() if row.startswith("| `")]
     keys = [key.removesuffix(".*") for cell in first for key in re.findall(r"`([\w.*]+)`", cell)]
     assert len(keys) > 20
-    with initialize_config_dir(str(CONFIG_DIR), version_base="1.3"):
-        config = compose("train")
+    config = composed()
     assert [key for key in keys if OmegaConf.select(config, key, default="absent") == "absent"] == []

@@ -49,14 +49,16 @@ def run(*arguments: str, code: int = 0) -> tuple[str, str]:
 def one(settings: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Made by one process, in one go; only read."""
     path = tmp_path_factory.mktemp("pairs") / "one"
-    out, _ = run(*settings, f"path={path}")
+    out, _ = run(*settings, f"run_dir={path}")
     assert "90 observations, 4 draws of each, vision in float32" in out
     assert "23 shards to make: " in out
     assert f"{path} is complete" in out
     (learn,) = [line for line in out.splitlines() if "reflow.train" in line]
     words = shlex.split(learn)
     assert {"+fix=full32", f"pairs.path={path}", "objective.draw_pool=4"} <= set(words)
-    assert not [word for word in words if word.startswith(("path=", "store=", "draws=", "data.batch_size="))]
+    assert not [
+        word for word in words if word.startswith(("run_dir=", "store=", "draws=", "data.batch_size="))
+    ]
     return path
 
 
@@ -70,7 +72,7 @@ def without_command(folder: Path) -> dict[str, bytes]:
 
 def test_two_parts_at_once_leave_the_same_bytes(settings: list[str], one: Path, tmp_path: Path) -> None:
     path = tmp_path / "two"
-    processes = [start(*settings, f"path={path}", f"part={number}/2") for number in (1, 2)]
+    processes = [start(*settings, f"run_dir={path}", f"part={number}/2") for number in (1, 2)]
     for process in processes:
         _, err = process.communicate(timeout=300)
         assert process.returncode == 0, err
@@ -79,7 +81,7 @@ def test_two_parts_at_once_leave_the_same_bytes(settings: list[str], one: Path, 
 
 def test_two_ranks_leave_the_same_bytes(settings: list[str], one: Path, tmp_path: Path) -> None:
     path = tmp_path / "ranks"
-    out, _ = run(*settings, f"path={path}", "trainer.devices=2", "+trainer.strategy=ddp")
+    out, _ = run(*settings, f"run_dir={path}", "trainer.devices=2", "+trainer.strategy=ddp")
     assert f"{path} is complete" in out
     assert without_command(path) == without_command(one)
 
@@ -87,7 +89,7 @@ def test_two_ranks_leave_the_same_bytes(settings: list[str], one: Path, tmp_path
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])
 def test_a_killed_fill_goes_on(settings: list[str], one: Path, tmp_path: Path, how: signal.Signals) -> None:
     path = tmp_path / "killed"
-    process = start(*settings, f"path={path}")
+    process = start(*settings, f"run_dir={path}")
     while len(list(path.glob("vision/*.json"))) < 3:
         assert process.poll() is None, process.communicate()[1]
         time.sleep(0.01)
@@ -97,7 +99,7 @@ def test_a_killed_fill_goes_on(settings: list[str], one: Path, tmp_path: Path, h
     made = {file: file.stat().st_mtime_ns for file in path.glob("vision/*.json")}
     assert len(made) < 23
     (path / "vision" / f".00022.safetensors.{os.uname().nodename}-{process.pid}.partial").write_bytes(b"half")
-    run(*settings, f"path={path}")
+    run(*settings, f"run_dir={path}")
     assert without_command(path) == without_command(one)
     assert all(file.stat().st_mtime_ns == then for file, then in made.items())
 
@@ -109,7 +111,7 @@ def test_damage_is_found_and_mended(settings: list[str], one: Path, tmp_path: Pa
     out, _ = run("verify", str(path), code=1)
     assert f"{shard}: its bytes do not have the checksum they were written with" in out
     assert "1 of 46 shards are missing or damaged" in out
-    out, _ = run(*settings, f"path={path}", "repair=true")
+    out, _ = run(*settings, f"run_dir={path}", "repair=true")
     assert "damaged, to be made anew: vision/00002.safetensors: its bytes" in out
     assert content(path) == content(one)
     out, _ = run("verify", str(path))
@@ -125,16 +127,17 @@ def test_damage_is_found_and_mended(settings: list[str], one: Path, tmp_path: Pa
         (["part=9/8"], "part=9/8; allowed: NUMBER/OF"),
         (["+fix=auto"], "Multiple values for fix"),
         (["padding.noise=auto"], "padding is auto: a cache has to be of one rule"),
+        (["path=here"], "path=... is now run_dir"),
         (["padding.noise=some"], "padding.noise=some; allowed: real or full"),
         (["velocity=fast"], "velocity=fast; allowed: stock, shared, compiled"),
         (["+objective.draws=3"], "configuration key objective"),
-        (["draws=1000000000000"], "free; put it on another disk (path=...), store less"),
+        (["draws=1000000000000"], "free; put it on another disk (run_dir=...), store less"),
     ],
 )
 def test_bad_input_is_refused_and_leaves_nothing(
     settings: list[str], tmp_path: Path, overrides: list[str], message: str
 ) -> None:
-    _, err = run(*settings, f"path={tmp_path / 'new'}", *overrides, code=2)
+    _, err = run(*settings, f"run_dir={tmp_path / 'new'}", *overrides, code=2)
     assert message in err
     assert "Traceback" not in err
     assert not (tmp_path / "new").exists()
@@ -142,14 +145,14 @@ def test_bad_input_is_refused_and_leaves_nothing(
 
 def test_another_seed_is_another_cache(settings: list[str], one: Path) -> None:
     before = content(one)
-    _, err = run(*settings, f"path={one}", "seed=1", code=2)
+    _, err = run(*settings, f"run_dir={one}", "seed=1", code=2)
     assert f"error: {one} holds other pairs than those asked for:\n  seed: 0 in the cache, 1 asked for" in err
     assert content(one) == before
 
 
 def test_a_finished_cache_is_said_to_be_complete(settings: list[str], one: Path) -> None:
     before = content(one)
-    out, _ = run(*settings, f"path={one}")
+    out, _ = run(*settings, f"run_dir={one}")
     assert "to make" not in out
     assert "is complete" in out
     assert content(one) == before

@@ -1,58 +1,26 @@
-"""What every configuration is checked for: keys, and values that more than one entry point has.
-
-A key merged by a ``+group`` file passes Hydra in silence; merging the composed configuration into dataclasses is what
-rejects it.
-"""
+"""Values that more than one command refuses before anything is loaded; keys and types are checked by the schemas."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
 
+from reflow.cli import sweeping
 from reflow.config.naming import AUTO
-from reflow.demo.embedded import PREFIX
 
 EXTENTS = ("real", "full")
 MATMUL_PRECISIONS = ("highest", "high", "medium")
 
 
-def check_schema(config: DictConfig, schema: type) -> None:
-    """Rejects keys that a schema does not know, and values of the wrong type.
-
-    Args:
-        config: composed.
-        schema: a dataclass, its sections dataclasses.
+def check_least(config: DictConfig, least: int, *keys: str) -> None:
+    """Rejects numbers that are too small, null passes: a default will stand there.
 
     Raises:
         ValueError: names the key, what is allowed there, and the value.
     """
-    try:
-        OmegaConf.merge(OmegaConf.structured(schema), config)
-    except OmegaConfBaseException as error:
-        key = error.full_key or "?"
-        section = key.rpartition(".")[0]
-        known = OmegaConf.structured(schema)
-        allowed = list(OmegaConf.select(known, section) if section else known)
-        raise ValueError(
-            f"configuration key {key}: {str(error).splitlines()[0]}. "
-            f"Keys {'of ' + section if section else 'at the top'}: {', '.join(map(str, allowed))}"
-        ) from error
-
-
-def check_least(values: Iterable[tuple[str, int | None, int]]) -> None:
-    """Rejects numbers that are too small.
-
-    Args:
-        values: key, value (None passes: a default will stand there), least.
-
-    Raises:
-        ValueError: names the key, what is allowed there, and the value.
-    """
-    for name, value, least in values:
+    for key in keys:
+        value = OmegaConf.select(config, key)
         if value is not None and value < least:
-            raise ValueError(f"{name}={value}; allowed: {least} or more")
+            raise ValueError(f"{key}={value}; allowed: {least} or more")
 
 
 def check_padding(config: DictConfig) -> None:
@@ -69,8 +37,8 @@ def check_padding(config: DictConfig) -> None:
             )
 
 
-def check_arithmetic(config: DictConfig) -> None:
-    """Rejects ways of computing that do not exist.
+def check_matmul_precision(config: DictConfig) -> None:
+    """Rejects precisions that torch does not know.
 
     Raises:
         ValueError: names the key, what is allowed there, and the value.
@@ -82,15 +50,15 @@ def check_arithmetic(config: DictConfig) -> None:
         )
 
 
-def check_own_data(config: DictConfig) -> None:
-    """Refuses the embedded data set beside a teacher, or a folder, of one's own.
+def check_devices(config: DictConfig) -> None:
+    """Refuses several devices in a sweep.
 
     Raises:
-        ValueError: ``data.repo_id`` is missing.
+        ValueError: there are several.
     """
-    own_teacher = not (config.teacher.path or PREFIX).startswith(PREFIX)
-    if config.data.repo_id is None and (config.data.root is not None or own_teacher):
+    devices = config.trainer.get("devices", 1)
+    if sweeping() and devices not in (1, "1"):
         raise ValueError(
-            "data.repo_id is null, but the teacher or the data are your own; name the data set "
-            "(data.repo_id=me/my_data, and data.root=DIR where it is a local folder)"
+            f"trainer.devices={devices} under --multirun: Lightning would start the whole sweep once per device; use "
+            "trainer.devices=1, or one command per configuration"
         )

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from omegaconf import DictConfig
 
@@ -23,7 +25,17 @@ def run_directory(config: DictConfig, overrides: list[str]) -> Path:
     if config.run_dir is not None:
         return Path(config.run_dir).resolve()
     parts = [] if padding_name(config) == "full32" else [padding_name(config)]
-    silent = ("fix=", "name=", "run_dir=", "experiment=", "hydra", "pairs.path=")
+    silent = (
+        "fix=",
+        "name=",
+        "run_dir=",
+        "experiment=",
+        "hydra",
+        "pairs.path=",
+        "env=",
+        "env.",
+        "simulator.",
+    )
     rest = [override.lstrip("+") for override in overrides]
     parts += sorted(override for override in rest if not override.startswith(silent))
     # No "," and no "=": the path is itself an argument of later commands.
@@ -31,12 +43,12 @@ def run_directory(config: DictConfig, overrides: list[str]) -> Path:
     return Path("outputs", f"{config.name}-{slug}" if slug else config.name).resolve()
 
 
-def padding_name(config: DictConfig) -> str:
+def padding_name(config: Mapping[str, Any] | DictConfig) -> str:
     """The fix that these padding settings amount to, as ``conf/fix`` names it."""
-    padding = config.padding
-    if padding.noise == AUTO:
+    padding = config["padding"]
+    if padding["noise"] == AUTO:
         return AUTO
-    if padding.inert:
+    if padding["inert"]:
         return "valid14"
     full = [name for name in ("noise", "target", "loss") if padding[name] == "full"]
     names = {"noise": "full_noise", "target": "keep_target", "loss": "full_loss"}

@@ -1,39 +1,48 @@
-"""The schema of ``conf/pairs.yaml``."""
+"""``conf/pairs.yaml``: its schema, what is refused at once, and the cache that it asks for."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
+import torch
 from omegaconf import DictConfig
 
-from reflow.config.checks import check_arithmetic, check_least, check_own_data, check_padding, check_schema
+from reflow.cli import plain
+from reflow.config.checks import check_devices, check_least, check_matmul_precision, check_padding
 from reflow.config.naming import AUTO, padding_name
-from reflow.config.sections import DataSettings, PaddingSettings, SolverSettings, TeacherSettings
-from reflow.flow import get_solver
+from reflow.config.parts import COMMON, PADDING, TRAINED_NAME, Teacher, rename_of
+from reflow.data import LeRobotDataModule
+from reflow.endpoints import Layout, Manifest, Samples
+from reflow.endpoints.wanted import Walks, decisive_versions, pair_identity, samples_of
+from reflow.flow import PaddingRule, Solver
+from reflow.policies import FlowPolicy
+from reflow.schema import OPEN, schema
 
-
-@dataclass
-class PairSettings:
-    """The whole of ``conf/pairs.yaml``."""
-
-    name: str = "demo"
-    path: str | None = None
-    seed: int = 0
-    matmul_precision: str = "highest"
-    velocity: str | None = None
-    draws: int = 8
-    store: Any = None
-    store_precision: str = "float32"
-    samples_per_shard: int = 64
-    draws_at_once: int = 8
-    part: str | None = None
-    repair: bool = False
-    teacher: TeacherSettings = field(default_factory=TeacherSettings)
-    data: DataSettings = field(default_factory=DataSettings)
-    padding: PaddingSettings = field(default_factory=PaddingSettings)
-    solver: SolverSettings = field(default_factory=SolverSettings)
-    trainer: dict[str, Any] = field(default_factory=dict)
+_CACHE: dict[str, Any] = {  # keys of a cache alone: no part of the command that learns from it
+    "name": str,
+    "run_dir": str | None,
+    "draws": int,
+    "store": Any,
+    "store_precision": str,
+    "samples_per_shard": int,
+    "draws_at_once": int,
+    "part": str | None,
+    "repair": bool,
+}
+_MAKING = ("data.batch_size", "data.num_workers", "trainer.devices", "trainer.num_nodes", "trainer.strategy")
+PAIRS = schema(
+    **_CACHE,
+    **COMMON,
+    matmul_precision=str,
+    velocity=str | None,
+    padding=PADDING,
+    solver=OPEN,
+    trainer=OPEN,
+)
+RENAMED = TRAINED_NAME | {"path": "run_dir"}
 
 
 def check_pair_settings(config: DictConfig) -> None:
@@ -42,23 +51,65 @@ def check_pair_settings(config: DictConfig) -> None:
     Raises:
         ValueError: names the key, what is allowed there, and the value.
     """
-    check_schema(config, PairSettings)
-    check_own_data(config)
-    check_arithmetic(config)
-    get_solver(config.solver.name)
+    check_matmul_precision(config)
     if padding_name(config) == AUTO:
         raise ValueError(
             "padding is auto: a cache has to be of one rule; python -m reflow.train +fix=auto says which one it "
             "chooses, give that (+fix=full32)"
         )
     check_padding(config)
-    check_least(
-        (
-            ("teacher.num_steps", config.teacher.num_steps, 1),
-            ("draws", config.draws, 1),
-            ("draws_at_once", config.draws_at_once, 1),
-            ("samples_per_shard", config.samples_per_shard, 1),
-            ("data.batch_size", config.data.batch_size, 1),
-            ("seed", config.seed, 0),
-        )
+    check_least(config, 1, "draws", "draws_at_once", "samples_per_shard", "data.batch_size")
+    check_least(config, 0, "seed")
+    check_devices(config)
+
+
+def pair_folder(config: DictConfig) -> Path:
+    """Where the cache goes."""
+    return Path(config.run_dir or Path("outputs", "pairs", config.name)).expanduser()
+
+
+def asked_manifest(
+    config: DictConfig,
+    source: Teacher,
+    teacher: FlowPolicy,
+    rule: PaddingRule,
+    solver: Solver,
+    data: LeRobotDataModule,
+    overrides: Sequence[str],
+) -> Manifest:
+    """The manifest of a cache that holds what is asked for and nothing else."""
+    precision = config.trainer.get("precision", "32-true")
+    walks = Walks(solver.name, source.num_steps, config.seed, precision, config.matmul_precision)
+    samples, _ = samples_of(data.meta, data.train_episodes)
+    layout = Layout(
+        Samples.of(samples),
+        config.samples_per_shard,
+        config.data.batch_size,
+        config.draws_at_once,
+        ((0, config.draws),),
+        dict.fromkeys(_stores(config), config.store_precision),
+        torch.get_num_threads(),
     )
+    again = [override for override in overrides if _key(override) not in ("part", "repair")]
+    return Manifest(
+        pair_identity(teacher, source.folder, rule, data.meta, rename_of(config), walks),
+        layout,
+        {"command": shlex.join(["python", "-m", "reflow.pairs", *again]), "repo_id": data.meta.repo_id},
+        decisive_versions(),
+    )
+
+
+def learning_command(manifest: Manifest, folder: Path, overrides: Sequence[str]) -> str:
+    """The command that learns from a cache."""
+    shared = [override for override in overrides if _key(override) not in (*_CACHE, *_MAKING)]
+    learn = ["python", "-m", "reflow.train", *shared, f"pairs.path={folder}"]
+    return shlex.join([*learn, f"objective.draw_pool={manifest.layout.draws}"])
+
+
+def _stores(config: DictConfig) -> list[str]:
+    store = plain(config)["store"]
+    return [] if store is None else [str(name) for name in ([store] if isinstance(store, str) else store)]
+
+
+def _key(override: str) -> str:
+    return override.lstrip("+~").partition("=")[0]

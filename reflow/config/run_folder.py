@@ -7,18 +7,18 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from reflow.files import write_json
 from reflow.policies.folder import fingerprint as fingerprint  # part of a run's identity
 
 RUN, METRICS, STUDENT, CHECKPOINT = "run.json", "metrics.json", "pretrained_model", "checkpoints/last.ckpt"
 # What changes no student: where things lie (the teacher's fingerprint is compared), how data are read, what is shown,
 # what is played afterwards.
-_NOT_COMPARED = frozenset(
+NOT_COMPARED = frozenset(
     {
         "run_dir",
         "name",
@@ -31,6 +31,7 @@ _NOT_COMPARED = frozenset(
         "data.preload",
         "callbacks.progress",
         "callbacks.flow",
+        "env",
         "simulator",
         "callbacks.checkpoint",
     }
@@ -101,21 +102,11 @@ class RunFolder:
         write_json(self.path / METRICS, dict(sorted(metrics.items())))
 
 
-def write_json(path: Path, content: object) -> None:
-    """Writes JSON so that the file is the old one or the new one, whenever the power goes."""
-    staged = path.with_name(f".{path.name}.partial")
-    with open(staged, "w") as handle:
-        handle.write(json.dumps(content, indent=2) + "\n")
-        handle.flush()
-        os.fsync(handle.fileno())
-    os.replace(staged, path)
-
-
 def _differences(old: Any, new: Any, where: str = "") -> Iterator[str]:
     if isinstance(old, dict) and isinstance(new, dict):
         for key in sorted(old.keys() | new.keys()):
             path = f"{where}.{key}" if where else key
-            if path not in _NOT_COMPARED:
+            if path not in NOT_COMPARED:
                 yield from _differences(old.get(key), new.get(key), path)
     elif old != new:
         yield f"{where}: {old} there, {new} now"

@@ -1,52 +1,66 @@
-"""The schema of ``conf/train.yaml``: a misspelt or mistyped key stops the run before anything is loaded.
-
-Sections with a ``_target_`` are checked by the class they name.
-"""
+"""``conf/train.yaml``: its schema, what is refused at once, and the objects that it describes."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import itertools
+import warnings
+from pathlib import Path
 from typing import Any
 
-from omegaconf import MISSING, DictConfig
+import lightning as L
+from omegaconf import DictConfig, OmegaConf
 
-from reflow.config.checks import check_arithmetic, check_least, check_own_data, check_padding, check_schema
+from reflow.cli import build, build_with, plain
+from reflow.config.checks import check_devices, check_least, check_matmul_precision, check_padding
 from reflow.config.naming import AUTO, padding_name
-from reflow.config.sections import (
-    DataSettings,
-    OptimizerValues,
-    PaddingSettings,
-    PairsSettings,
-    SimulatorValues,
-    SolverSettings,
-    StudentSettings,
-    TeacherSettings,
+from reflow.config.parts import (
+    COMMON,
+    PADDING,
+    TRAINED_NAME,
+    Teacher,
+    data_arguments,
+    open_data,
+    rename_of,
+    rule_of,
 )
+from reflow.config_path import CONFIG_DIR
+from reflow.data import LeRobotDataModule
+from reflow.distill.checkpoints import AtomicCheckpointIO
+from reflow.distill.harm import harm_of
+from reflow.distill.module import Distillation
+from reflow.distill.optim import OptimizerSettings
+from reflow.distill.student import make_student
+from reflow.distill.success import measure_success
+from reflow.doctor import padding_regime, recommend_fix
+from reflow.endpoints.source import LiveEndpoints, Stored, StoredEndpoints
+from reflow.endpoints.wanted import Source, Walks, fit
+from reflow.flow import Draws, EndpointTime, Solver
+from reflow.objectives import Objective
+from reflow.policies import FlowPolicy, load_processors, with_velocity
+from reflow.probes import Observations, PaddingAsDeployed, PaddingSupervision, measure
+from reflow.schema import OPEN, schema, schema_of
 
-
-@dataclass
-class TrainSettings:
-    """The whole of ``conf/train.yaml``."""
-
-    name: str = MISSING
-    run_dir: str | None = None
-    seed: int = 0
-    matmul_precision: str = "highest"
-    velocity: str | None = None
-    teacher: TeacherSettings = field(default_factory=TeacherSettings)
-    data: DataSettings = field(default_factory=DataSettings)
-    padding: PaddingSettings = field(default_factory=PaddingSettings)
-    objective: dict[str, Any] = field(default_factory=dict)
-    val_draws: int = 4
-    solver: SolverSettings = field(default_factory=SolverSettings)
-    pairs: PairsSettings = field(default_factory=PairsSettings)
-    student: StudentSettings = field(default_factory=StudentSettings)
-    optimizer: OptimizerValues = field(default_factory=OptimizerValues)
-    time: dict[str, Any] = field(default_factory=dict)
-    trainer: dict[str, Any] = field(default_factory=dict)
-    callbacks: dict[str, Any] = field(default_factory=dict)
-    logger: dict[str, Any] = field(default_factory=dict)
-    simulator: SimulatorValues = field(default_factory=SimulatorValues)
+TRAIN = schema(
+    **COMMON,
+    name=str,
+    run_dir=str | None,
+    matmul_precision=str,
+    velocity=str | None,
+    padding=PADDING,
+    objective=OPEN,
+    time=OPEN,
+    solver=OPEN,
+    val_draws=int,
+    pairs=schema(path=str | None, precision=str),
+    student=schema(num_steps=int, trained=list[str]),
+    optimizer=schema_of(OptimizerSettings),
+    trainer=OPEN,
+    callbacks=OPEN,
+    logger=OPEN,
+    env=dict[str, Any] | None,
+    simulator=schema_of(measure_success, but=("student", "folder", "env")),
+)
+RENAMED = TRAINED_NAME | {"simulator.env": "env (env=pick)"}
 
 
 def check_settings(config: DictConfig) -> None:
@@ -55,25 +69,116 @@ def check_settings(config: DictConfig) -> None:
     Raises:
         ValueError: names the key, what is allowed there, and the value.
     """
-    check_schema(config, TrainSettings)
+    data_arguments(config, build(config.teacher))
     check_padding(config)
-    check_arithmetic(config)
-    if config.teacher.num_steps is not None and config.teacher.num_steps < 1:
-        raise ValueError(
-            f"teacher.num_steps={config.teacher.num_steps}; allowed: 1 or more, or null for its own"
-        )
-    check_least(
-        (
-            ("student.num_steps", config.student.num_steps, 1),
-            ("val_draws", config.val_draws, 1),
-            ("data.batch_size", config.data.batch_size, 1),
-            ("data.val_frames", config.data.val_frames, 1),
-            ("seed", config.seed, 0),
-        )
-    )
+    check_matmul_precision(config)
+    check_least(config, 1, "student.num_steps", "val_draws", "data.batch_size", "data.val_frames")
+    check_least(config, 0, "seed")
+    check_devices(config)
     if config.pairs.path is not None and padding_name(config) == AUTO:
         raise ValueError(
             f"+fix=auto with pairs.path={config.pairs.path}: a cache is of one rule; give the fix that it was made "
             "with (+fix=full32)"
         )
-    check_own_data(config)
+
+
+def build_distillation(config: DictConfig, source: Teacher) -> tuple[Distillation, LeRobotDataModule]:
+    """The run's module and data; ``padding`` answers ``auto`` afterwards."""
+    teacher = with_velocity(source.load(), config.velocity)
+    preprocess, _ = load_processors(source.folder, teacher, rename=rename_of(config))
+    objective: Objective = build(config.objective)
+    solver: Solver = build(config.solver)
+    arguments = data_arguments(config, source)
+    stored = None
+    if config.pairs.path is not None:
+        stored = _stored(config, source, teacher, objective, solver, arguments)
+    data = open_data(
+        arguments,
+        teacher,
+        preprocess,
+        seed=config.seed,
+        stored=stored,
+        with_actions=objective.needs_actions,
+    )
+    if padding_name(config) == AUTO:
+        _choose_fix(config, teacher, data)
+    rule = rule_of(config, teacher.space)
+    if (harm := harm_of(rule, getattr(objective, "time", EndpointTime()))) is not None:
+        warnings.warn(harm, stacklevel=2)
+    student = make_student(teacher, source.folder, rule, **plain(config.student))
+    live = LiveEndpoints(teacher, solver, source.steps(teacher), rule)
+    module = Distillation(
+        teacher,
+        student,
+        objective,
+        live if stored is None else StoredEndpoints(),
+        rule,
+        val_draws=config.val_draws,
+        seed=config.seed,
+        optimizer=OptimizerSettings(**plain(config.optimizer)),
+    )
+    return module, data
+
+
+def build_all(section: DictConfig) -> dict[str, Any]:
+    """The objects of a section of sections, without those that are null."""
+    return {str(name): build(entry) for name, entry in section.items() if entry is not None}
+
+
+def build_trainer(config: DictConfig, callbacks: list[Any], loggers: list[Any], **changes: Any) -> L.Trainer:
+    """Lightning's trainer, with what a run depends on fixed."""
+
+    def has(kind: type) -> bool:
+        return any(isinstance(callback, kind) for callback in callbacks)
+
+    return build_with(
+        plain(config.trainer) | changes,
+        callbacks=callbacks,
+        logger=loggers or False,
+        use_distributed_sampler=False,  # the order already knows rank and world size
+        check_val_every_n_epoch=None,
+        default_root_dir=config.run_dir,
+        plugins=[AtomicCheckpointIO()],
+        enable_progress_bar=has(L.pytorch.callbacks.ProgressBar),
+        enable_checkpointing=has(L.pytorch.callbacks.ModelCheckpoint),
+    )
+
+
+def _stored(
+    config: DictConfig,
+    source: Teacher,
+    teacher: FlowPolicy,
+    objective: Objective,
+    solver: Solver,
+    data: dict[str, Any],
+) -> Stored:
+    """The cache that this run is to learn from, if it holds what the run would make live."""
+    if not objective.needs_endpoints:
+        raise ValueError(
+            f"pairs.path={config.pairs.path} with {type(objective).__name__}, which learns from no endpoints; leave "
+            "pairs.path out, or choose objective=reflow or objective=endpoint"
+        )
+    precision = config.trainer.get("precision", "32-true")
+    cache = fit(
+        config.pairs.path,
+        teacher,
+        source.folder,
+        rule_of(config, teacher.space),
+        Source(*(data[name] for name in ("repo_id", "root", "episodes", "val_episodes", "rename"))),
+        Walks(solver.name, source.num_steps, config.seed, precision, config.matmul_precision),
+        stored_precision=config.pairs.precision,
+        trained=tuple(config.student.trained),
+    )
+    return Stored(cache, objective.draws, objective.draw_pool)
+
+
+def _choose_fix(config: DictConfig, teacher: FlowPolicy, data: LeRobotDataModule) -> None:
+    """Puts what the teacher and the student's steps call for in the place of ``auto``, and says why."""
+    held_out = Observations({"teacher": teacher}, Draws(config.seed))
+    seen = held_out.see_all(itertools.islice(data.val_dataloader(), 2))
+    figures = measure(held_out, seen, [PaddingAsDeployed(), PaddingSupervision()]).metrics
+    advice = recommend_fix(padding_regime(figures), figures, config.student.num_steps)
+    fix = advice.fix or "full32"  # without padding they are all the same
+    for name in ("unfixed", *fix.strip("[]").split(",")):
+        config.padding.merge_with(OmegaConf.load(Path(CONFIG_DIR, "fix", f"{name}.yaml")).padding)
+    print(f"fix=auto chose {fix}: {advice.reason}")

@@ -90,7 +90,7 @@ class LeRobotDataModule(L.LightningDataModule):
         val_frames: int = 256,
         with_actions: bool = False,
         allow_short_episodes: bool = False,
-        look_within: int = 0,
+        look_within: int = 1,
         look_times: int = 1,
         stored: Extras | None = None,
     ) -> None:

@@ -68,7 +68,7 @@ def check_new_root(root: Path) -> None:
         ValueError: `root` exists, whatever it holds.
     """
     if root.exists():
-        raise ValueError(f"root={root} exists already; name a new folder, or remove that one first.")
+        raise ValueError(f"run_dir={root} exists already; name a new folder, or remove that one first.")
 
 
 @contextmanager

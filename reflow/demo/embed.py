@@ -13,18 +13,18 @@ from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-import hydra
 import pyarrow.parquet as parquet
 import torch
 from lerobot.datasets.lerobot_dataset import LeRobotDataset
 from omegaconf import DictConfig
 
-from reflow.config_path import CONFIG_DIR
+from reflow.cli import command
 from reflow.demo import embedded
 from reflow.demo.dataset import ACTION_KEY, DEMONSTRATIONS_FILE, IMAGE_KEY, STATE_KEY, Recorded, write_dataset
 from reflow.files import read_json, write_json
 from reflow.policies import find_folder, replace_folder
 from reflow.policies.folder import CONFIG, PREPROCESSOR, VLM
+from reflow.schema import schema
 
 
 def embed_policy(source: Path, target: Path) -> None:
@@ -99,10 +99,20 @@ def _compact(root: Path) -> None:
         parquet.write_table(parquet.read_table(file), file, compression="snappy", write_statistics=False)
 
 
-@hydra.main(version_base="1.3", config_path=CONFIG_DIR, config_name="embed")
+EMBED = schema(
+    policy=str,
+    name=str,
+    demonstrations=str | None,
+    whole_every=int,
+    start_frames=int,
+    run_dir=str | None,
+)
+
+
+@command("embed", EMBED, renamed={"target": "run_dir", "data": "demonstrations"})
 def main(config: DictConfig) -> None:
     """Command-line entry."""
-    assets = Path(config.target) if config.target is not None else embedded.ASSETS
+    assets = Path(config.run_dir) if config.run_dir is not None else embedded.ASSETS
     embed_policy(find_folder(config.policy, "policy"), assets / config.name)
     if config.demonstrations is not None:
         embed_slice(

@@ -22,7 +22,7 @@ def policy_path(path: str | None, default: Path = TEACHER) -> str | Path:
     """What a configured path means where policies that come with the package may be named.
 
     Args:
-        path: a folder, a hub id, ``embedded/NAME``, or None.
+        path: a policy or run folder, a hub id, ``embedded/NAME``, or None.
         default: for None.
 
     Raises:
@@ -31,7 +31,8 @@ def policy_path(path: str | None, default: Path = TEACHER) -> str | Path:
     if path is None:
         return default
     if not path.startswith(PREFIX):
-        return path
+        inside = Path(path).expanduser() / "pretrained_model"
+        return inside if inside.is_dir() else path
     folder = ASSETS / path.removeprefix(PREFIX)
     if not (folder / "config.json").is_file():
         there = sorted(f"{PREFIX}{config.parent.name}" for config in ASSETS.glob("*/config.json"))

@@ -12,16 +12,15 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-import hydra
 from omegaconf import DictConfig
 from rich.console import Console
 from rich.table import Table
 
-from reflow.config_path import CONFIG_DIR
+from reflow.cli import command
 from reflow.demo import embedded
 from reflow.files import write_json
 from reflow.policies import find_folder
-from reflow.quiet import hush
+from reflow.schema import schema
 from reflow.simulator.actor import Conditions, Contender
 from reflow.simulator.environment import EnvironmentSettings
 from reflow.simulator.journal import Episode
@@ -47,10 +46,20 @@ def measure(
         return simulate(conditions, contenders, seeds, folder=Path(journal), processes=processes)
 
 
-@hydra.main(version_base="1.3", config_path=CONFIG_DIR, config_name="measure")
+MEASURE = schema(
+    policy=schema(path=str | None),
+    steps=list[int],
+    episodes=int,
+    first_seed=int,
+    control_steps=int,
+    processes=int,
+    run_dir=str | None,
+)
+
+
+@command("measure", MEASURE, renamed={"output": "run_dir (a folder: measure.json goes there)"})
 def main(config: DictConfig) -> None:
     """Command-line entry."""
-    hush()
     folder = find_folder(config.policy.path or embedded.TEACHER, "policy.path")
     seeds = range(config.first_seed, config.first_seed + config.episodes)
     start = time.perf_counter()
@@ -61,13 +70,13 @@ def main(config: DictConfig) -> None:
         table.add_row(str(row.num_steps), rate, f"{row.low:.1%} to {row.high:.1%}")
     Console().print(table)
     print(f"{time.perf_counter() - start:.0f} s")
-    if config.output is not None:
+    if config.run_dir is not None:
         found = {n: [one for one in episodes if one.num_steps == n] for n in config.steps}
         content = {
             str(n): {"seeds": [one.seed for one in played], "success": [one.success for one in played]}
             for n, played in found.items()
         }
-        write_json(Path(config.output), content)
+        write_json(Path(config.run_dir) / "measure.json", content)
 
 
 if __name__ == "__main__":

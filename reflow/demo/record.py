@@ -1,6 +1,6 @@
 """Records successful demonstrations of the pick task.
 
-    python -m reflow.demo.record root=outputs/pick_demos episodes=300 seed=0 processes=2
+    python -m reflow.demo.record run_dir=outputs/pick_demos episodes=300 seed=0 processes=2
 
 Worker processes simulate and render; this process writes. The result depends on the configuration only, not
 on the number of processes: episodes stand in the order of their seeds (seed, seed + 1, ...), failures left
@@ -13,17 +13,15 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
-import hydra
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
-from reflow.config_path import CONFIG_DIR
+from reflow.cli import command, plain
 from reflow.demo.dataset import Recorded, check_new_root, write_dataset
 from reflow.demo.demonstrator import Perturbation
 from reflow.demo.rollout import play
 from reflow.demo.scene import CubeRange
-from reflow.quiet import hush
+from reflow.schema import schema_of
 
 LEAST_SUCCESS = 0.9  # share of attempts; below it something is broken and the data would be a biased sample
 
@@ -145,23 +143,27 @@ def from_hydra(cfg: DictConfig) -> RecordConfig:
         The same as frozen dataclasses.
 
     Raises:
-        TypeError: There is an unknown key; the message names it.
         ValueError: A value is out of its range.
     """
-    values: Any = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
+    values = plain(cfg)
     cube, perturbation = values.pop("cube"), values.pop("perturbation")
     return RecordConfig(
-        **values | {"root": Path(values["root"])},
+        root=Path(values.pop("run_dir")),
+        **values,
         cube=CubeRange(**{axis: tuple(bounds) for axis, bounds in cube.items()}),
         perturbation=Perturbation(**perturbation),
     )
 
 
-@hydra.main(version_base="1.3", config_path=CONFIG_DIR, config_name="record")
-def main(cfg: DictConfig) -> None:
+@command(
+    "record",
+    schema_of(RecordConfig, but=("root",), run_dir=str),
+    renamed={"root": "run_dir"},
+    also=(RuntimeError,),
+)
+def main(config: DictConfig) -> None:
     """Command line entry."""
-    hush()
-    record(from_hydra(cfg))
+    record(from_hydra(config))
 
 
 if __name__ == "__main__":

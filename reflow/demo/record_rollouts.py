@@ -1,6 +1,6 @@
 """Records what a deployed policy gets to see: observations to distill on, where deployment meets them.
 
-    python -m reflow.demo.record_rollouts root=outputs/pick_rollouts episodes=2000 processes=2
+    python -m reflow.demo.record_rollouts run_dir=outputs/pick_rollouts episodes=2000 processes=2
 
 Distillation needs observations, not actions: the teacher says what to do with each. So the policy itself plays,
 and its looks are recorded, from as many cube positions as one likes. Playing some chunks at fewer integration
@@ -17,17 +17,16 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import hydra
 import numpy as np
 from lerobot.configs import PreTrainedConfig
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
-from reflow.config_path import CONFIG_DIR
+from reflow.cli import command, plain
 from reflow.demo import embedded
 from reflow.demo.dataset import Recorded, check_new_root, write_dataset
 from reflow.demo.frames import shrink_frame
 from reflow.policies import find_folder
-from reflow.quiet import hush
+from reflow.schema import schema_of
 from reflow.simulator.actor import Conditions, Contender
 from reflow.simulator.environment import EnvironmentSettings
 from reflow.simulator.looking import Observation
@@ -120,16 +119,18 @@ def rollouts(config: RolloutConfig) -> Iterator[Recorded]:
             print(f"{number}/{config.episodes} episodes, {seconds:.0f} s; {succeeded} picked", flush=True)
 
 
-@hydra.main(version_base="1.3", config_path=CONFIG_DIR, config_name="record_rollouts")
-def main(cfg: DictConfig) -> None:
+ROLLOUTS = schema_of(RolloutConfig, but=("root",), run_dir=str, policy=str | None)
+
+
+@command("record_rollouts", ROLLOUTS, renamed={"root": "run_dir"})
+def main(config: DictConfig) -> None:
     """Command line entry."""
-    hush()
-    values: Any = OmegaConf.to_container(cfg)
+    values = plain(config)
     policy = find_folder(values.pop("policy") or embedded.TEACHER, "policy")
-    values |= {"root": Path(values["root"]), "steps": tuple(values["steps"]), "policy": policy}
-    config = RolloutConfig(**values)
-    check_new_root(config.root)
-    print(f"written to {write_dataset(config.root, rollouts(config))}")
+    values |= {"root": Path(values.pop("run_dir")), "steps": tuple(values["steps"]), "policy": policy}
+    settings = RolloutConfig(**values)
+    check_new_root(settings.root)
+    print(f"written to {write_dataset(settings.root, rollouts(settings))}")
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Trains the demo's teacher on recorded demonstrations.
 
-    python -m reflow.demo.record root=outputs/pick_demos
+    python -m reflow.demo.record run_dir=outputs/pick_demos
     python -m reflow.demo.train_teacher data.root=outputs/pick_demos run_dir=outputs/teacher
 
 Leaves ``run_dir/pretrained_model``, an ordinary LeRobot policy folder of averaged weights, refreshed at every
@@ -11,23 +11,22 @@ from __future__ import annotations
 
 import copy
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
-import hydra
 import lightning as L
 from lightning.pytorch.callbacks import EMAWeightAveraging, ModelCheckpoint
 from lightning.pytorch.loggers import CSVLogger
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
-from reflow.config_path import CONFIG_DIR
-from reflow.data import LeRobotDataModule, load_metadata
+from reflow.cli import build_with, command, plain
+from reflow.data import load_metadata
 from reflow.demo.flow_matching import FlowMatching
 from reflow.policies import FlowPolicy, find_folder, load_policy, load_processors, save_policy
 from reflow.policies.processors import save_new_processors
 from reflow.policies.smolvla import SmolVLAFlow
 from reflow.policies.smolvla.build import build_smolvla
 from reflow.policies.smolvla.vlm import VLMSize, build_vlm_folder
-from reflow.quiet import hush
+from reflow.schema import OPEN, schema, schema_of
 
 
 class TeacherFolder(L.Callback):
@@ -70,7 +69,7 @@ def new_teacher(config: DictConfig, run_dir: Path) -> tuple[SmolVLAFlow, Path]:
     meta = load_metadata(config.data.repo_id, config.data.root)
     vlm = build_vlm_folder(
         run_dir / "vlm",
-        VLMSize(**_plain(config.vlm)),
+        VLMSize(**plain(config.vlm)),
         [f"{task}\n" for task in meta.tasks.index],
     )
     policy = build_smolvla(
@@ -83,7 +82,7 @@ def new_teacher(config: DictConfig, run_dir: Path) -> tuple[SmolVLAFlow, Path]:
         scheduler_warmup_steps=config.warmup_steps,
         scheduler_decay_steps=config.max_steps,
         scheduler_decay_lr=0.02 * config.lr,
-        **_plain(config.policy),
+        **plain(config.policy),
     )
     processors = run_dir / "processors"
     save_new_processors(policy, meta.stats, processors)
@@ -96,9 +95,7 @@ def train(config: DictConfig) -> Path:
     run_dir = Path(config.run_dir).resolve()
     policy, processors = new_teacher(config, run_dir) if config.start is None else open_teacher(config)
     preprocess, _ = load_processors(processors, policy)
-    data = LeRobotDataModule(
-        policy.config, preprocess, seed=config.seed, with_actions=True, **_plain(config.data)
-    )
+    data = build_with(config.data, policy.config, preprocess, seed=config.seed, with_actions=True)
     module = FlowMatching(
         policy,
         draws=config.draws,
@@ -139,20 +136,34 @@ def train(config: DictConfig) -> Path:
     return folder
 
 
-def _plain(section: DictConfig) -> dict[str, Any]:
-    return cast(dict[str, Any], OmegaConf.to_container(section))
-
-
 def _channels_first(feature: dict[str, Any]) -> tuple[int, int, int]:
     sizes: dict[str, int] = dict(zip(feature["names"], feature["shape"], strict=True))
     channels = sizes["channels" if "channels" in sizes else "channel"]
     return (channels, sizes["height"], sizes["width"])
 
 
-@hydra.main(version_base="1.3", config_path=CONFIG_DIR, config_name="train_teacher")
+TEACHER = schema(
+    run_dir=str,
+    seed=int,
+    start=str | None,
+    loss_dims=str,
+    max_steps=int,
+    draws=int,
+    lr=float,
+    warmup_steps=int,
+    weight_decay=float,
+    gradient_clip_val=float,
+    ema_decay=float,
+    save_every=int,
+    data=OPEN,
+    vlm=schema_of(VLMSize),
+    policy=OPEN,
+)
+
+
+@command("train_teacher", TEACHER)
 def main(config: DictConfig) -> None:
     """Command-line entry."""
-    hush()
     print(f"teacher written to {train(config)}")
 
 

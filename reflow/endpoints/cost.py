@@ -93,8 +93,8 @@ def check_disk(folder: Path, cost: Cost, free: int | None = None) -> None:
     if cost.bytes > free:
         raise ValueError(
             f"the cache takes {size_words(cost.bytes)} more, {folder} has {size_words(free)} free; put it on "
-            "another disk (path=...), store less (store=null or store=vision, store_precision=bfloat16), or ask for "
-            "fewer draws (draws=...) or episodes (data.episodes=...)"
+            "another disk (run_dir=...), store less (store=null or store=vision, store_precision=bfloat16), or ask "
+            "for fewer draws (draws=...) or episodes (data.episodes=...)"
         )
 
 

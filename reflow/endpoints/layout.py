@@ -141,7 +141,7 @@ class Layout:
             if self.stores.get(name, precision) != precision:
                 raise ValueError(
                     f"store_precision={precision}, but this cache holds {name} in {self.stores[name]}; keep that, or "
-                    "make another cache (name=... or path=...)"
+                    "make another cache (name=... or run_dir=...)"
                 )
         more = ((self.draws, draws),) if draws > self.draws else ()
         return replace(self, blocks=self.blocks + more, stores={**self.stores, **stores})

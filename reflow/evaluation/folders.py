@@ -41,8 +41,7 @@ class Folders:
         Raises:
             FileNotFoundError: a policy is not there, or not whole.
         """
-        inside = Path(student).expanduser() / _STUDENT
-        found = find_folder(inside if inside.is_dir() else embedded.policy_path(student), "student.path")
+        found = find_folder(embedded.policy_path(student), "student.path")
         results = Path("outputs", f"evaluation-{Path(student).name}")
         if found.name == _STUDENT:
             results = found.parent / "evaluation"

@@ -49,8 +49,8 @@ class ResultFolder:
                 pass
         except OSError as error:
             raise PermissionError(
-                f"output={self.path} cannot be written ({error.strerror}); nothing was measured yet. Choose another "
-                "folder: output=DIR"
+                f"run_dir={self.path} cannot be written ({error.strerror}); nothing was measured yet. Choose another "
+                "folder: run_dir=DIR"
             ) from error
 
     def check_owner(self) -> None:
@@ -65,7 +65,7 @@ class ResultFolder:
         ours = there & {OFFLINE, EPISODES, IDENTITY, METRICS}
         if "run.json" in there or (there and not ours):
             raise OtherResultsError(
-                f"output={self.path} holds no evaluation, but {', '.join(sorted(there)[:4])}; choose a new folder"
+                f"run_dir={self.path} holds no evaluation, but {', '.join(sorted(there)[:4])}; choose a new folder"
             )
 
     def offline(self, identity: Mapping[str, Any]) -> Figures | None:
@@ -88,9 +88,9 @@ class ResultFolder:
         ]
         if differing:
             raise OtherResultsError(
-                f"output={self.path} holds another evaluation:\n  "
+                f"run_dir={self.path} holds another evaluation:\n  "
                 + "\n  ".join(differing)
-                + "\nGive this one another folder (output=DIR), or delete that one"
+                + "\nGive this one another folder (run_dir=DIR), or delete that one"
             )
         return Figures(content["metrics"], load_file(self.path / ARRAYS))
 

@@ -71,7 +71,7 @@ def fill_pairs(
         RuntimeError: the process failed; its last words are in the message.
     """
     values = {
-        "path": folder,
+        "run_dir": folder,
         "teacher.path": place.teacher,
         "data.repo_id": place.repo_id,
         "data.root": place.root,

@@ -5,17 +5,16 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-from hydra import compose, initialize_config_dir
 from lerobot.configs import FeatureType, PolicyFeature
 from lerobot.datasets.dataset_metadata import LeRobotDatasetMetadata
 from lerobot.policies.multi_task_dit.configuration_multi_task_dit import MultiTaskDiTConfig
 from lerobot.policies.smolvla.configuration_smolvla import SmolVLAConfig
 from omegaconf import OmegaConf
 
-from reflow.config_path import CONFIG_DIR
 from reflow.data import check_fit, load_metadata, split_episodes
 from reflow.data.checks import check_lengths
 from tests.builders import HEIGHT, TOP, WIDTH, make_dataset, repo_id
+from tests.distill.conftest import composed
 
 FRONT, SIDE, WRIST = (f"observation.images.{name}" for name in ("front", "side", "wrist"))
 
@@ -118,8 +117,7 @@ def test_missing_cameras_are_refused_and_the_suggestion_mends_it(two_cameras, wa
         check_fit(two_cameras, looking(wanted), rename)
     assert f"missing {list(missing)}" in str(caught.value)
     (suggestion,) = re.findall(r"If only the names differ: '(.*)'$", str(caught.value))
-    with initialize_config_dir(CONFIG_DIR, version_base="1.3"):
-        config = compose("train", overrides=[suggestion])  # pasted behind the command
+    config = composed(suggestion)  # pasted behind the command
     check_fit(two_cameras, looking(wanted), OmegaConf.to_container(config.data.rename))
 
 

@@ -5,11 +5,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from hydra import compose, initialize_config_dir
 from lerobot.policies.smolvla.modeling_smolvla import SmolVLAPolicy
 from safetensors.torch import load_file
 
-from reflow.config_path import CONFIG_DIR
+from reflow.cli import composed
 from reflow.demo.flow_matching import FlowMatching
 from reflow.demo.train_teacher import train
 from tests.builders import make_dataset, make_teacher_folder, repo_id
@@ -19,10 +18,9 @@ def test_a_teacher_is_trained_saved_and_resumed(tmp_path: Path, monkeypatch: pyt
     data = make_dataset(tmp_path / "set", episodes=3, frames=12)
 
     def config(max_steps: int, run_dir: str):
-        with initialize_config_dir(CONFIG_DIR, version_base="1.3"):
-            return compose(
+        return composed(
                 "train_teacher",
-                [
+                *[
                     f"data.root={data}", f"data.repo_id={repo_id(data)}", "data.batch_size=4",
                     f"run_dir={tmp_path / run_dir}", f"max_steps={max_steps}", "save_every=2", "warmup_steps=1",
                     "draws=2", "policy.chunk_size=6", "policy.n_action_steps=6", "policy.num_vlm_layers=2",
@@ -63,10 +61,9 @@ def test_a_teacher_is_trained_saved_and_resumed(tmp_path: Path, monkeypatch: pyt
 def test_a_teacher_goes_on_from_another(tmp_path: Path) -> None:
     data = make_dataset(tmp_path / "set", episodes=3, frames=12)
     start = make_teacher_folder(tmp_path / "start" / "pretrained_model")
-    with initialize_config_dir(CONFIG_DIR, version_base="1.3"):
-        config = compose(
+    config = composed(
             "train_teacher",
-            [
+            *[
                 f"data.root={data}", f"data.repo_id={repo_id(data)}", "data.batch_size=4", f"start={start}",
                 f"run_dir={tmp_path / 'run'}", "max_steps=2", "warmup_steps=1", "draws=2", "loss_dims=full",
             ],

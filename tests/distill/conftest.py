@@ -1,14 +1,16 @@
 """A small teacher, a small data set, and the training command on them, inside this process."""
 
 from collections.abc import Callable
+from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
-from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
 
-from reflow.config import check_settings, run_directory
-from reflow.config_path import CONFIG_DIR
+from reflow import cli
+from reflow.config import run_directory
+from reflow.config.train import check_settings
 from reflow.train import train
 from tests.builders import make_dataset, make_teacher_folder, repo_id
 
@@ -38,8 +40,9 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def composed(*overrides: str, config_name: str = "train") -> DictConfig:
     """A configuration as the command line would compose it."""
-    with initialize_config_dir(CONFIG_DIR, version_base="1.3"):
-        return compose(config_name, list(overrides))
+    where = "reflow.demo" if find_spec(f"reflow.demo.{config_name}") else "reflow"
+    import_module(f"{where}.{config_name}")  # a command brings its schema
+    return cli.composed(config_name, *overrides)
 
 
 @pytest.fixture

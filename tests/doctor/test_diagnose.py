@@ -17,19 +17,23 @@ from reflow.distill.student import make_student
 from reflow.flow import PaddingRule
 from reflow.policies import load_policy, save_policy
 from tests.builders import make_dataset, make_teacher_folder, repo_id
-from tests.distill.conftest import composed
 
 SMALL = ("data.val_frames=4", "data.batch_size=3", "draws=2", "reference_steps=12", "trainer.max_steps=7")
 Run = Callable[..., int]
 
 
 @pytest.fixture
-def run(teacher_folder: Path, dataset: Path) -> Run:
+def run(teacher_folder: Path, dataset: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     """``run(*overrides)``: the command in this process, its exit code."""
 
     def start(*overrides: str) -> int:
         arguments = (f"teacher.path={teacher_folder}", *_data(dataset), *SMALL, *overrides)
-        return diagnose.run(composed(*arguments, config_name="diagnose"))
+        monkeypatch.setattr(sys, "argv", ["diagnose", *arguments])
+        try:
+            diagnose.main()
+        except SystemExit as end:
+            return int(end.code or 0)
+        return 0
 
     return start
 
@@ -65,7 +69,7 @@ def test_a_teacher_is_diagnosed(run: Run, capsys: pytest.CaptureFixture[str]) ->
 def test_people_get_tables_and_the_verdict_last(
     run: Run, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    code = run(f"output={tmp_path / 'new' / 'diagnosis.json'}")
+    code = run(f"run_dir={tmp_path / 'new'}")
     lines = capsys.readouterr().out.strip().splitlines()
     document = json.loads((tmp_path / "new" / "diagnosis.json").read_text())
     assert lines[-1] == document["verdict"]
@@ -97,11 +101,20 @@ def command(*arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_the_json_flag_is_hydra_s_too() -> None:
-    shown = command("--json", "draws=3", "--cfg", "job")
-    assert shown.returncode == 0
-    config = OmegaConf.create(shown.stdout)
+def test_json_is_a_key_too(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("json=true", "draws=3", "--cfg", "job") == 0
+    config = OmegaConf.create(capsys.readouterr().out)
     assert (config.json, config.draws) == (True, 3)
+    assert run("--json", "--cfg", "job") == 2
+    assert "give Hydra's own flags with json=true (json=true --cfg)" in capsys.readouterr().err
+
+
+def test_the_flag_says_what_the_key_says(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    first, second = run("--json"), run("json=true")
+    one, other = capsys.readouterr().out.split("\n}\n")[:2]
+    one, other = json.loads(one + "}"), json.loads(other + "}")
+    assert (first, one["verdict"], one["exit_code"]) == (second, other["verdict"], other["exit_code"])
+    assert [finding["name"] for finding in one["findings"]] == [f["name"] for f in other["findings"]]
 
 
 def test_what_hydra_refuses_cannot_run() -> None:
@@ -115,7 +128,8 @@ def test_what_hydra_refuses_cannot_run() -> None:
     ("override", "message"),
     [
         ("draws=0", r"draws=0; allowed: 1 or more"),
-        ("nfe=[]", r"nfe=0; allowed: 1 or more"),
+        ("nfe=[]", r"nfe=\[\]; allowed: one or more step counts, each 1 or more"),
+        ("output=x", r"output=\.\.\. is now run_dir"),
         ("teacher.num_steps=0", r"teacher\.num_steps=0; allowed: 1 or more"),
         ("trainer.max_steps=-1", r"trainer\.max_steps=-1; allowed: 1 or more"),
         ("+data.typo=1", r"configuration key data\.typo"),
@@ -182,5 +196,5 @@ def test_an_output_that_cannot_be_written(
     run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "file").write_text("")
-    assert run(f"output={tmp_path / 'file' / 'diagnosis.json'}") == 2
+    assert run(f"run_dir={tmp_path / 'file'}") == 2
     assert "cannot be written" in capsys.readouterr().err

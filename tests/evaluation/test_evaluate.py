@@ -4,19 +4,20 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import MISSING, fields
 from pathlib import Path
 
 import pytest
 import torch
-from hydra import compose, initialize_config_dir
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from safetensors.numpy import load_file
 
 import reflow.evaluate
-from reflow.config import check_schema, run_directory
-from reflow.config_path import CONFIG_DIR
-from reflow.evaluate import EvaluateSettings, evaluate
+from reflow import cli
+from reflow.config import run_directory
+from reflow.config.parts import settings_of
+from reflow.evaluate import evaluate
+from reflow.evaluation.offline import OfflineSettings
+from reflow.evaluation.simulated import SimulatorSettings
 from reflow.policies import load_policy, save_policy
 from reflow.train import train
 from tests.builders import make_dataset, make_teacher_folder, repo_id
@@ -37,8 +38,7 @@ Evaluate = Callable[..., dict[str, float]]
 
 
 def composed(*overrides: str, config_name: str = "evaluate") -> DictConfig:
-    with initialize_config_dir(CONFIG_DIR, version_base="1.3"):
-        return compose(config_name, list(overrides))
+    return cli.composed(config_name, *overrides)
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +74,7 @@ def run(teacher: Path, student: Path, dataset: Path, tmp_path: Path) -> Evaluate
                 f"teacher.path={teacher}",
                 f"data.repo_id={repo_id(dataset)}",
                 f"data.root={dataset}",
-                f"output={tmp_path / 'out'}",
+                f"run_dir={tmp_path / 'out'}",
                 *SMALL,
                 *overrides,
             )
@@ -103,7 +103,7 @@ def test_it_leaves_metrics_arrays_and_a_page_and_measures_nothing_twice(
     with pytest.raises(ValueError, match=r"(?s)holds another evaluation:.*seed: 0 there, 1 now"):
         run("seed=1")
     with pytest.raises(AssertionError, match="measured again"):
-        run(f"output={tmp_path / 'elsewhere'}")
+        run(f"run_dir={tmp_path / 'elsewhere'}")
 
 
 @pytest.mark.slow
@@ -124,7 +124,7 @@ def test_its_figures_are_those_of_the_training_run(teacher: Path, dataset: Path,
 
 @pytest.mark.slow
 def test_in_the_simulator(tmp_path: Path, run: Evaluate, capsys: pytest.CaptureFixture[str]) -> None:
-    play = ("+env=pick", "env.episode_length=6", "episodes=2", "teacher_steps=[2,1]", "processes=1")
+    play = ("env=pick", "env.episode_length=6", "episodes=2", "teacher_steps=[2,1]", "processes=1")
     metrics = run(*play, "offline=false", "videos=1")
     assert metrics["success/student@1/episodes"] == 2
     assert "success/student@1_vs_teacher@2/mcnemar_p" in metrics
@@ -154,7 +154,7 @@ def test_an_environment_without_the_policys_cameras(run: Evaluate, tmp_path: Pat
     with pytest.raises(
         ValueError, match=r"cameras do not fit: the teacher looks at \['observation.images.top'\]"
     ):
-        run("+env=pusht")
+        run("env=pusht")
     assert not (tmp_path / "out").exists()
 
 
@@ -169,9 +169,9 @@ def test_no_held_out_episodes(run: Evaluate, tmp_path: Path) -> None:
 def test_an_output_folder_that_cannot_be_written(run: Evaluate, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(
-        PermissionError, match=r"output=.*file/out cannot be written .*nothing was measured yet"
+        PermissionError, match=r"run_dir=.*file/out cannot be written .*nothing was measured yet"
     ):
-        run(f"output={tmp_path}/file/out")
+        run(f"run_dir={tmp_path}/file/out")
 
 
 @pytest.mark.parametrize(
@@ -180,19 +180,23 @@ def test_an_output_folder_that_cannot_be_written(run: Evaluate, tmp_path: Path) 
         ("noises=32", r"noises is 32; allowed: 64 or more"),
         ("nfe=[0]", r"nfe is \[0\]; allowed"),
         ("episodes=0", r"episodes is 0; allowed: 1 or more"),
-        ("margin=0", r"margin is 0; allowed: above 0"),
+        ("margin=0", r"margin is 0.0; allowed: above 0"),
         ("offline=false", r"offline=false and no environment: nothing is left to measure; add one"),
         ("device=tpu", r"device=tpu; allowed: auto, cpu, cuda"),
         ("device=cuda", r"device=cuda, but torch sees no GPU"),
         ("lower=[0,0]", r"lower has 2 limits; allowed: 14"),
-        ("+nfee=[1]", r"configuration key nfee.*Keys at the top: .*nfe, reference_steps"),
+        (
+            "+nfee=[1]",
+            r"configuration key nfee=\[1\].*did you mean nfe\? Keys at the top: .*nfe, reference_steps",
+        ),
         ("+data.batchsize=3", r"configuration key data\.batchsize.*batch_size"),
-        ("episodes=many", r"configuration key episodes.*many"),
+        ("episodes=many", r"configuration key episodes=many"),
         ("data.repo_id=null", r"data\.repo_id is null"),
         ("student.path=nowhere", r"student\.path=nowhere is neither a folder here nor"),
-        ("+env=pick env.type=mars", r"env\.type=mars is not in LeRobot's registry"),
+        ("env=pick env.type=mars", r"env\.type=mars is not in LeRobot's registry"),
         ("+env.task=x", r"env\.type is missing; choose one of"),
         ("teacher.num_steps=0", r"teacher\.num_steps=0; allowed: 1 or more, or null"),
+        ("output=x", r"output=\.\.\. is now run_dir"),
         ("seed=-1", r"seed=-1; allowed: 0 or more"),
         ("data.val_frames=0", r"data\.val_frames=0; allowed: 1 or more"),
     ],
@@ -210,22 +214,9 @@ def test_a_missing_student() -> None:
         evaluate(composed())
 
 
-def test_the_configuration_is_the_schema_with_its_defaults() -> None:
-    config = composed()
-    check_schema(config, EvaluateSettings)
-    plain = OmegaConf.to_container(config)
-    assert isinstance(plain, dict)
-    known = {entry.name: entry for entry in fields(EvaluateSettings)}
-    assert set(plain) == set(known) - {"env"}
-    for name, entry in known.items():
-        if name != "env" and entry.default is not MISSING:
-            given = plain[name]
-            assert (tuple(given) if isinstance(given, list) else given) == entry.default, name
-    head = (Path(CONFIG_DIR) / "evaluate.yaml").read_text().splitlines()
-    keys = [
-        line for line in head if line and line[0].isalpha() and not line.startswith(("defaults", "hydra"))
-    ]
-    assert all("#" in line or line.endswith(":") for line in keys)
+@pytest.mark.parametrize("kind", [OfflineSettings, SimulatorSettings])
+def test_defaults_in_python_are_those_in_yaml(kind: type) -> None:
+    assert settings_of(kind, composed()) == kind()
 
 
 @pytest.mark.slow

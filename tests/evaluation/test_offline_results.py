@@ -62,7 +62,7 @@ def test_a_training_run_is_refused_though_it_has_metrics(tmp_path: Path) -> None
 def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(
-        PermissionError, match=r"output=.*file/inside cannot be written \(.+\); nothing was measured"
+        PermissionError, match=r"run_dir=.*file/inside cannot be written \(.+\); nothing was measured"
     ):
         ResultFolder(tmp_path / "file" / "inside").check_writable()
 

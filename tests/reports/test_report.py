@@ -12,6 +12,7 @@ import pytest
 from omegaconf import OmegaConf
 
 from reflow import report
+from reflow.config.runs import read_metrics, teacher_names
 from reflow.reports.compare import RunComparison
 from tests.distill.conftest import composed
 
@@ -45,7 +46,7 @@ def compared(*overrides: str) -> RunComparison:
 
 
 def test_a_pattern_is_compared_and_written(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    found = compared(f"runs={runs}/*-?", f"output={runs}/out")
+    found = compared(f"runs={runs}/*-?", f"run_dir={runs}/out")
     assert found.keys == ("fix",)  # where they lie and how data are read makes no other row
     assert [(row.settings["fix"], len(row.runs)) for row in found.rows] == [("unfixed", 2), ("full32", 2)]
     assert {path.name for path in (runs / "out").iterdir()} == {
@@ -58,13 +59,13 @@ def test_a_pattern_is_compared_and_written(runs: Path, capsys: pytest.CaptureFix
 
 
 def test_a_list_is_compared_each_folder_once(runs: Path) -> None:
-    found = compared(f"runs=[{runs}/full-0,{runs}/full*]", f"output={runs}/out")
+    found = compared(f"runs=[{runs}/full-0,{runs}/full*]", f"run_dir={runs}/out")
     assert [run.seed for row in found.rows for run in row.runs] == [0, 1]
 
 
 def test_a_folder_whose_name_looks_like_a_pattern(tmp_path: Path) -> None:
     make_run(tmp_path / "a").rename(tmp_path / "a[1]")
-    assert len(compared(f"runs='{tmp_path}/a[1]'", f"output={tmp_path}/out").rows) == 1
+    assert len(compared(f"runs='{tmp_path}/a[1]'", f"run_dir={tmp_path}/out").rows) == 1
 
 
 def test_success_of_the_evaluation_is_merged_as_a_whole(tmp_path: Path) -> None:
@@ -73,7 +74,7 @@ def test_success_of_the_evaluation_is_merged_as_a_whole(tmp_path: Path) -> None:
     (folder / "evaluation").mkdir()
     evaluated = {rate: 0.9, f"{rate}/episodes": 100.0, "deploy/loss": 7.0, "latency/student@1/total_p50": 3.0}
     (folder / "evaluation/metrics.json").write_text(json.dumps(evaluated))
-    metrics = report.read_metrics(folder)
+    metrics = read_metrics(folder)
     assert (metrics[rate], metrics[f"{rate}/episodes"]) == (0.9, 100.0)
     assert metrics["deploy/loss"] == 0.5  # the run's own
     assert metrics["latency/student@1/total_p50"] == 3.0
@@ -90,14 +91,14 @@ def test_success_of_the_evaluation_is_merged_as_a_whole(tmp_path: Path) -> None:
     ],
 )
 def test_names_of_teachers(teachers: list[Any], names: list[str]) -> None:
-    found = report.teacher_names({Path(str(place)): teacher for place, teacher in enumerate(teachers)})
+    found = teacher_names({Path(str(place)): teacher for place, teacher in enumerate(teachers)})
     assert list(found.values()) == names
 
 
 def test_another_teacher_at_the_same_place_is_another_row(tmp_path: Path) -> None:
     make_run(tmp_path / "a", "seed=0", fingerprint="1" * 64)
     make_run(tmp_path / "b", "seed=1", fingerprint="2" * 64)
-    found = compared(f"runs=[{tmp_path}/a,{tmp_path}/b]", f"output={tmp_path}/out")
+    found = compared(f"runs=[{tmp_path}/a,{tmp_path}/b]", f"run_dir={tmp_path}/out")
     assert [row.settings["teacher"] for row in found.rows] == ["embedded (11111111)", "embedded (22222222)"]
 
 
@@ -106,13 +107,13 @@ def test_unfinished_runs_are_named(runs: Path) -> None:
     with pytest.raises(
         ValueError, match=r"metrics.json is missing\): \S+/full-1; give the command .* unfinished=skip"
     ):
-        compared(f"runs={runs}/*-?", f"output={runs}/out")
+        compared(f"runs={runs}/*-?", f"run_dir={runs}/out")
     assert not (runs / "out").exists()
 
 
 def test_unfinished_runs_are_left_out_with_a_note(runs: Path) -> None:
     (runs / "full-1/metrics.json").unlink()
-    found = compared(f"runs={runs}/*-?", f"output={runs}/out", "unfinished=skip")
+    found = compared(f"runs={runs}/*-?", f"run_dir={runs}/out", "unfinished=skip")
     assert [len(row.runs) for row in found.rows] == [2, 1]
     assert "full-1" in found.notes[0]
     assert found.notes[0] in (runs / "out/comparison.md").read_text()
@@ -141,15 +142,15 @@ def test_none_of_the_default_metrics(tmp_path: Path) -> None:
     folder = make_run(tmp_path / "a")
     (folder / "metrics.json").write_text('{"padding/x": 1.0}')
     with pytest.raises(ValueError, match="these runs have none of the default ones"):
-        compared(f"runs={folder}", f"output={tmp_path}/out")
+        compared(f"runs={folder}", f"run_dir={tmp_path}/out")
 
 
 def test_output_below_a_file(runs: Path) -> None:
     (runs / "file").touch()
     with pytest.raises(
-        ValueError, match=r"output=\S+/file/out: .* cannot be written .*choose another folder"
+        ValueError, match=r"run_dir=\S+/file/out: .* cannot be written .*choose another folder"
     ):
-        compared(f"runs={runs}/full-0", f"output={runs}/file/out")
+        compared(f"runs={runs}/full-0", f"run_dir={runs}/file/out")
 
 
 @pytest.mark.parametrize("given", [(), ("runs=a", "run=b")])
@@ -203,6 +204,6 @@ def test_command_line_errors_end_with_two(tmp_path: Path) -> None:
 
 def test_runs_are_not_touched(runs: Path) -> None:
     before = {path: path.read_bytes() for path in runs.rglob("*") if path.is_file()}
-    compared(f"runs={runs}/*-?", f"output={runs}/out")
+    compared(f"runs={runs}/*-?", f"run_dir={runs}/out")
     shutil.rmtree(runs / "out")
     assert {path: path.read_bytes() for path in runs.rglob("*") if path.is_file()} == before

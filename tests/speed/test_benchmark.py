@@ -47,7 +47,7 @@ def test_a_race_alone(tmp_path):
         "quality=true",
         "race.contenders=[reference,live_2]",
         "race.budget=0.2",
-        "output=here",
+        "run_dir=here",
         cwd=tmp_path,
     )
     assert done.returncode == 0, done.stderr

@@ -80,13 +80,13 @@ def test_every_other_command_takes_it_too(
     pairs, student = tmp_path / "pairs", tmp_path / "run" / "pretrained_model"
     mine = (f"teacher.path={teacher_folder}", f"data.repo_id={repo_id(dataset)}", f"data.root={dataset}")
     few = ("data.val_frames=8", "reference_steps=16")
-    ready = ("draws=4", f"path={pairs}")
+    ready = ("draws=4", f"run_dir={pairs}")
     run = (*SMALL, f"pairs.path={pairs}", "objective.draw_pool=4", f"run_dir={tmp_path / 'run'}")
     compare = (
         f"student.path={student}",
         "latency_chunks=1",
         "distribution_frames=4",
-        f"output={tmp_path / 'out'}",
+        f"run_dir={tmp_path / 'out'}",
     )
     for name, codes, overrides in (
         ("diagnose", (0, 1), ("+fix=full32", *few)),

@@ -1,0 +1,66 @@
+"""``conf/evaluate.yaml``: its schema, what is refused at once, and what its figures are a function of."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from reflow.cli import build, plain
+from reflow.config.checks import check_least
+from reflow.config.parts import COMMON, TRAINED_NAME, data_arguments
+from reflow.evaluation.folders import Folders
+from reflow.evaluation.offline import OfflineSettings
+from reflow.evaluation.simulated import SimulatorSettings
+from reflow.policies import fingerprint
+from reflow.schema import keys_of, schema
+
+_LIMITS = {"lower": list[float] | None, "upper": list[float] | None, "limit_margin": float}
+EVALUATE = schema(
+    **COMMON,
+    **keys_of(OfflineSettings),
+    **keys_of(SimulatorSettings),
+    **_LIMITS,
+    student=schema(path=str, trained=list[str]),
+    env=dict[str, Any] | None,
+    run_dir=str | None,
+    device=str,
+    offline=bool,
+)
+RENAMED = TRAINED_NAME | {"output": "run_dir"}
+# What changes no figure: how data are read.
+_NOT_COMPARED = ("_target_", "num_workers", "prefetch_factor", "pin_memory", "preload")
+
+
+def check_evaluation(config: DictConfig) -> None:
+    """What can be said of the settings before anything is loaded.
+
+    Raises:
+        ValueError: names the key, what is allowed there, and the value.
+    """
+    data_arguments(config, build(config.teacher))
+    check_least(config, 0, "seed")
+    check_least(config, 1, "data.batch_size", "data.val_frames")
+    if not config.env and not config.offline:
+        raise ValueError(
+            "offline=false and no environment: nothing is left to measure; add one (env=pick, env=aloha, ...)"
+        )
+    if OmegaConf.is_missing(config.student, "path"):
+        raise ValueError(
+            "student.path is missing; give a run folder of reflow.train, a pretrained_model folder, or a hub id "
+            "(student.path=outputs/demo)"
+        )
+
+
+def offline_identity(config: DictConfig, folders: Folders) -> dict[str, Any]:
+    """What the offline figures are a function of."""
+    whole = plain(config)
+    names = (*(entry.name for entry in fields(OfflineSettings)), "seed", "device", *_LIMITS)
+    return {
+        **{name: whole[name] for name in names},
+        **{f"data.{key}": value for key, value in whole["data"].items() if key not in _NOT_COMPARED},
+        "teacher.num_steps": config.teacher.num_steps,
+        "teacher": fingerprint(folders.teacher),
+        "student": fingerprint(folders.student),
+    }

@@ -1,0 +1,129 @@
+"""Sections that commands share, and what is built of them: teacher, data, padding rule, device, settings."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+from omegaconf import DictConfig, ListConfig
+
+from reflow.cli import build_with, plain
+from reflow.data import LeRobotDataModule
+from reflow.demo import embedded
+from reflow.flow import ActionSpace, PaddingRule
+from reflow.policies import FlowPolicy, find_folder, load_policy
+from reflow.schema import schema, schema_of
+
+
+@dataclass(frozen=True)
+class Teacher:
+    """Which teacher, not loaded yet, and how it integrates its endpoints; ``conf/teacher`` makes it.
+
+    Attributes:
+        path: a policy folder, a hub id, or ``embedded/NAME``; None for the one that comes with the package.
+        num_steps: integration steps of its endpoints; None for its own number.
+
+    Raises:
+        ValueError: ``num_steps`` is below 1.
+    """
+
+    path: str | None = None
+    num_steps: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.num_steps is not None and self.num_steps < 1:
+            raise ValueError(f"teacher.num_steps={self.num_steps}; allowed: 1 or more, or null for its own")
+
+    @cached_property
+    def folder(self) -> Path:
+        """Its complete policy folder; raises FileNotFoundError where there is none."""
+        return find_folder(embedded.policy_path(self.path))
+
+    def load(self, device: str = "cpu") -> FlowPolicy:
+        """The policy, in eval mode."""
+        return load_policy(self.folder, device)
+
+    def steps(self, policy: FlowPolicy) -> int:
+        """Integration steps of its endpoints."""
+        return self.num_steps or policy.num_steps
+
+
+TEACHER = schema_of(Teacher, _target_=str)
+DATA = schema_of(
+    LeRobotDataModule,
+    but=("policy", "preprocess", "seed", "with_actions", "stored"),
+    repo_id=str | None,
+    _target_=str,
+)
+PADDING = schema(noise=str, target=str, loss=str, inert=bool)
+COMMON: dict[str, Any] = {"seed": int, "teacher": TEACHER, "data": DATA}
+TRAINED_NAME = {
+    "student.train_state_proj": "student.trained (student.trained=[velocity,state_proj] where it was true)"
+}
+
+
+def data_arguments(config: DictConfig, teacher: Teacher, **changes: Any) -> dict[str, Any]:
+    """The section ``data`` in plain values: with the embedded teacher and no data named, the embedded data.
+
+    Args:
+        config: composed, with a section ``data``.
+        teacher: that will look at them.
+        changes: other values.
+
+    Raises:
+        ValueError: ``data.repo_id`` is missing beside a teacher, or a folder, of one's own.
+    """
+    arguments = plain(config.data) | changes
+    if arguments["repo_id"] is not None:
+        return arguments
+    own_teacher = not (teacher.path or embedded.PREFIX).startswith(embedded.PREFIX)
+    if own_teacher or arguments["root"] is not None:
+        raise ValueError(
+            "data.repo_id is null, but the teacher or the data are your own; name the data set "
+            "(data.repo_id=me/my_data, and data.root=DIR where it is a local folder)"
+        )
+    return arguments | {"repo_id": embedded.REPO_ID, "root": embedded.DATA}
+
+
+def open_data(
+    arguments: dict[str, Any], policy: FlowPolicy, preprocess: Any, **more: Any
+) -> LeRobotDataModule:
+    """The data that `data_arguments` name, for a policy; ``more`` goes to the module as it is."""
+    return build_with(arguments, policy.config, preprocess, **more)
+
+
+def rename_of(config: DictConfig) -> dict[str, str]:
+    """From the data set's camera keys to the policy's."""
+    return dict(config.data.rename or {})
+
+
+def rule_of(config: DictConfig, space: ActionSpace) -> PaddingRule:
+    """The padding rule that the section ``padding`` answers with."""
+    padding = config.padding
+    return PaddingRule(space, padding.noise, padding.target, padding.loss, padding.inert)
+
+
+def settings_of[SettingsT](kind: type[SettingsT], config: DictConfig, **changes: Any) -> SettingsT:
+    """Settings whose fields are keys of a configuration, lists as tuples."""
+    values = {entry.name: config[entry.name] for entry in fields(kind) if entry.name not in changes}  # type: ignore[arg-type]
+    return kind(
+        **{key: tuple(value) if isinstance(value, ListConfig) else value for key, value in values.items()},
+        **changes,
+    )
+
+
+def device_of(name: str) -> str:
+    """``cpu`` or ``cuda`` for ``auto``, ``cpu`` or ``cuda``.
+
+    Raises:
+        ValueError: another name, or there is no GPU.
+    """
+    if name not in ("auto", "cpu", "cuda"):
+        raise ValueError(f"device={name}; allowed: auto, cpu, cuda")
+    there = torch.cuda.is_available()
+    if name == "cuda" and not there:
+        raise ValueError("device=cuda, but torch sees no GPU here; use device=auto or device=cpu")
+    return "cuda" if there and name != "cpu" else "cpu"

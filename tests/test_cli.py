@@ -1,0 +1,155 @@
+"""What all commands have in common: help that fits a screen, errors in one line, exit codes, sweeps."""
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from collections.abc import Callable
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+from omegaconf import DictConfig
+
+from reflow import cli
+from reflow.config_path import CONFIG_DIR
+from reflow.schema import schema
+from tests.distill.conftest import composed
+
+DEMO = ("embed", "measure", "record", "record_rollouts", "train_teacher")
+NAMES = sorted({path.stem for path in Path(CONFIG_DIR).glob("*.yaml")} - {"base"})
+Run = Callable[..., int]
+
+
+def exit_code(main: Callable[[], None]) -> int:
+    try:
+        main()
+    except SystemExit as end:
+        return int(end.code or 0)
+    return 0
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch) -> Run:
+    """``run(name, *arguments)``: a command in this process, its exit code."""
+
+    def start(name: str, *arguments: str) -> int:
+        monkeypatch.setattr(sys, "argv", [name, *arguments])
+        return exit_code(import_module(f"reflow.{'demo.' if name in DEMO else ''}{name}").main)
+
+    return start
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_help_fits_a_screen_and_its_commands_work(
+    name: str, run: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(name, "--help") == 0
+    text = capsys.readouterr().out.strip("\n")
+    lines = text.splitlines()
+    assert len(lines) <= 24
+    assert max(map(len, lines)) <= 100
+    commands = re.findall(r"^  python -m (reflow\.\S+)(.*)$", text, re.MULTILINE)
+    assert len(commands) == 5
+    for module, words in commands:
+        there = module.rpartition(".")[2]
+        arguments = [word for word in shlex.split(words.partition("   ")[0]) if "=" in word]
+        assert composed(
+            *[re.sub(r"(fix=\w+|seed=\d),\S+", r"\1", each) for each in arguments], config_name=there
+        )
+    for choices in re.findall(r"(\w+)=((?:\w+\|)+\w+)", text):
+        assert set(choices[1].split("|")) == {
+            path.stem for path in Path(CONFIG_DIR, choices[0]).glob("*.yaml")
+        }
+    keys = text.partition("\nKeys")[2].partition("\n")[2]
+    named = re.findall(r"^  ([\w., ]+?)(?:   |$)", keys, re.MULTILINE)
+    config = composed(config_name=name)
+    for key in ", ".join(named).split(", "):
+        assert not re.fullmatch(r"\w+", key) or key in config, key
+
+
+def test_the_command_line_says_it_too() -> None:
+    shown = subprocess.run([sys.executable, "-m", "reflow.report", "--help"], capture_output=True, text=True)
+    assert (shown.returncode, shown.stderr) == (0, "")
+    assert "python -m reflow.report runs=[outputs/a,outputs/b]" in shown.stdout
+    told = subprocess.run(
+        [sys.executable, "-m", "reflow.report", "--info", "defaults"], capture_output=True, text=True
+    )
+    assert told.returncode == 0
+    assert "report_schema" in told.stdout + told.stderr
+
+
+@pytest.mark.parametrize("argument", ["run=a runs=b", "runs=nowhere", "nothing=1", "+nothing=1", "runs=[1"])
+def test_what_the_user_has_to_mend_is_one_line(
+    argument: str, run: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("report", *argument.split()) == 2
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert said.err.startswith("error: ")
+    assert "Traceback" not in said.err
+
+
+def test_the_traceback_is_there_when_it_is_asked_for(monkeypatch: pytest.MonkeyPatch, run: Run) -> None:
+    monkeypatch.setenv("HYDRA_FULL_ERROR", "1")
+    with pytest.raises(ValueError, match="runs=nowhere matches no run"):
+        run("report", "runs=nowhere")
+
+
+def test_the_environment_is_as_it_was(monkeypatch: pytest.MonkeyPatch, run: Run) -> None:
+    monkeypatch.delenv("HYDRA_FULL_ERROR", raising=False)
+    run("report", "runs=nowhere")
+    assert "HYDRA_FULL_ERROR" not in os.environ
+
+
+@pytest.mark.parametrize(
+    ("ending", "code", "said"),
+    [
+        (lambda: 1, 1, ""),
+        (lambda: None, 0, ""),
+        (KeyboardInterrupt, 130, "interrupted\n"),
+        (ValueError("x=1; allowed: 2"), 2, "error: x=1; allowed: 2\n"),
+        (FileNotFoundError("no such folder"), 2, "error: no such folder\n"),
+        (ModuleNotFoundError("install it"), 2, "error: install it\n"),
+    ],
+)
+def test_exit_codes(
+    ending: object, code: int, said: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    keys = {"runs": object, "run_dir": str, "metrics": object, "unfinished": str, "run": object}
+    keys |= {name: str | None for name, kind in keys.items() if kind is object}
+    monkeypatch.setattr(cli, "_commands", {})
+
+    @cli.command("report", schema(**keys), also=(ModuleNotFoundError,))
+    def main(config: DictConfig) -> int | None:
+        if callable(ending) and not isinstance(ending, type):
+            return ending()
+        raise ending  # type: ignore[misc]
+
+    monkeypatch.setattr(sys, "argv", ["report"])
+    assert exit_code(main) == code
+    assert capsys.readouterr().err == said
+
+
+@pytest.mark.parametrize("flag", ["--cfg=hydra", "--hydra-help"])
+def test_hydra_s_own_flags_work(flag: str, run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("report", flag) == 0
+    assert "hydra" in capsys.readouterr().out
+
+
+def test_the_shell_completes(
+    run: Run, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COMP_LINE", "reflow-train +fix=ful")
+    monkeypatch.setenv("COMP_POINT", "21")
+    assert run("train", "-sc", "query=bash") == 0
+    assert "+fix=full32" in capsys.readouterr().out
+
+
+def test_a_sweep_runs_every_job(run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("report", "-m", "runs=nowhere,elsewhere") == 2
+    assert capsys.readouterr().err.count("error: runs=nowhere") == 1, "the first error ends it"
+    shown = run("train", "-m", "+fix=full32,valid14", "trainer.devices=2")
+    assert shown == 2
+    assert "trainer.devices=2 under --multirun" in capsys.readouterr().err
