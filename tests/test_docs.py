@@ -1,6 +1,6 @@
 """The documentation keeps its word: every link leads somewhere, every command is there and composes."""
 
-import importlib.util
+import importlib
 import re
 import shlex
 from collections.abc import Iterator
@@ -21,7 +21,7 @@ PAGES = sorted(
         ROOT / "reflow" / "demo" / "assets" / "README.md",
     ]
 )
-COMMENTED = sorted(Path(CONFIG_DIR).rglob("*.yaml"))  # their heads hold commands, too
+CONFIGURATIONS = sorted(Path(CONFIG_DIR).rglob("*.yaml"))  # their comments and help texts hold commands, too
 FLAGS = ("-m", "--multirun", "--json", "--help")
 
 
@@ -40,19 +40,18 @@ def links(page: Path) -> list[str]:
 
 
 def commands(path: Path) -> Iterator[str]:
-    """What follows ``python -m reflow.`` (or stands as ``reflow-NAME``) in a page or in a head of comments."""
+    """What follows ``python -m reflow.`` in a page, in a comment, or in a text for ``--help``."""
     text = path.read_text()
-    if path.suffix == ".yaml":
-        text = "\n".join(line[1:] for line in text.splitlines() if line.startswith("#"))
-        text = re.sub(r"(\S)[ ]{3,}\(.*", r"\1", text)  # a remark beside the command
+    if path.suffix == ".yaml":  # beside a command a remark may stand
+        text = re.sub(r"(\S)[ ]{3,}.*", r"\1", text)
     text = text.replace("\\\n", " ")
     for found in re.finditer(r"python -m (reflow\.[\w.]+)([^`\n]*)", text):
         # A sentence may go on after a command that is set in no code block; no override has a comma and a space.
-        yield found[1].rstrip(".") + re.split(r"[,;:] |[.)]$|\)[,.;:]? | \(| \.\.\.", found[2])[0]
+        yield found[1].rstrip(".") + re.split(r"[,;:] |[.)]$|\)[,.;:]? | \(| \.\.\.| --help", found[2])[0]
 
 
 def written_commands() -> list[str]:
-    return sorted({command.strip() for path in (*PAGES, *COMMENTED) for command in commands(path)})
+    return sorted({command.strip() for path in (*PAGES, *CONFIGURATIONS) for command in commands(path)})
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
@@ -64,6 +63,12 @@ def test_every_link_leads_somewhere(page: Path) -> None:
         target = (page.parent / file).resolve() if file else page
         assert target.exists(), f"{page.name}: {link}"
         assert not anchor or anchor in anchors(target), f"{page.name}: {link}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_file_named_is_there(page: Path) -> None:
+    named = re.findall(r"`((?:reflow|conf|tests|notebooks|docs)/[\w/.]+\.\w+)`", page.read_text())
+    assert [name for name in named if not (ROOT / name).is_file()] == []
 
 
 def test_the_pages_are_found_from_the_index() -> None:
@@ -85,7 +90,7 @@ def test_commands_are_seen() -> None:
 @pytest.mark.parametrize("command", written_commands())
 def test_every_command_composes(command: str) -> None:
     module, *arguments = shlex.split(command)
-    assert importlib.util.find_spec(module) is not None
+    importlib.import_module(module)
     name = module.rpartition(".")[2]
     if arguments[:1] == ["verify"] or not (Path(CONFIG_DIR) / f"{name}.yaml").is_file():
         return  # no configuration of its own

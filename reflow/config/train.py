@@ -60,7 +60,7 @@ TRAIN = schema(
     env=dict[str, Any] | None,
     simulator=schema_of(measure_success, but=("student", "folder", "env")),
 )
-RENAMED = TRAINED_NAME | {"simulator.env": "env (env=pick)"}
+RENAMED = TRAINED_NAME | {"simulator.env": "env (env=pick)", "objective.val_draws": "val_draws"}
 
 
 def check_settings(config: DictConfig) -> None:

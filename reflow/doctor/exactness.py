@@ -53,7 +53,7 @@ def exactness_finding(figures: dict[str, float]) -> Finding:
     velocity, endpoint = figures["velocity_difference"], figures["endpoint_difference"]
     what = (
         f"The adapter's velocity differs from LeRobot's training forward by at most {velocity:.2g} (largest value "
-        f"{figures['velocity_max']:.2g}), its walk from LeRobot's inference by {endpoint:.2g} "
+        f"{figures['velocity_max']:.2g}), its endpoint from LeRobot's inference by {endpoint:.2g} "
         f"({figures['endpoint_max']:.2g})."
     )
     good = velocity <= TOLERANCE * figures["velocity_max"] and endpoint <= TOLERANCE * figures["endpoint_max"]

@@ -89,14 +89,14 @@ def _misfit(
             "misfit",
             "error",
             str(error),
-            "The teacher cannot look at these data.",
+            "The teacher cannot use these data.",
             f"'{override.group()}'" if override else "data.repo_id=... data.root=... teacher.path=...",
         )
 
 
 def _cameras(have: Mapping[str, Any], wanted: Mapping[str, Any]) -> Iterator[Finding]:
     if spare := sorted(have.keys() - wanted.keys()):
-        yield Finding("unused_cameras", "note", f"The policy does not look at {spare} of the data.")
+        yield Finding("unused_cameras", "note", f"The policy does not use {spare} of the data.")
     for key in sorted(have.keys() & wanted.keys()):
         (height, width), (policy_height, policy_width) = have[key][:2], wanted[key][-2:]
         if abs(height * policy_width - width * policy_height) > max(height, width):

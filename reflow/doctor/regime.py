@@ -98,8 +98,8 @@ def recommend_fix(regime: Regime, figures: Mapping[str, float], num_steps: int) 
         fix = SEVERAL_STEPS
         target = (
             f"a student of {num_steps} steps meets the endpoint's padding in its input from the second step on, and "
-            f"walks it by its own padding velocity: re-padding (problem 1) is wrong there by {lost:.2g} and a loss "
-            "without padding (problem 2) leaves that velocity untaught"
+            f"integrates it by its own padding velocity: re-padding (problem 1) is wrong there by {lost:.2g} and a "
+            "loss without padding (problem 2) leaves that velocity untaught"
         )
     known = {
         "supervised": "padding was supervised and ends at zero",

@@ -223,7 +223,7 @@ def _no_camera(
     renames = {**rename, **dict(zip(spare, missing, strict=False))}
     pairs = ",".join(f"{old}:{new}" for old, new in renames.items())
     return (
-        f"cameras do not fit: the {who} looks at {cameras_of(policy)}, environment {kind} shows {sorted(there)}; "
+        f"cameras do not fit: the {who} sees {cameras_of(policy)}, environment {kind} shows {sorted(there)}; "
         f"missing {missing}. If only the names differ: 'env.rename={{{pairs}}}'"
     )
 

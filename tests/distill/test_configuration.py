@@ -41,6 +41,12 @@ def test_every_experiment_composes_and_opens_with_its_command(name: str) -> None
     assert any(f"python -m reflow.train +experiment={name}" in line for line in head)
 
 
+@pytest.mark.parametrize("name", group("experiment"))
+def test_every_experiments_callbacks_instantiate(name: str, tmp_path: Path) -> None:
+    config = composed(f"+experiment={name}", f"run_dir={tmp_path}")
+    assert all(hydra.utils.instantiate(entry) for entry in config.callbacks.values())
+
+
 @pytest.mark.parametrize("name", group("time"))
 def test_every_time_sampler_instantiates(name: str) -> None:
     sampler = hydra.utils.instantiate(composed(f"time={name}").time)

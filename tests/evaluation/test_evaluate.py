@@ -152,7 +152,7 @@ def test_a_student_of_another_teacher(run: Evaluate, tmp_path: Path) -> None:
 
 def test_an_environment_without_the_policys_cameras(run: Evaluate, tmp_path: Path) -> None:
     with pytest.raises(
-        ValueError, match=r"cameras do not fit: the teacher looks at \['observation.images.top'\]"
+        ValueError, match=r"cameras do not fit: the teacher sees \['observation.images.top'\]"
     ):
         run("env=pusht")
     assert not (tmp_path / "out").exists()

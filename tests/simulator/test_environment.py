@@ -86,7 +86,7 @@ def test_a_policy_that_fits_fits():
         (
             policy([FRONT]),
             {},
-            r"cameras do not fit: the student looks at \['observation.images.front'\], environment aloha shows "
+            r"cameras do not fit: the student sees \['observation.images.front'\], environment aloha shows "
             r"\['observation.images.top'\]; missing \['observation.images.front'\]. If only the names differ: "
             r"'env.rename={observation.images.top:observation.images.front}'",
         ),

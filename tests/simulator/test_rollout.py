@@ -142,7 +142,7 @@ def test_a_renamed_camera_is_the_same_camera(folder, player, tmp_path):
 
 def test_a_policy_without_its_camera_is_stopped_at_the_first_look(player, tmp_path):
     folder = make_teacher_folder(tmp_path / "other", cameras=(TOP, "observation.images.wrist"))
-    with pytest.raises(ValueError, match=r"the student looks at .*wrist.* environment pick shows .*top"):
+    with pytest.raises(ValueError, match=r"the student sees .*wrist.* environment pick shows .*top"):
         player.play(Contender("student", folder, 1), SEED)
 
 

@@ -4,9 +4,10 @@ Beside them the deploy gap: the loss that deployment sees over the loss that tra
 14x). Training averages over its own padding rule; deployment draws native-width noise, takes the teacher's endpoint
 as it is and feels the real dimensions only, on observations held out.
 
-The gap compares like with like: real dimensions on both sides. A rule that lets padding into the loss reports a mean
-over easier (or harder) dimensions too, and a healthy run would show a gap that is none; that quotient is logged
-beside it as ``deploy/gap_reported``. Where the loss is on real dimensions the two are one number.
+The gap compares like with like: real dimensions on both sides, at the times of training
+(``deploy/loss_at_trained_times`` where those are not the times of the student's steps). A rule that lets padding into
+the loss reports a mean over easier (or harder) dimensions too, and a healthy run would show a gap that is none; that
+quotient is logged as ``deploy/gap_reported``. Where the loss is on real dimensions the two are one number.
 """
 
 from __future__ import annotations
@@ -89,7 +90,8 @@ class Measure(Measurement):
         pl_module.log_dict(self.found.metrics)
         if self.losses["train/loss"]:
             trained = {name: torch.stack(list(window)).mean().item() for name, window in self.losses.items()}
-            if (deploy := self.found.metrics.get("deploy/loss")) is not None:
+            found = self.found.metrics
+            if (deploy := found.get("deploy/loss_at_trained_times", found.get("deploy/loss"))) is not None:
                 pl_module.log("deploy/gap", deploy / trained["train/loss_real"], prog_bar=True)
                 pl_module.log("deploy/gap_reported", deploy / trained["train/loss"])
             if trainer.state.fn == TrainerFn.VALIDATING:
