@@ -129,7 +129,7 @@ def test_damage_is_found_and_mended(settings: list[str], one: Path, tmp_path: Pa
         (["padding.noise=auto"], "padding is auto: a cache has to be of one rule"),
         (["path=here"], "path=... is now run_dir"),
         (["padding.noise=some"], "padding.noise=some; allowed: real or full"),
-        (["velocity=fast"], "velocity=fast; allowed: stock, shared, compiled"),
+        (["velocity=fast"], "velocity=fast; allowed for a policy of type smolvla: stock, shared, compiled"),
         (["+objective.draws=3"], "configuration key objective"),
         (["draws=1000000000000"], "free; put it on another disk (run_dir=...), store less"),
     ],

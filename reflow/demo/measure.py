@@ -18,11 +18,11 @@ from rich.table import Table
 
 from reflow.cli import command
 from reflow.demo import embedded
+from reflow.demo.pick_env import pick_environment
 from reflow.files import write_json
 from reflow.policies import find_folder
 from reflow.schema import schema
 from reflow.simulator.actor import Conditions, Contender
-from reflow.simulator.environment import EnvironmentSettings
 from reflow.simulator.journal import Episode
 from reflow.simulator.play import simulate
 from reflow.simulator.success import success_of
@@ -40,7 +40,7 @@ def measure(
         control_steps: length of an episode; it ends early on success.
         processes: that play in parallel.
     """
-    conditions = Conditions(EnvironmentSettings("pick", {"episode_length": control_steps}))
+    conditions = Conditions(pick_environment(episode_length=control_steps))
     contenders = [Contender("policy", folder, n) for n in steps]
     with tempfile.TemporaryDirectory() as journal:
         return simulate(conditions, contenders, seeds, folder=Path(journal), processes=processes)

@@ -20,6 +20,7 @@ from lerobot.utils.constants import ACTION, OBS_IMAGES, OBS_STATE
 
 from reflow.demo.dataset import TASK
 from reflow.demo.scene import FPS, FRAME_HEIGHT, FRAME_WIDTH, STATE_DIM, CubeRange, PickScene, is_picked
+from reflow.simulator.environment import EnvironmentSettings
 
 __path__: list[str] = []  # LeRobot's plugin discovery goes on to a plugin's submodules: here are none
 
@@ -140,6 +141,15 @@ class PickEnvConfig(EnvConfig):
         """What `gymnasium.make` is given."""
         cube = CubeRange(_as_range(self.cube_x), _as_range(self.cube_y))
         return {"cube": cube, "max_episode_steps": self.episode_length}
+
+
+def pick_environment(**fields: Any) -> EnvironmentSettings:
+    """This environment for the player, wherever it plays.
+
+    Args:
+        fields: of :class:`PickEnvConfig`; its defaults for the others.
+    """
+    return EnvironmentSettings("pick", fields, discover_packages_path=__name__)
 
 
 def _as_range(given: Sequence[float]) -> tuple[float, float]:

@@ -24,10 +24,10 @@ from reflow.cli import command, plain
 from reflow.demo import embedded
 from reflow.demo.dataset import Recorded, check_new_root, write_dataset
 from reflow.demo.frames import shrink_frame
+from reflow.demo.pick_env import pick_environment
 from reflow.policies import find_folder
 from reflow.schema import schema_of
 from reflow.simulator.actor import Conditions, Contender
-from reflow.simulator.environment import EnvironmentSettings
 from reflow.simulator.looking import Observation
 from reflow.simulator.rollout import Moment, Player
 from reflow.simulator.workers import in_order, run_jobs
@@ -75,7 +75,7 @@ class Recorder:
     def __init__(self, config: RolloutConfig) -> None:
         self.config, self.policy = config, Contender("policy", config.policy, config.steps[0])
         chunk = PreTrainedConfig.from_pretrained(config.policy).n_action_steps
-        env = EnvironmentSettings("pick", {"episode_length": config.looks * chunk})
+        env = pick_environment(episode_length=config.looks * chunk)
         self.player = Player(Conditions(env, noise_seed=config.seed))
         self.player.env.envs[0].unwrapped.ends_every = chunk
 

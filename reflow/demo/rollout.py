@@ -10,9 +10,9 @@ import numpy as np
 from reflow.demo.dataset import Recorded
 from reflow.demo.demonstrator import EPISODE_STEPS, Demonstrator, Perturbation, toss
 from reflow.demo.frames import shrink_frame
+from reflow.demo.pick_env import pick_environment
 from reflow.demo.scene import CubeRange
 from reflow.simulator.actor import Conditions
-from reflow.simulator.environment import EnvironmentSettings
 from reflow.simulator.rollout import Moment, Player
 from reflow.simulator.workers import in_order, run_jobs
 
@@ -49,7 +49,7 @@ class Stage:
     def __init__(self, cube: CubeRange | None = None, perturbation: Perturbation | None = None) -> None:
         self._cube, self._perturbation = cube or CubeRange(), perturbation or Perturbation()
         fields = {"episode_length": EPISODE_STEPS, "cube_x": self._cube.x, "cube_y": self._cube.y}
-        self._player = Player(Conditions(EnvironmentSettings("pick", fields)))
+        self._player = Player(Conditions(pick_environment(**fields)))
         env = self._player.env.envs[0].unwrapped
         env.ends_every = EPISODE_STEPS
         self._demonstrator = Demonstrator(env.scene.physics.model.ptr)

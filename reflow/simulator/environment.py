@@ -18,14 +18,12 @@ from lerobot.envs.factory import make_env, make_env_config
 from lerobot.envs.utils import close_envs, env_to_policy_features
 from lerobot.utils.constants import ACTION, OBS_IMAGE, OBS_STATE
 
-import reflow.demo.pick_env  # noqa: F401  registers env.type=pick
 from reflow.files import read_json
 from reflow.policies.folder import PREPROCESSOR
 from reflow.quiet import unprinted
 from reflow.simulator import robotwin
 from reflow.simulator.gl import prepare_gl
 
-_MUJOCO = ("aloha", "pick")
 _OURS = ("type", "rename", "instruction", "discover_packages_path")
 
 
@@ -34,7 +32,7 @@ class EnvironmentSettings:
     """Which environment, and how a policy is brought together with it.
 
     Attributes:
-        type: a name in LeRobot's registry: aloha, pusht, robotwin, ..., and the demo's own, pick.
+        type: a name in LeRobot's registry: aloha, pusht, robotwin, ...
         fields: fields of that environment's ``EnvConfig`` (task, episode_length, ...); its defaults for the others.
         rename: from the environment's observation keys to the policy's; None or empty leaves it to what is saved with
             the policy, and to the known names of RoboTwin's cameras.
@@ -183,7 +181,7 @@ def make_vector_env(settings: EnvironmentSettings) -> Any:
         ModuleNotFoundError: the environment's package or runtime is not installed.
         RuntimeError: MuJoCo has nothing to render with.
     """
-    if settings.type in _MUJOCO:
+    if settings.type == "aloha":
         prepare_gl()
     with unprinted():
         envs = make_env(settings.make_config(), n_envs=1, use_async_envs=False)
@@ -206,7 +204,7 @@ def check_runtime(settings: EnvironmentSettings) -> None:
         RuntimeError: MuJoCo has nothing to render with.
     """
     config = settings.make_config()
-    if settings.type in _MUJOCO:
+    if settings.type == "aloha":
         prepare_gl()
     if settings.type == "robotwin":
         robotwin.check_runtime(str(config.task))

@@ -4,6 +4,7 @@ import gymnasium
 import numpy as np
 import pytest
 
+from reflow.demo.pick_env import pick_environment
 from reflow.simulator.environment import EnvironmentSettings, make_vector_env
 from reflow.simulator.looking import RendersOnLook, render_on_look
 
@@ -46,7 +47,7 @@ def test_equals_the_stock_environment_observation_for_observation(task, steps):
 
 
 def test_the_pick_environment_says_itself_how():
-    vector = make_vector_env(EnvironmentSettings("pick"))
+    vector = make_vector_env(pick_environment())
     assert isinstance(vector.envs[0].unwrapped, RendersOnLook)
     expected, _ = vector.reset(seed=[100000])
     look = render_on_look(vector)

@@ -1,5 +1,6 @@
 """Episodes are those of `lerobot-eval`, with noise that is a function of (noise seed, episode seed, look)."""
 
+from dataclasses import replace
 from itertools import count
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from lerobot.envs.factory import make_env_pre_post_processors
 from lerobot.scripts.lerobot_eval import rollout
 
 from reflow.demo import embedded
+from reflow.demo.pick_env import pick_environment
 from reflow.demo.scene import PickScene, is_picked
 from reflow.flow import Draws
 from reflow.policies import load_policy, load_processors
@@ -18,7 +20,7 @@ from reflow.simulator.environment import EnvironmentSettings, make_vector_env
 from reflow.simulator.rollout import Player
 from tests.builders import TOP, make_statistics, make_teacher_folder
 
-PICK = EnvironmentSettings("pick", {"episode_length": 12})
+PICK = pick_environment(episode_length=12)
 SEED = 100_000
 
 
@@ -82,7 +84,7 @@ def test_equals_lerobots_own_rollout(folder, player):
 def test_a_player_is_as_good_as_the_bare_scene(num_steps):
     """The demo's teacher, without LeRobot's environment around the scene."""
     seeds = [100_000, 100_001, 100_002]
-    player = Player(Conditions(EnvironmentSettings("pick")))
+    player = Player(Conditions(pick_environment()))
     contender, scene = Contender("teacher", embedded.TEACHER, num_steps), PickScene()
     for seed in seeds:
         episode, actions = player.play(contender, seed)
@@ -107,7 +109,7 @@ def test_an_episode_does_not_depend_on_those_before(folder, player):
     [
         {"noise_seed": 8},
         {"n_action_steps": 3},
-        {"env": EnvironmentSettings("pick", PICK.fields, instruction="put it down")},
+        {"env": replace(PICK, instruction="put it down")},
     ],
     ids=["noise_seed", "n_action_steps", "instruction"],
 )
@@ -126,14 +128,14 @@ def test_step_counts_and_seeds_change_what_is_played(folder, player):
 
 def test_the_environments_own_sentence_is_the_default(folder, player):
     contender = Contender("student", folder, 1)
-    said = other(player, env=EnvironmentSettings("pick", PICK.fields, instruction="pick up the cube"))
+    said = other(player, env=replace(PICK, instruction="pick up the cube"))
     np.testing.assert_array_equal(player.play(contender, SEED)[1], said.play(contender, SEED)[1])
 
 
 def test_a_renamed_camera_is_the_same_camera(folder, player, tmp_path):
     front = "observation.images.front"
     renamed = make_folder(tmp_path / "renamed", cameras=(front,))
-    env = EnvironmentSettings("pick", PICK.fields, rename={TOP: front})
+    env = replace(PICK, rename={TOP: front})
     _, actions = other(player, env=env).play(Contender("student", renamed, 1), SEED)
     np.testing.assert_array_equal(actions, player.play(Contender("student", folder, 1), SEED)[1])
 

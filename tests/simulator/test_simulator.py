@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 
+from reflow.demo.pick_env import pick_environment
 from reflow.simulator.actor import Conditions, Contender
 from reflow.simulator.environment import EnvironmentSettings
 from reflow.simulator.journal import EPISODES, Episode, Journal, OtherEvaluationError
@@ -21,7 +22,7 @@ from reflow.simulator.rollout import Player
 from reflow.simulator.workers import WorkerDiedError
 from tests.builders import TOP, make_statistics, make_teacher_folder
 
-CONDITIONS = Conditions(EnvironmentSettings("pick", {"episode_length": 6}))
+CONDITIONS = Conditions(pick_environment(episode_length=6))
 HEAD = "observation.images.head_camera"
 SEEDS = [100_003, 100_000, 100_001]
 
@@ -105,7 +106,7 @@ from reflow.simulator.play import simulate
 if __name__ == "__main__":
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job inherits it ignored
     contender = Contender("teacher", Path(sys.argv[1]), 1)
-    conditions = Conditions(EnvironmentSettings("pick", {"episode_length": 6}))
+    conditions = Conditions(pick_environment(episode_length=6))
     simulate(conditions, [contender], range(40), folder=Path(sys.argv[2]), processes=2)
 """
 
@@ -161,7 +162,7 @@ def test_episodes_of_other_conditions_are_refused(contenders, tmp_path):
         journal.append(Episode(seed=1, **simulated))
     teacher, student = contenders[1], contenders[2]
     assert simulate(CONDITIONS, [teacher], [1], folder=tmp_path)[0].seed == 1
-    longer = Conditions(EnvironmentSettings("pick", {"episode_length": 7}))
+    longer = Conditions(pick_environment(episode_length=7))
     with pytest.raises(OtherEvaluationError, match=r"env\.episode_length: 6 there, 7 now"):
         simulate(longer, [teacher], [1], folder=tmp_path)
     with pytest.raises(OtherEvaluationError, match="noise_seed: 7 there, 8 now"):

@@ -5,14 +5,14 @@ import numpy as np
 import pytest
 import torch
 
+from reflow.demo.pick_env import pick_environment
 from reflow.simulator.actor import Conditions, Contender
-from reflow.simulator.environment import EnvironmentSettings
 from reflow.simulator.journal import Episode
 from reflow.simulator.rollout import Player
 from reflow.simulator.video import FPS, HEIGHT, Recording, outcome, record, record_videos, write_video
 from tests.builders import make_statistics, make_teacher_folder
 
-PICK = Conditions(EnvironmentSettings("pick", {"episode_length": 7}))
+PICK = Conditions(pick_environment(episode_length=7))
 
 
 def read(file) -> tuple[av.video.stream.VideoStream, list[np.ndarray]]:

@@ -39,9 +39,10 @@ def train_briefly(module: Distillation, steps: int = 3) -> None:
     batch = make_batch(module.teacher, 3) | {SAMPLE: torch.tensor([5, 0, 9]), VISIT: torch.tensor([0, 1, 0])}
     for step in range(steps):
         optimizer.zero_grad()
-        module.objective(module.step(batch)).value.backward()
+        outputs = module.training_step(batch, step)
+        outputs["loss"].backward()
         optimizer.step()
-        module.on_train_batch_end(None, batch, step)
+        module.on_train_batch_end(outputs, batch, step)
 
 
 def test_its_parameter_is_trained_averaged_and_folded_into_stock_weights(smolvla: Path) -> None:

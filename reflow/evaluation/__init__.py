@@ -1,0 +1,1 @@
+"""What a student is worth beside its teacher: offline, in the simulator, and the folder of the results."""

@@ -1,0 +1,1 @@
+"""Environments, the one player of episodes, their journal, and the one pool of processes."""
