@@ -78,7 +78,7 @@ def diagnose(config: DictConfig) -> Diagnosis:
     batches = list(data.val_dataloader())
     frame_seconds = (time.perf_counter() - start) / sum(len(batch[SAMPLE]) for batch in batches)
     loaded = {name: _load_student(path, teacher, device) for name, path in students.items()}
-    held_out = Observations({"teacher": teacher, **loaded}, Draws(config.seed), config.draws)
+    held_out = Observations({"teacher": teacher, **loaded}, Draws(config.seed), config.val_draws)
     patient = Patient(source.folder, meta, held_out.see_all(batches))
     plan = Plan(
         max_steps=config.trainer.max_steps,

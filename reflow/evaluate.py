@@ -104,7 +104,7 @@ def _load(config: DictConfig, folders: Folders, device: str) -> tuple[Observatio
     by = Observations(
         {"teacher": teacher, "student": student},
         Draws(config.seed),
-        config.draws,
+        config.val_draws,
         postprocess={"teacher": postprocess, "student": student_postprocess},
     )
     arguments = data_arguments(config, source, preload=False)  # each frame is looked at once or twice

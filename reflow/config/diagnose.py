@@ -25,7 +25,7 @@ DIAGNOSE = schema(
     trainer=OPEN,
     student=schema(path=Any, old=str | None, num_steps=int, trained=list[str]),
     padding=schema(noise=str | None, target=str | None, loss=str | None, inert=bool),
-    draws=int,
+    val_draws=int,
     reference_steps=int,
     nfe=list[int],
     time_bins=int,
@@ -33,7 +33,7 @@ DIAGNOSE = schema(
     json=bool,
     run_dir=str | None,
 )
-RENAMED = TRAINED_NAME | {"output": "run_dir (a folder: diagnosis.json goes there)"}
+RENAMED = TRAINED_NAME | {"output": "run_dir (a folder: diagnosis.json goes there)", "draws": "val_draws"}
 
 
 def check_diagnosis(config: DictConfig) -> None:
@@ -43,7 +43,7 @@ def check_diagnosis(config: DictConfig) -> None:
         ValueError: names the key, what is allowed there, and the value.
     """
     data_arguments(config, build(config.teacher))
-    check_least(config, 1, "draws", "reference_steps", "time_bins", "student.num_steps")
+    check_least(config, 1, "val_draws", "reference_steps", "time_bins", "student.num_steps")
     check_least(config, 1, "data.batch_size", "data.val_frames")
     if min(config.nfe, default=0) < 1:
         raise ValueError(f"nfe={list(config.nfe)}; allowed: one or more step counts, each 1 or more")

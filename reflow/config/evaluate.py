@@ -28,7 +28,7 @@ EVALUATE = schema(
     device=str,
     offline=bool,
 )
-RENAMED = TRAINED_NAME | {"output": "run_dir"}
+RENAMED = TRAINED_NAME | {"output": "run_dir", "draws": "val_draws"}
 # What changes no figure: how data are read.
 _NOT_COMPARED = ("_target_", "num_workers", "prefetch_factor", "pin_memory", "preload")
 

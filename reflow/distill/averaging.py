@@ -33,7 +33,7 @@ class TrainedWeightsEMA(WeightAveraging):
             with its beginning.
     """
 
-    def __init__(self, decay: float = 0.999) -> None:
+    def __init__(self, decay: float = 0.995) -> None:
         if not 0.0 <= decay < 1.0:
             raise ValueError(f"decay is {decay}; allowed: from 0 up to, but not including, 1")
 

@@ -42,7 +42,7 @@ class OfflineSettings:
     Attributes:
         nfe: numbers of Euler steps whose endpoints are compared.
         reference_steps: steps of the teacher's reference solution.
-        draws: noises per observation of endpoint and velocity errors; as a training run's ``val_draws``.
+        val_draws: noises per observation of endpoint and velocity errors, as of a training run.
         time_bins: rows of the velocity error profile.
         straightness_steps: points along a trajectory.
         distribution_frames: observations whose distributions are compared, in whole batches.
@@ -58,7 +58,7 @@ class OfflineSettings:
 
     nfe: tuple[int, ...] = (1, 2, 3, 4, 5, 10, 50)
     reference_steps: int = 100
-    draws: int = 4
+    val_draws: int = 4
     time_bins: int = 10
     straightness_steps: int = 10
     distribution_frames: int = 32
@@ -76,7 +76,7 @@ class OfflineSettings:
                     f"{name} is {list(steps)}; allowed: one or more different numbers of steps, each 1 or more"
                 )
         least = dict.fromkeys(
-            ("reference_steps", "draws", "time_bins", "straightness_steps", "distribution_frames"), 1
+            ("reference_steps", "val_draws", "time_bins", "straightness_steps", "distribution_frames"), 1
         )
         for name, allowed in (least | {"fan_noises": 2}).items():
             if getattr(self, name) < allowed:

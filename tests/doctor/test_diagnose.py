@@ -18,7 +18,7 @@ from reflow.flow import PaddingRule
 from reflow.policies import load_policy, save_policy
 from tests.builders import make_dataset, make_teacher_folder, repo_id
 
-SMALL = ("data.val_frames=4", "data.batch_size=3", "draws=2", "reference_steps=12", "trainer.max_steps=7")
+SMALL = ("data.val_frames=4", "data.batch_size=3", "val_draws=2", "reference_steps=12", "trainer.max_steps=7")
 Run = Callable[..., int]
 
 
@@ -102,9 +102,9 @@ def command(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_json_is_a_key_too(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run("json=true", "draws=3", "--cfg", "job") == 0
+    assert run("json=true", "val_draws=3", "--cfg", "job") == 0
     config = OmegaConf.create(capsys.readouterr().out)
-    assert (config.json, config.draws) == (True, 3)
+    assert (config.json, config.val_draws) == (True, 3)
     assert run("--json", "--cfg", "job") == 2
     assert "give Hydra's own flags with json=true (json=true --cfg)" in capsys.readouterr().err
 
@@ -127,7 +127,7 @@ def test_what_hydra_refuses_cannot_run() -> None:
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        ("draws=0", r"draws=0; allowed: 1 or more"),
+        ("val_draws=0", r"val_draws=0; allowed: 1 or more"),
         ("nfe=[]", r"nfe=\[\]; allowed: one or more step counts, each 1 or more"),
         ("output=x", r"output=\.\.\. is now run_dir"),
         ("teacher.num_steps=0", r"teacher\.num_steps=0; allowed: 1 or more"),

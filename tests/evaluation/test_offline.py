@@ -41,7 +41,7 @@ STEPS, CHUNK, PLAYED = 4, 8, 5
 SMALL = OfflineSettings(
     nfe=(1, 2, STEPS),
     reference_steps=6,
-    draws=2,
+    val_draws=2,
     distribution_frames=2,
     fan_noises=3,
     latency_chunks=1,
@@ -449,7 +449,7 @@ def test_limits_that_were_never_recorded() -> None:
             ({name: 0}, rf"{name} is 0; allowed: 1 or more")
             for name in (
                 "reference_steps",
-                "draws",
+                "val_draws",
                 "time_bins",
                 "straightness_steps",
                 "distribution_frames",

@@ -123,7 +123,7 @@ def of_evaluate(
         settings = OfflineSettings(
             nfe=NFE,
             reference_steps=REFERENCE,
-            draws=DRAWS,
+            val_draws=DRAWS,
             straightness_steps=POINTS,
             distribution_frames=1,
             fan_noises=2,
