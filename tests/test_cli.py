@@ -1,5 +1,6 @@
 """What all commands have in common: help that fits a screen, errors in one line, exit codes, sweeps."""
 
+import copy
 import os
 import re
 import shlex
@@ -10,6 +11,7 @@ from importlib import import_module
 from pathlib import Path
 
 import pytest
+from hydra.core.config_store import ConfigStore
 from omegaconf import DictConfig
 
 from reflow import cli
@@ -120,6 +122,7 @@ def test_exit_codes(
     keys = {"runs": object, "run_dir": str, "metrics": object, "unfinished": str, "run": object}
     keys |= {name: str | None for name, kind in keys.items() if kind is object}
     monkeypatch.setattr(cli, "_commands", {})
+    monkeypatch.setattr(ConfigStore.instance(), "repo", copy.deepcopy(ConfigStore.instance().repo))
 
     @cli.command("report", schema(**keys), also=(ModuleNotFoundError,))
     def main(config: DictConfig) -> int | None:

@@ -212,7 +212,7 @@ def test_a_disk_that_is_too_small_is_refused(tmp_path: Path) -> None:
     cost = Cost(3, 2_500_000_000, True, 10.0)
     check_disk(tmp_path / "not" / "yet" / "there", Cost(1, 1, True, 1.0))
     check_disk(tmp_path, cost, free=2_500_000_000)
-    with pytest.raises(ValueError, match=r"takes 2.5 GB more, .* has 1 kB free; .*path=.*store=.*draws="):
+    with pytest.raises(ValueError, match=r"takes 2.5 GB more, .* has 1 kB free; .*run_dir=.*store=.*draws="):
         check_disk(tmp_path, cost, free=1000)
 
 
