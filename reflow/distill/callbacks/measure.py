@@ -49,7 +49,7 @@ class Measure(Measurement):
         ValueError: window is below 1.
     """
 
-    def __init__(self, probes: Iterable[Probe] = (), window: int = 200) -> None:
+    def __init__(self, probes: Iterable[Probe] = (), window: int = 100) -> None:
         if window < 1:
             raise ValueError(f"window is {window}; allowed: 1 or more training steps")
         self.probes = list(probes)
