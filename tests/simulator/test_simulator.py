@@ -99,7 +99,7 @@ _SCRIPT = """
 import signal
 import sys
 from pathlib import Path
-from reflow.simulator.environment import EnvironmentSettings
+from reflow.demo.pick_env import pick_environment
 from reflow.simulator.actor import Conditions, Contender
 from reflow.simulator.play import simulate
 
