@@ -19,7 +19,7 @@ _SIZES = ("size/endpoint", "size/noise")
 
 
 class PaddingSupervision(Probe):
-    """Figures of the teacher's padding; none where there is no padding.
+    """Figures of the teacher's padding; none where there is none, or the policy masks it: no noise, nothing to learn.
 
     ``padding/teacher/endpoint_to_noise``: mean abs padding of the endpoint over that of the noise.
     ``padding/teacher/velocity_error@<t>``: see :func:`velocity_error`.
@@ -43,6 +43,8 @@ class PaddingSupervision(Probe):
         found = super().result()
         if self.metrics:
             endpoint, noise = (found.metrics.pop(name) for name in _SIZES)
+            if noise == 0:
+                return Figures()
             found.metrics["padding/teacher/endpoint_to_noise"] = endpoint / noise
         return found
 

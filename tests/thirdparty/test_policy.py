@@ -11,8 +11,11 @@ import torch
 from lerobot.policies.evo1.modeling_evo1 import Evo1Policy
 
 from reflow.data import LeRobotDataModule
+from reflow.doctor import padding_regime
 from reflow.flow import Draws
 from reflow.policies import get_adapter, load_policy, load_processors, policy_types
+from reflow.probes import Observations, measure
+from reflow.probes.supervision import PaddingSupervision
 from tests.builders import repo_id
 from tests.distill.conftest import SMALL
 
@@ -55,6 +58,16 @@ def test_its_adapter_is_exact(teacher_folder: Path, dataset: Path, num_steps: in
     )  # 1 and 8 steps: their times are eighths, which turning round does not round
     assert noise.abs().max() <= 1
     assert not flow.space.padding(noise).any()
+
+
+@pytest.mark.usefixtures("on_path")
+def test_a_padding_that_the_policy_masks_is_none_to_the_doctor(teacher_folder: Path, dataset: Path) -> None:
+    flow = load_policy(teacher_folder)
+    preprocess, _ = load_processors(teacher_folder, flow)
+    data = LeRobotDataModule(flow.config, preprocess, repo_id=repo_id(dataset), root=dataset, num_workers=0)
+    held_out = Observations({"teacher": flow}, Draws(0), 2)
+    seen = held_out.see_all(data.val_dataloader())
+    assert padding_regime(measure(held_out, seen, [PaddingSupervision()]).metrics) == "no padding"
 
 
 def test_the_command_distills_it(
