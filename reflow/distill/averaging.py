@@ -72,28 +72,31 @@ class AveragedStudent:
         shared: dict[int, Any] = {id(p): p for p in student.parameters() if not p.requires_grad}
         self.policy: FlowPolicy = copy.deepcopy(student, shared).eval().requires_grad_(False)
         self.decay, self.steps = decay, 0
+        self._names = [name for name, parameter in student.named_parameters() if parameter.requires_grad]
 
     @torch.no_grad()
     def update(self, student: FlowPolicy) -> None:
         """After a step of the optimizer."""
-        pairs = list(self._trained(student))
+        values = dict(student.named_parameters())
         kept = warm_decay(self.decay, self.steps) if self.steps else 0.0
-        for mean, value in pairs:
-            mean.lerp_(value, 1.0 - kept)
+        for name, mean in self._trained().items():
+            mean.lerp_(values[name], 1.0 - kept)
         self.steps += 1
 
-    def _trained(self, student: FlowPolicy) -> list[tuple[nn.Parameter, nn.Parameter]]:
+    def _trained(self) -> dict[str, nn.Parameter]:
         mine = dict(self.policy.named_parameters())
-        return [(mine[name], value) for name, value in student.named_parameters() if value.requires_grad]
+        return {name: mine[name] for name in self._names}
 
     def state_dict(self) -> dict[str, Any]:
-        """Everything that is needed to go on."""
-        return {"steps": self.steps, "weights": self.policy.state_dict()}
+        """Everything that is needed to go on: what is frozen is the teacher's, and not kept again."""
+        weights = {name: mean.detach().clone() for name, mean in self._trained().items()}
+        return {"steps": self.steps, "weights": weights}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Goes on from there."""
         self.steps = state["steps"]
-        self.policy.load_state_dict(state["weights"])
+        for name, mean in self._trained().items():
+            mean.data.copy_(state["weights"][name])
 
     def __deepcopy__(self, memo: dict[int, Any]) -> AveragedStudent:
         """A copy shares it: the average of the weights (:class:`TrainedWeightsEMA`) copies the whole module."""

@@ -114,14 +114,16 @@ def compare_velocities(
     x_t = torch.randn(shape, generator=generator).to(device)
     t = torch.rand(shape[:2], generator=generator).to(device)
 
+    asked = {way: with_velocity(student, way) for way in (*ways, FlowPolicy.velocity_way)}
+
     def forward(way: str) -> Tensor:
         with torch.no_grad(), autocast():
-            return with_velocity(student, way).velocity(context, x_t, t)
+            return asked[way].velocity(context, x_t, t)
 
     def training(way: str) -> Tensor:
         student.zero_grad(set_to_none=True)
         with autocast():
-            loss = with_velocity(student, way).velocity(context, x_t, t).square().mean()
+            loss = asked[way].velocity(context, x_t, t).square().mean()
         loss.backward()
         return loss
 

@@ -72,8 +72,12 @@ def test_an_average_goes_on_where_a_checkpoint_left_it(smolvla: Path) -> None:
     train_briefly(one)
     checkpoint: dict[str, object] = {"state_dict": one.state_dict()}
     one.on_save_checkpoint(checkpoint)
+    trained = {name for name, parameter in one.student.named_parameters() if parameter.requires_grad}
+    assert checkpoint["averaged_student"]["weights"].keys() == trained  # not the frozen rest
+    kept = {name: value.clone() for name, value in one.average.policy.named_parameters()}
     other.load_state_dict(checkpoint["state_dict"])
     other.on_load_checkpoint(checkpoint)
+    assert all(torch.equal(value, kept[name]) for name, value in other.average.policy.named_parameters())
     train_briefly(one, 1)
     train_briefly(other, 1)
     ours, theirs = one.average.policy.state_dict(), other.average.policy.state_dict()
