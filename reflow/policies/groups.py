@@ -25,9 +25,9 @@ def parameter_groups(flow: FlowPolicy) -> dict[str, dict[str, nn.Parameter]]:
 
 def prefix_parameters(flow: FlowPolicy) -> dict[str, nn.Parameter]:
     """Named parameters that ``encode`` reads, and no more of them than can be told."""
-    groups = parameter_groups(flow)
-    velocity = groups.pop(VELOCITY)
-    return {k: p for group in groups.values() for k, p in group.items()} if groups else velocity
+    every = dict(flow.named_parameters())
+    groups = flow.prefix_groups() if isinstance(flow, FreezablePrefix) else {}
+    return {name: every[name] for names in groups.values() for name in names} or every
 
 
 def train_groups(flow: FlowPolicy, groups: Collection[str] = (VELOCITY,)) -> None:

@@ -10,6 +10,7 @@ SmolVLA's time convention (t=1 noise, t=0 action, u = noise - action) is already
 from __future__ import annotations
 
 import contextlib
+import functools
 from collections.abc import Iterator
 from typing import Any
 
@@ -185,6 +186,10 @@ class SmolVLAFlow(
         return images, masks, *words, self.policy.prepare_state(batch)
 
     def prefix_groups(self) -> dict[str, list[str]]:
+        return self._prefix_groups
+
+    @functools.cached_property
+    def _prefix_groups(self) -> dict[str, list[str]]:  # asked at every step, and always the same
         names = [name for name, _ in self.named_parameters()]
         return {
             "state_proj": [name for name in names if ".state_proj." in name],
