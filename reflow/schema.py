@@ -49,7 +49,7 @@ def _settable(kind: Any) -> Any:
 
 def _unset(kind: Any) -> Any:
     if dataclasses.is_dataclass(kind):
-        return dataclasses.field(default_factory=kind)  # type: ignore[arg-type]
+        return dataclasses.field(default_factory=kind)  # type: ignore[arg-type]  # a class, as Any says
     return dataclasses.field(default=None if type(None) in get_args(kind) else MISSING)
 
 
@@ -65,7 +65,7 @@ def _in_yaml(hint: Any) -> Any:
     if hint is Path or origin is Literal:
         return str
     if inspect.isclass(origin) and issubclass(origin, Mapping):
-        return dict[str, _in_yaml(inner[1])]  # type: ignore[misc]
+        return dict[str, _in_yaml(inner[1])]  # type: ignore[misc]  # made while running
     if inspect.isclass(origin) and issubclass(origin, Sequence):
-        return list[_in_yaml(inner[0])]  # type: ignore[misc]
+        return list[_in_yaml(inner[0])]  # type: ignore[misc]  # made while running
     return hint if hint in (int, float, bool, str) else Any

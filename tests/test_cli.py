@@ -128,7 +128,7 @@ def test_exit_codes(
     def main(config: DictConfig) -> int | None:
         if callable(ending) and not isinstance(ending, type):
             return ending()
-        raise ending  # type: ignore[misc]
+        raise ending  # type: ignore[misc]  # an exception in all other cases
 
     monkeypatch.setattr(sys, "argv", ["report"])
     assert exit_code(main) == code

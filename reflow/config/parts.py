@@ -108,7 +108,8 @@ def rule_of(config: DictConfig, space: ActionSpace) -> PaddingRule:
 
 def settings_of[SettingsT](kind: type[SettingsT], config: DictConfig, **changes: Any) -> SettingsT:
     """Settings whose fields are keys of a configuration, lists as tuples."""
-    values = {entry.name: config[entry.name] for entry in fields(kind) if entry.name not in changes}  # type: ignore[arg-type]
+    entries: Any = fields(kind)  # type: ignore[arg-type]  # a type variable cannot say that it is a dataclass
+    values = {entry.name: config[entry.name] for entry in entries if entry.name not in changes}
     return kind(
         **{key: tuple(value) if isinstance(value, ListConfig) else value for key, value in values.items()},
         **changes,
