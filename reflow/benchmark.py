@@ -42,8 +42,8 @@ def benchmark(config: DictConfig) -> dict[str, Any]:
         What ``benchmark.json`` holds.
 
     Raises:
-        ValueError, OSError: bad input, before anything is measured.
-        RuntimeError: a process that measures memory failed.
+        UserError: bad input, before anything is measured.
+        UserError: a process that measures memory failed.
     """
     settings, race_settings = check_benchmark(config)
     device = device_of(config.device)
@@ -120,7 +120,7 @@ def _pairs(
     )
 
 
-@command("benchmark", BENCHMARK, renamed=RENAMED, also=(RuntimeError,))
+@command("benchmark", BENCHMARK, renamed=RENAMED)
 def main(config: DictConfig) -> None:
     """Command-line entry."""
     benchmark(config)

@@ -10,7 +10,6 @@ import contextlib
 import difflib
 import functools
 import inspect
-import json
 import os
 import re
 import sys
@@ -28,17 +27,18 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from reflow.config_path import CONFIG_DIR
+from reflow.ending import ending, in_words
+from reflow.errors import UserError
 from reflow.quiet import hush
 
-CANNOT_RUN, INTERRUPTED = 2, 130
-USER_ERRORS: tuple[type[Exception], ...] = (ValueError, OSError, HydraException, OmegaConfBaseException)
+_CONFIGURATION = (HydraException, OmegaConfBaseException)
 _FULL = "HYDRA_FULL_ERROR"
 OmegaConf.register_new_resolver(  # in --help
     "choices", lambda group: "|".join(sorted(file.stem for file in Path(CONFIG_DIR, group).glob("*.yaml")))
 )
 
 
-class ConfigurationError(ValueError):
+class ConfigurationError(UserError):
     """A key that a command does not know, or a value of the wrong type."""
 
 
@@ -50,13 +50,11 @@ class Command:
         name: of its file in ``conf/``.
         schema: a dataclass (:mod:`reflow.schema`).
         renamed: keys of earlier versions, and what replaces them.
-        errors: exceptions that are the user's business.
     """
 
     name: str
     schema: type
     renamed: Mapping[str, str]
-    errors: tuple[type[Exception], ...]
 
 
 _commands: dict[str, Command] = {}
@@ -67,7 +65,6 @@ def command(
     schema: type,
     *,
     renamed: Mapping[str, str] | None = None,
-    also: tuple[type[Exception], ...] = (),
 ) -> Callable[[Callable[[DictConfig], int | None]], Callable[[], None]]:
     """Makes the entry point of a function of a composed configuration.
 
@@ -75,14 +72,12 @@ def command(
         name: of its file in ``conf/``, which begins with ``defaults: [NAME_schema, base, ...]``.
         schema: a dataclass (:mod:`reflow.schema`). With a key ``json`` the command takes ``--json``.
         renamed: keys of earlier versions, and what replaces them.
-        also: exceptions that are the user's business, beside `USER_ERRORS`.
 
     Returns:
-        A decorator. The entry point exits with what the function returns (None: 0), with 2 where the user has to mend
-        something, and with 130 where the user interrupted it.
+        A decorator. The entry point exits with what the function returns (None: 0), or as :mod:`reflow.ending` says.
     """
     ConfigStore.instance().store(f"{name}_schema", schema)
-    this = _commands[name] = Command(name, schema, renamed or {}, USER_ERRORS + also)
+    this = _commands[name] = Command(name, schema, renamed or {})
 
     def decorate(run: Callable[[DictConfig], int | None]) -> Callable[[], None]:
         @functools.wraps(run)
@@ -102,10 +97,10 @@ def command(
 
             @functools.wraps(run)
             def quiet_job(config: DictConfig) -> None:
-                with _environment(asked), _said(this, as_json):
+                with _environment(asked), _ending(this, as_json):
                     job(config)
 
-            with _said(this, as_json):
+            with _ending(this, as_json):
                 if flag.json:
                     _no_flags(rest)
                     job(composed(name, *rest, "json=true"))
@@ -157,7 +152,7 @@ def explain(error: BaseException, this: Command, overrides: Sequence[str] = ()) 
     if text.startswith("Multiple values for "):
         return f"{text.partition('.')[0]}: give it once, and without a plus where one is chosen already (env=pick)"
     cause = error.__cause__ if isinstance(error, HydraException) and error.__cause__ is not None else error
-    if not isinstance(cause, USER_ERRORS[2:]):
+    if not isinstance(cause, _CONFIGURATION):
         return text
     if (found := re.search(r"full_key: (\S+)", str(cause))) is None:
         return " ".join(text.split())
@@ -188,11 +183,6 @@ def _nearest(word: str, allowed: Sequence[str]) -> str:
     return f"; did you mean {close[0]}?" if close else "."
 
 
-def document_of(error: BaseException) -> dict[str, Any]:
-    """What machines are told of an error; an exception may bring a ``document`` with more."""
-    return {"exit_code": CANNOT_RUN, "error": str(error)} | getattr(error, "document", {})
-
-
 def overrides() -> list[str]:
     """What the user said on the command line beside the flags."""
     return list(HydraConfig.get().overrides.task) if HydraConfig.initialized() else []
@@ -212,16 +202,19 @@ def build(section: Any, **changes: Any) -> Any:
     """The object that a section's ``_target_`` names, of plain values, some of them changed.
 
     Raises:
-        ValueError, OSError: the target's own.
+        UserError: the target's own.
         InstantiationException: there is no such target, or it failed otherwise.
     """
     try:
         return hydra.utils.instantiate(plain(section) | changes, _convert_="all")
     except InstantiationException as error:
         cause: BaseException = error
-        while isinstance(cause, InstantiationException) and isinstance(cause.__cause__, USER_ERRORS):
+        while isinstance(cause, InstantiationException) and cause.__cause__ is not None:
             cause = cause.__cause__
-        raise cause from cause.__cause__
+        if isinstance(cause, (UserError, OSError, *_CONFIGURATION)):
+            raise cause from cause.__cause__
+        what = " ".join(str(cause).split())
+        raise ConfigurationError(f"{section['_target_']}: {type(cause).__name__}: {what}") from error
 
 
 def build_with(section: Any, *arguments: Any, **objects: Any) -> Any:
@@ -239,30 +232,20 @@ def build_with(section: Any, *arguments: Any, **objects: Any) -> Any:
     return target(*arguments, **objects)
 
 
+def _ending(this: Command, as_json: bool) -> contextlib.AbstractContextManager[None]:
+    def words(error: BaseException) -> str | None:
+        if isinstance(error, _CONFIGURATION):
+            return explain(error, this, sys.argv[1:])
+        return in_words(error)
+
+    return ending(words, as_json=as_json, full=os.environ.get(_FULL) == "1")
+
+
 def _no_flags(rest: Sequence[str]) -> None:
     if flag := next((word for word in rest if word.startswith("-")), None):
         raise ConfigurationError(
             f"{flag} beside --json; give Hydra's own flags with json=true (json=true {flag})"
         )
-
-
-@contextlib.contextmanager
-def _said(this: Command, as_json: bool) -> Iterator[None]:
-    """Errors of the user's business as one line; with its traceback where that was asked for."""
-    full = os.environ.get(_FULL) == "1"
-    try:
-        yield
-    except KeyboardInterrupt as interrupt:
-        print("; ".join(["interrupted", *getattr(interrupt, "__notes__", [])]), file=sys.stderr)
-        raise SystemExit(INTERRUPTED) from interrupt
-    except this.errors as error:
-        if full:
-            raise
-        line = explain(error, this, sys.argv[1:])
-        print(f"error: {line}", file=sys.stderr)
-        if as_json:
-            print(json.dumps(document_of(error) | {"error": line}, indent=2))
-        raise SystemExit(CANNOT_RUN) from error
 
 
 @contextlib.contextmanager

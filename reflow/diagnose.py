@@ -15,7 +15,7 @@ from pathlib import Path
 from omegaconf import DictConfig
 from rich.console import Console
 
-from reflow.cli import build, command, document_of
+from reflow.cli import build, command
 from reflow.config.diagnose import DIAGNOSE, RENAMED, asked_rule, check_diagnosis, students_of
 from reflow.config.parts import Teacher, data_arguments, device_of, open_data, rename_of
 from reflow.data import SAMPLE, load_metadata
@@ -31,13 +31,15 @@ from reflow.doctor import (
     print_check,
     print_diagnosis,
 )
+from reflow.ending import document_of
+from reflow.errors import UserError
 from reflow.files import UnwritableError, write_json
 from reflow.flow import Draws
 from reflow.policies import FlowPolicy, check_belongs, load_policy, load_processors, share_frozen
 from reflow.probes import Observations
 
 
-class DoesNotFitError(ValueError):
+class DoesNotFitError(UserError):
     """Data and policy do not belong together; the comparison of the two is the answer."""
 
     def __init__(self, message: str, fit: Check) -> None:
@@ -54,7 +56,7 @@ def diagnose(config: DictConfig) -> Diagnosis:
 
     Raises:
         DoesNotFitError: data and policy do not fit; it carries the two side by side.
-        ValueError, OSError: other bad input.
+        UserError: other bad input.
     """
     check_diagnosis(config)
     source: Teacher = build(config.teacher)
@@ -72,7 +74,7 @@ def diagnose(config: DictConfig) -> Diagnosis:
     fit = fit_check(meta, teacher.config, teacher.space, rename_of(config), source.folder)
     try:
         data = open_data(arguments, teacher, preprocess, seed=config.seed)
-    except ValueError as error:
+    except UserError as error:
         raise DoesNotFitError(str(error), fit) from error
     start = time.perf_counter()
     batches = list(data.val_dataloader())
@@ -115,7 +117,7 @@ def _keep(config: DictConfig, document: dict) -> None:
         try:
             write_json(Path(config.run_dir).expanduser() / "diagnosis.json", document)
         except UnwritableError as error:
-            raise ValueError(f"run_dir={config.run_dir}: {error}") from error
+            raise UserError(f"run_dir={config.run_dir}: {error}") from error
 
 
 @command("diagnose", DIAGNOSE, renamed=RENAMED)
@@ -125,7 +127,7 @@ def main(config: DictConfig) -> int:
         # LeRobot prints while it loads; the standard output is for the diagnosis.
         with contextlib.redirect_stdout(sys.stderr), Console(stderr=True).status("looking"):
             diagnosis = diagnose(config)
-    except (ValueError, OSError) as error:
+    except UserError as error:
         if isinstance(error, DoesNotFitError) and not config.json:
             print_check(error.fit)
         _keep(config, document_of(error))

@@ -24,12 +24,12 @@ from reflow.evaluation.summary import print_summary
 from reflow.flow import Draws
 from reflow.policies import check_belongs, load_policy, load_processors, share_frozen
 from reflow.probes import Figures, Observations
-from reflow.reports.folder import CONFIGURATION, Words, content_of_run, save_words, versions_here
+from reflow.reports.folder import CONFIGURATION, Words, content_of_run, save_words
 from reflow.reports.page import write_report
 from reflow.simulator.actor import Conditions
 from reflow.simulator.environment import EnvironmentSettings
 from reflow.simulator.success import Success
-from reflow.simulator.workers import WorkerDiedError
+from reflow.versions import versions_here
 
 
 def evaluate(config: DictConfig, overrides: Sequence[str] = ()) -> dict[str, float]:
@@ -43,7 +43,7 @@ def evaluate(config: DictConfig, overrides: Sequence[str] = ()) -> dict[str, flo
         The flat metrics that ``metrics.json`` holds.
 
     Raises:
-        ValueError, OSError, ModuleNotFoundError: bad input, before anything is measured.
+        UserError: bad input, before anything is measured.
         WorkerDiedError: a simulator process was killed; what was finished is safe.
     """
     check_evaluation(config)
@@ -111,7 +111,7 @@ def _load(config: DictConfig, folders: Folders, device: str) -> tuple[Observatio
     return by, open_data(arguments, teacher, preprocess, seed=config.seed)
 
 
-@command("evaluate", EVALUATE, renamed=RENAMED, also=(ModuleNotFoundError, WorkerDiedError))
+@command("evaluate", EVALUATE, renamed=RENAMED)
 def main(config: DictConfig) -> None:
     """Command-line entry."""
     try:

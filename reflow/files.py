@@ -8,12 +8,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from reflow.errors import UserError
 
-class UnwritableError(ValueError):
+
+class UnwritableError(UserError):
     """A file cannot be written where it was to go."""
 
 
-class NotJSONError(ValueError):
+class NotJSONError(UserError):
     """A file is no JSON."""
 
 
@@ -60,7 +62,7 @@ def read_json(path: Path) -> Any:
     """What a JSON file holds.
 
     Raises:
-        FileNotFoundError: there is none.
+        MissingFileError: there is none.
         NotJSONError: names the file.
     """
     try:

@@ -61,7 +61,7 @@ def generate(config: DictConfig, overrides: Sequence[str] = ()) -> Path:
         The cache's folder.
 
     Raises:
-        ValueError, OSError: bad input, or a cache of other pairs, before anything is made.
+        UserError: bad input, or a cache of other pairs, before anything is made.
     """
     check_pair_settings(config)
     source: Teacher = build(config.teacher)

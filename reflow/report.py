@@ -13,6 +13,7 @@ from omegaconf import DictConfig
 
 from reflow.cli import command, plain
 from reflow.config.runs import find_runs, read_runs
+from reflow.errors import UserError
 from reflow.files import UnwritableError
 from reflow.reports.compare import RunComparison, compare
 from reflow.reports.comparison_page import write_comparison
@@ -33,11 +34,11 @@ def report(config: DictConfig) -> RunComparison | None:
         The comparison; None where a page was written.
 
     Raises:
-        ValueError, OSError: bad input; nothing is written then.
+        UserError: bad input; nothing is written then.
     """
     runs = plain(config)["runs"]
     if (runs is None) == (config.run is None):
-        raise ValueError(
+        raise UserError(
             f"runs={runs} and run={config.run}; give one of them: runs=[outputs/a,outputs/b] or "
             "runs='outputs/padding_ablation*' compares runs, run=outputs/demo writes that run's page again"
         )
@@ -45,15 +46,15 @@ def report(config: DictConfig) -> RunComparison | None:
         print(report_on(Path(config.run)).verdict.sentence)
         return None
     if not (runs and isinstance(runs, str | list)):
-        raise ValueError(f"runs={runs}; allowed: a list of run folders, or a pattern in quotes")
+        raise UserError(f"runs={runs}; allowed: a list of run folders, or a pattern in quotes")
     if config.unfinished not in UNFINISHED:
-        raise ValueError(f"unfinished={config.unfinished}; allowed: {' or '.join(UNFINISHED)}")
+        raise UserError(f"unfinished={config.unfinished}; allowed: {' or '.join(UNFINISHED)}")
     found = find_runs(runs, skip=config.unfinished == "skip")
     comparison = compare(read_runs(found.finished), config.metrics, found.notes)
     try:
         written = write_comparison(comparison, Path(config.run_dir))
     except UnwritableError as error:
-        raise ValueError(f"run_dir={config.run_dir}: {error} (run_dir=DIR)") from error
+        raise UserError(f"run_dir={config.run_dir}: {error} (run_dir=DIR)") from error
     for text in (*comparison.notes, *map(str, written)):
         print(text)
     return comparison

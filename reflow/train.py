@@ -29,11 +29,11 @@ from reflow.data import LeRobotDataModule
 from reflow.data.robot import joint_names
 from reflow.distill.callbacks import Measurement, with_probes
 from reflow.distill.deliver import deliver_student
-from reflow.distill.finite import NonFiniteLossError
 from reflow.distill.report import keep_for_report, report_run
 from reflow.distill.success import measure_success
 from reflow.distill.summary import print_summary
-from reflow.reports.folder import REPORT, Words, versions_here
+from reflow.reports.folder import REPORT, Words
+from reflow.versions import versions_here
 
 
 def train(config: DictConfig, run_dir: Path) -> dict[str, float]:
@@ -47,7 +47,7 @@ def train(config: DictConfig, run_dir: Path) -> dict[str, float]:
         The flat metrics that ``metrics.json`` holds.
 
     Raises:
-        ValueError, FileNotFoundError: bad input, before any training.
+        UserError: bad input, before any training.
         NonFiniteLossError: training diverged; stopped before the update.
     """
     check_settings(config)
@@ -111,7 +111,7 @@ def _words(config: DictConfig, data: LeRobotDataModule) -> Words:
     )
 
 
-@command("train", TRAIN, renamed=RENAMED, also=(NonFiniteLossError,))
+@command("train", TRAIN, renamed=RENAMED)
 def main(config: DictConfig) -> None:
     """Command-line entry."""
     check_settings(config)

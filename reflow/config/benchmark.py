@@ -8,6 +8,7 @@ from omegaconf import DictConfig
 
 from reflow.config.checks import check_least, check_matmul_precision
 from reflow.config.parts import device_of, settings_of
+from reflow.errors import UserError
 from reflow.memory import available_memory
 from reflow.schema import keys_of, schema, schema_of
 from reflow.speed.geometry import check_memory, get_geometry
@@ -39,13 +40,13 @@ def check_benchmark(config: DictConfig) -> tuple[SpeedSettings | None, QualitySe
         Settings of the measurement and of the race, None for what is left out.
 
     Raises:
-        ValueError: names the key, what is allowed there, and the value.
+        UserError: names the key, what is allowed there, and the value.
     """
     geometry = get_geometry(config.size)
     check_least(config, 1, "frames", "threads")
     check_matmul_precision(config)
     if not config.speed and not config.quality:
-        raise ValueError("speed=false and quality=false: nothing is left to measure; set one of them to true")
+        raise UserError("speed=false and quality=false: nothing is left to measure; set one of them to true")
     batch_size = geometry.batch_size if config.batch_size is None else config.batch_size
     settings = settings_of(SpeedSettings, config, batch_size=batch_size)
     race = settings_of(QualitySettings, config.race, seed=config.seed)

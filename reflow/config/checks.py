@@ -6,6 +6,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from reflow.cli import sweeping
 from reflow.config.naming import AUTO
+from reflow.errors import UserError
 
 EXTENTS = ("real", "full")
 MATMUL_PRECISIONS = ("highest", "high", "medium")
@@ -15,24 +16,24 @@ def check_least(config: DictConfig, least: int, *keys: str) -> None:
     """Rejects numbers that are too small, null passes: a default will stand there.
 
     Raises:
-        ValueError: names the key, what is allowed there, and the value.
+        UserError: names the key, what is allowed there, and the value.
     """
     for key in keys:
         value = OmegaConf.select(config, key)
         if value is not None and value < least:
-            raise ValueError(f"{key}={value}; allowed: {least} or more")
+            raise UserError(f"{key}={value}; allowed: {least} or more")
 
 
 def check_padding(config: DictConfig) -> None:
     """Rejects answers about padding that do not exist; ``auto`` may stand for all three.
 
     Raises:
-        ValueError: names the key, what is allowed there, and the value.
+        UserError: names the key, what is allowed there, and the value.
     """
     values = {name: config.padding[name] for name in ("noise", "target", "loss")}
     for name, value in values.items():
         if value not in EXTENTS and set(values.values()) != {AUTO}:
-            raise ValueError(
+            raise UserError(
                 f"padding.{name}={value}; allowed: {' or '.join(EXTENTS)}, or {AUTO} for all three (+fix=auto)"
             )
 
@@ -41,10 +42,10 @@ def check_matmul_precision(config: DictConfig) -> None:
     """Rejects precisions that torch does not know.
 
     Raises:
-        ValueError: names the key, what is allowed there, and the value.
+        UserError: names the key, what is allowed there, and the value.
     """
     if config.matmul_precision not in MATMUL_PRECISIONS:
-        raise ValueError(
+        raise UserError(
             f"matmul_precision={config.matmul_precision}; allowed: {', '.join(MATMUL_PRECISIONS)} "
             "(torch.set_float32_matmul_precision)"
         )
@@ -54,11 +55,11 @@ def check_devices(config: DictConfig) -> None:
     """Refuses several devices in a sweep.
 
     Raises:
-        ValueError: there are several.
+        UserError: there are several.
     """
     devices = config.trainer.get("devices", 1)
     if sweeping() and devices not in (1, "1"):
-        raise ValueError(
+        raise UserError(
             f"trainer.devices={devices} under --multirun: Lightning would start the whole sweep once per device; use "
             "trainer.devices=1, or one command per configuration"
         )

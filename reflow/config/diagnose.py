@@ -13,6 +13,7 @@ from reflow.config.checks import EXTENTS, check_least
 from reflow.config.naming import AUTO
 from reflow.config.parts import COMMON, TRAINED_NAME, data_arguments
 from reflow.demo import embedded
+from reflow.errors import UserError
 from reflow.flow import ActionSpace, PaddingRule
 from reflow.policies import find_folder
 from reflow.schema import OPEN, schema
@@ -40,25 +41,25 @@ def check_diagnosis(config: DictConfig) -> None:
     """What can be said of the settings before anything is loaded.
 
     Raises:
-        ValueError: names the key, what is allowed there, and the value.
+        UserError: names the key, what is allowed there, and the value.
     """
     data_arguments(config, build(config.teacher))
     check_least(config, 1, "val_draws", "reference_steps", "time_bins", "student.num_steps")
     check_least(config, 1, "data.batch_size", "data.val_frames")
     if min(config.nfe, default=0) < 1:
-        raise ValueError(f"nfe={list(config.nfe)}; allowed: one or more step counts, each 1 or more")
+        raise UserError(f"nfe={list(config.nfe)}; allowed: one or more step counts, each 1 or more")
     steps = config.trainer.get("max_steps")
     if not isinstance(steps, int) or steps < 1:
-        raise ValueError(
+        raise UserError(
             f"trainer.max_steps={steps}; allowed: 1 or more, or the distillation's time cannot be told"
         )
     for name in ("noise", "target", "loss"):
         if config.padding[name] not in (None, AUTO, *EXTENTS):
-            raise ValueError(
+            raise UserError(
                 f"padding.{name}={config.padding[name]}; allowed: {' or '.join(EXTENTS)}, or null to ask about none"
             )
     if config.student.old is not None and config.student.path is None:
-        raise ValueError(
+        raise UserError(
             "student.old is given without student.path; name the new student too (student.path=...)"
         )
 
@@ -70,7 +71,7 @@ def students_of(config: DictConfig) -> Iterator[tuple[str, Path]]:
         return
     several = [paths] if isinstance(paths, str) else list(paths)
     if not several or not all(isinstance(path, str) for path in several):
-        raise ValueError(f"student.path={paths}; allowed: a path, or a list of paths, the newest last")
+        raise UserError(f"student.path={paths}; allowed: a path, or a list of paths, the newest last")
     olds = [*several[:-1], *([config.student.old] if config.student.old is not None else [])]
     names = ["student", *("old" if i == 0 else f"old_{i + 1}" for i in range(len(olds)))]
     for name, path in zip(names, [several[-1], *olds], strict=True):

@@ -10,6 +10,7 @@ from omegaconf import DictConfig, OmegaConf
 from reflow.cli import build, plain
 from reflow.config.checks import check_least
 from reflow.config.parts import COMMON, TRAINED_NAME, data_arguments
+from reflow.errors import UserError
 from reflow.evaluation.folders import Folders
 from reflow.evaluation.offline import OfflineSettings
 from reflow.evaluation.simulated import SimulatorSettings
@@ -37,17 +38,17 @@ def check_evaluation(config: DictConfig) -> None:
     """What can be said of the settings before anything is loaded.
 
     Raises:
-        ValueError: names the key, what is allowed there, and the value.
+        UserError: names the key, what is allowed there, and the value.
     """
     data_arguments(config, build(config.teacher))
     check_least(config, 0, "seed")
     check_least(config, 1, "data.batch_size", "data.val_frames")
     if not config.env and not config.offline:
-        raise ValueError(
+        raise UserError(
             "offline=false and no environment: nothing is left to measure; add one (env=pick, env=aloha, ...)"
         )
     if OmegaConf.is_missing(config.student, "path"):
-        raise ValueError(
+        raise UserError(
             "student.path is missing; give a run folder of reflow.train, a pretrained_model folder, or a hub id "
             "(student.path=outputs/demo)"
         )

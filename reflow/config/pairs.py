@@ -17,6 +17,7 @@ from reflow.config.parts import COMMON, PADDING, TRAINED_NAME, Teacher, rename_o
 from reflow.data import LeRobotDataModule
 from reflow.endpoints import Layout, Manifest, Samples
 from reflow.endpoints.wanted import Walks, decisive_versions, pair_identity, samples_of
+from reflow.errors import UserError
 from reflow.flow import PaddingRule, Solver
 from reflow.policies import FlowPolicy
 from reflow.schema import OPEN, schema
@@ -49,11 +50,11 @@ def check_pair_settings(config: DictConfig) -> None:
     """Rejects settings of a pair cache that cannot be.
 
     Raises:
-        ValueError: names the key, what is allowed there, and the value.
+        UserError: names the key, what is allowed there, and the value.
     """
     check_matmul_precision(config)
     if padding_name(config) == AUTO:
-        raise ValueError(
+        raise UserError(
             "padding is auto: a cache has to be of one rule; python -m reflow.train +fix=auto says which one it "
             "chooses, give that (+fix=full32)"
         )

@@ -13,6 +13,7 @@ from omegaconf import DictConfig, ListConfig
 from reflow.cli import build_with, plain
 from reflow.data import LeRobotDataModule
 from reflow.demo import embedded
+from reflow.errors import UserError
 from reflow.flow import ActionSpace, PaddingRule
 from reflow.policies import FlowPolicy, find_folder, load_policy
 from reflow.schema import schema, schema_of
@@ -27,7 +28,7 @@ class Teacher:
         num_steps: integration steps of its endpoints; None for its own number.
 
     Raises:
-        ValueError: ``num_steps`` is below 1.
+        UserError: ``num_steps`` is below 1.
     """
 
     path: str | None = None
@@ -35,7 +36,7 @@ class Teacher:
 
     def __post_init__(self) -> None:
         if self.num_steps is not None and self.num_steps < 1:
-            raise ValueError(f"teacher.num_steps={self.num_steps}; allowed: 1 or more, or null for its own")
+            raise UserError(f"teacher.num_steps={self.num_steps}; allowed: 1 or more, or null for its own")
 
     @cached_property
     def folder(self) -> Path:
@@ -74,14 +75,14 @@ def data_arguments(config: DictConfig, teacher: Teacher, **changes: Any) -> dict
         changes: other values.
 
     Raises:
-        ValueError: ``data.repo_id`` is missing beside a teacher, or a folder, of one's own.
+        UserError: ``data.repo_id`` is missing beside a teacher, or a folder, of one's own.
     """
     arguments = plain(config.data) | changes
     if arguments["repo_id"] is not None:
         return arguments
     own_teacher = not (teacher.path or embedded.PREFIX).startswith(embedded.PREFIX)
     if own_teacher or arguments["root"] is not None:
-        raise ValueError(
+        raise UserError(
             "data.repo_id is null, but the teacher or the data are your own; name the data set "
             "(data.repo_id=me/my_data, and data.root=DIR where it is a local folder)"
         )
@@ -120,11 +121,11 @@ def device_of(name: str) -> str:
     """``cpu`` or ``cuda`` for ``auto``, ``cpu`` or ``cuda``.
 
     Raises:
-        ValueError: another name, or there is no GPU.
+        UserError: another name, or there is no GPU.
     """
     if name not in ("auto", "cpu", "cuda"):
-        raise ValueError(f"device={name}; allowed: auto, cpu, cuda")
+        raise UserError(f"device={name}; allowed: auto, cpu, cuda")
     there = torch.cuda.is_available()
     if name == "cuda" and not there:
-        raise ValueError("device=cuda, but torch sees no GPU here; use device=auto or device=cpu")
+        raise UserError("device=cuda, but torch sees no GPU here; use device=auto or device=cpu")
     return "cuda" if there and name != "cpu" else "cpu"

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from reflow.errors import UserError
 from reflow.files import write_json
 from reflow.policies.folder import fingerprint as fingerprint  # part of a run's identity
 
@@ -38,7 +39,7 @@ NOT_COMPARED = frozenset(
 )
 
 
-class OtherRunError(ValueError):
+class OtherRunError(UserError):
     """The folder holds the run of another configuration."""
 
 

@@ -15,6 +15,7 @@ import yaml
 
 from reflow.config.naming import padding_name
 from reflow.config.run_folder import METRICS, NOT_COMPARED, RUN
+from reflow.errors import UserError
 from reflow.files import read_json
 from reflow.reports.compare import Run
 
@@ -41,7 +42,7 @@ def find_runs(asked: str | Sequence[str], *, skip: bool) -> FoundRuns:
         skip: leave unfinished runs out.
 
     Raises:
-        ValueError: Nothing matches, a folder that was named is no run, or a run is unfinished.
+        UserError: Nothing matches, a folder that was named is no run, or a run is unfinished.
     """
     patterns = [asked] if isinstance(asked, str) else asked
     finished: dict[Path, Path] = {}
@@ -54,7 +55,7 @@ def find_runs(asked: str | Sequence[str], *, skip: bool) -> FoundRuns:
         if not runs:
             there = ", ".join(map(str, folders[:5]))
             what = f"{there}: no {RUN} in there" if there else "no such folder"
-            raise ValueError(
+            raise UserError(
                 f"runs={pattern} matches no run of reflow.train ({what}, seen from {Path.cwd()}); give run folders "
                 "(runs=[outputs/a,outputs/b]) or a pattern in quotes (runs='outputs/padding_ablation*')"
             )
@@ -66,7 +67,7 @@ def find_runs(asked: str | Sequence[str], *, skip: bool) -> FoundRuns:
     names = ", ".join(map(str, unfinished))
     if unfinished and (not skip or not finished):
         out = "" if skip else ", or leave such runs out with unfinished=skip"
-        raise ValueError(
+        raise UserError(
             f"unfinished ({METRICS} is missing): {names}; give the command that began them again, and it goes on "
             f"where it was stopped{out}"
         )
@@ -78,7 +79,7 @@ def read_runs(folders: Iterable[Path]) -> list[Run]:
     """Settings and metrics of finished runs.
 
     Raises:
-        ValueError: A folder's files are not those of a training run.
+        UserError: A folder's files are not those of a training run.
     """
     folders = list(folders)
     configs = {folder: _read_config(folder) for folder in folders}
@@ -141,19 +142,19 @@ def _read_config(folder: Path) -> dict[str, Any]:
         config = yaml.safe_load(path.read_text())  # resolved when it was saved
     except (OSError, yaml.YAMLError) as error:
         why = " ".join(str(error).split())
-        raise ValueError(f"{path} cannot be read ({why}); leave {folder} out of runs") from error
+        raise UserError(f"{path} cannot be read ({why}); leave {folder} out of runs") from error
     if not isinstance(config, dict) or not {"padding", "teacher", "seed"} <= config.keys():
-        raise ValueError(f"{path} is no configuration of reflow.train; leave {folder} out of runs")
+        raise UserError(f"{path} is no configuration of reflow.train; leave {folder} out of runs")
     return config
 
 
 def _read(path: Path) -> dict[str, Any]:
     try:
         content = read_json(path)
-    except ValueError as error:
-        raise ValueError(f"{error}; or leave {path.parent} out of runs") from error
+    except UserError as error:
+        raise UserError(f"{error}; or leave {path.parent} out of runs") from error
     if not isinstance(content, dict):
-        raise ValueError(f"{path} holds no names and values; leave {path.parent} out of runs")
+        raise UserError(f"{path} holds no names and values; leave {path.parent} out of runs")
     return content
 
 

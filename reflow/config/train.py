@@ -34,6 +34,7 @@ from reflow.distill.success import measure_success
 from reflow.doctor import padding_regime, recommend_fix
 from reflow.endpoints.source import LiveEndpoints, Stored, StoredEndpoints
 from reflow.endpoints.wanted import Source, Walks, fit
+from reflow.errors import UserError
 from reflow.flow import Draws, EndpointTime, Solver
 from reflow.objectives import Objective
 from reflow.policies import FlowPolicy, load_processors, with_velocity
@@ -67,7 +68,7 @@ def check_settings(config: DictConfig) -> None:
     """Rejects settings of a training run that cannot be.
 
     Raises:
-        ValueError: names the key, what is allowed there, and the value.
+        UserError: names the key, what is allowed there, and the value.
     """
     data_arguments(config, build(config.teacher))
     check_padding(config)
@@ -76,7 +77,7 @@ def check_settings(config: DictConfig) -> None:
     check_least(config, 0, "seed")
     check_devices(config)
     if config.pairs.path is not None and padding_name(config) == AUTO:
-        raise ValueError(
+        raise UserError(
             f"+fix=auto with pairs.path={config.pairs.path}: a cache is of one rule; give the fix that it was made "
             "with (+fix=full32)"
         )
@@ -154,7 +155,7 @@ def _stored(
 ) -> Stored:
     """The cache that this run is to learn from, if it holds what the run would make live."""
     if not objective.needs_endpoints:
-        raise ValueError(
+        raise UserError(
             f"pairs.path={config.pairs.path} with {type(objective).__name__}, which learns from no endpoints; leave "
             "pairs.path out, or choose objective=reflow or objective=endpoint"
         )

@@ -11,6 +11,8 @@ from lerobot.configs import PreTrainedConfig
 from lerobot.datasets.dataset_metadata import LeRobotDatasetMetadata
 from lerobot.utils.constants import ACTION, OBS_STATE
 
+from reflow.errors import UserError
+
 
 def check_fit(meta: LeRobotDatasetMetadata, policy: PreTrainedConfig, rename: Mapping[str, str]) -> None:
     """Compares a data set's features with what a policy was trained on.
@@ -21,10 +23,10 @@ def check_fit(meta: LeRobotDatasetMetadata, policy: PreTrainedConfig, rename: Ma
         rename: from the data set's camera keys to the policy's (``data.rename``).
 
     Raises:
-        ValueError: action or state width differ, cameras of the policy are missing, or it reads more than one frame.
+        UserError: action or state width differ, cameras of the policy are missing, or it reads more than one frame.
     """
     if list(policy.observation_delta_indices or [0]) != [0] or (policy.action_delta_indices or [0])[0] != 0:
-        raise ValueError(
+        raise UserError(
             f"the teacher reads observations at {policy.observation_delta_indices} and its chunks begin at "
             f"{(policy.action_delta_indices or [0])[0]}, relative to now; frames of the past are not read yet: "
             "choose a teacher that was trained with n_obs_steps=1"
@@ -37,7 +39,7 @@ def check_fit(meta: LeRobotDatasetMetadata, policy: PreTrainedConfig, rename: Ma
             continue
         have = meta.features.get(key)
         if have is None or have["shape"][0] != feature.shape[0]:
-            raise ValueError(
+            raise UserError(
                 f"{what} dimension does not fit: data set {meta.repo_id} has {key} of "
                 f"{'no such key' if have is None else have['shape'][0]}"
                 f"{_names(have)}, the teacher expects {feature.shape[0]}; choose the data set this teacher was "
@@ -45,14 +47,14 @@ def check_fit(meta: LeRobotDatasetMetadata, policy: PreTrainedConfig, rename: Ma
             )
     unknown = sorted(set(rename) - set(meta.features))
     if unknown:
-        raise ValueError(
+        raise UserError(
             f"data.rename names {unknown}, which data set {meta.repo_id} does not have; "
             f"its cameras: {sorted(meta.camera_keys)}"
         )
     have_cameras = [rename.get(key, key) for key in meta.camera_keys]
     twice = sorted({key for key in have_cameras if have_cameras.count(key) > 1})
     if twice:
-        raise ValueError(
+        raise UserError(
             f"data.rename gives {twice} to more than one camera of data set {meta.repo_id}, "
             f"{sorted(meta.camera_keys)}; one would silently hide the other: rename the other camera too"
         )
@@ -62,7 +64,7 @@ def check_fit(meta: LeRobotDatasetMetadata, policy: PreTrainedConfig, rename: Ma
         spare = [key for key in meta.camera_keys if rename.get(key, key) not in wanted]
         renames = {**rename, **dict(zip(spare or ["<camera>"], missing, strict=False))}
         pairs = ",".join(f"{old}:{new}" for old, new in renames.items())
-        raise ValueError(
+        raise UserError(
             f"cameras do not fit: the teacher sees {wanted}, data set {meta.repo_id} has "
             f"{sorted(meta.camera_keys)}; missing {missing}. If only the names differ: 'data.rename={{{pairs}}}'"
         )
@@ -74,11 +76,11 @@ def check_lengths(
     """Every chunk of a policy should fit inside some episode.
 
     Raises:
-        ValueError: the longest chosen episode is shorter than the chunk.
+        UserError: the longest chosen episode is shorter than the chunk.
     """
     longest = max(int(meta.episodes[episode]["length"]) for episode in episodes)
     if longest < chunk_size and not allow_short:
-        raise ValueError(
+        raise UserError(
             f"chunk length does not fit: the teacher plans chunk_size={chunk_size} steps at once, the longest "
             f"episode of data set {meta.repo_id} has {longest} frames (fps {meta.fps}); is it recorded at another "
             "frame rate? If it is meant so: data.allow_short_episodes=true"
@@ -99,20 +101,20 @@ def split_episodes(
         Training and held-out episode numbers, disjoint.
 
     Raises:
-        ValueError: numbers out of range or given twice, an empty choice, or nothing left to hold out.
+        UserError: numbers out of range or given twice, an empty choice, or nothing left to hold out.
     """
     for field, chosen in (("data.episodes", episodes), ("data.val_episodes", val_episodes)):
         if chosen is None:
             continue
         if not chosen:
-            raise ValueError(f"{field}=[] chooses no episode; give numbers from 0 to {total - 1}, or null")
+            raise UserError(f"{field}=[] chooses no episode; give numbers from 0 to {total - 1}, or null")
         bad = [number for number in chosen if not 0 <= number < total]
         if bad:
-            raise ValueError(
+            raise UserError(
                 f"{field} names {bad}, but the data set has episodes 0 to {total - 1}; leave those out"
             )
         if len(set(chosen)) < len(chosen):
-            raise ValueError(f"{field} names an episode twice: {sorted(chosen)}")
+            raise UserError(f"{field} names an episode twice: {sorted(chosen)}")
     pool = list(range(total)) if episodes is None else list(episodes)
     if val_episodes is None:
         count = max(1, len(pool) // 10)
@@ -121,12 +123,12 @@ def split_episodes(
         held_out = list(val_episodes)
         overlap = sorted(set(held_out) & set(episodes or []))
         if overlap:
-            raise ValueError(
+            raise UserError(
                 f"episodes {overlap} stand in data.episodes and in data.val_episodes; held-out means held out"
             )
         train = [number for number in pool if number not in set(held_out)]
     if not train:
-        raise ValueError(
+        raise UserError(
             f"no episode is left to train on: {len(pool)} chosen, {len(held_out)} held out; "
             "choose at least two (data.episodes=[0,1,...])"
         )

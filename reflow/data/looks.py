@@ -14,6 +14,7 @@ from torch.utils.data import Dataset
 
 from reflow.data.frames import Frames
 from reflow.data.order import Visit
+from reflow.errors import UserError
 
 
 class Looks(Dataset[dict[str, Any]]):
@@ -28,7 +29,7 @@ class Looks(Dataset[dict[str, Any]]):
 
     def __init__(self, frames: Frames, every: int, within: int, times: int) -> None:
         if times < 1 or within < 0:
-            raise ValueError(
+            raise UserError(
                 f"data.look_times is {times}, data.look_within {within}; allowed: times 1 or more, within 0 or more"
             )
         self.frames, self.times = frames, times

@@ -28,6 +28,7 @@ from reflow.data.checks import check_fit, check_lengths, split_episodes
 from reflow.data.frames import SAMPLE, VISIT, Frames, Portions, Reading
 from reflow.data.looks import Looks
 from reflow.data.order import Order, StepSampler
+from reflow.errors import MissingFileError, UserError
 
 
 class Extras(Protocol):
@@ -185,20 +186,20 @@ def load_metadata(repo_id: str, root: str | Path | None) -> LeRobotDatasetMetada
     """Metadata of a data set, or an error that says which field to correct.
 
     Raises:
-        FileNotFoundError: there is no such data set here or on the hub.
-        ValueError: it is empty, or of a version that LeRobot does not read any more.
+        MissingFileError: there is no such data set here or on the hub.
+        UserError: it is empty, or of a version that LeRobot does not read any more.
     """
     if root is not None and not (Path(root) / "meta" / "info.json").is_file():
-        raise FileNotFoundError(
+        raise MissingFileError(
             f"data.root={root} is no LeRobotDataset v3: meta/info.json is missing; give the folder that holds "
             "meta/ and data/"
         )
     try:
         meta = LeRobotDatasetMetadata(repo_id, root=root)
     except (CompatibilityError, NotImplementedError) as error:
-        raise ValueError(f"data set {repo_id} (data.root={root}): {' '.join(str(error).split())}") from error
+        raise UserError(f"data set {repo_id} (data.root={root}): {' '.join(str(error).split())}") from error
     except (OSError, HFValidationError) as error:
-        raise FileNotFoundError(
+        raise MissingFileError(
             f"data.repo_id={repo_id} is neither in LeRobot's cache nor given by the hub ({type(error).__name__}); "
             "for a local data set name its folder with data.root=..."
             if root is None
@@ -206,7 +207,7 @@ def load_metadata(repo_id: str, root: str | Path | None) -> LeRobotDatasetMetada
             f"data.repo_id={repo_id} ({type(error).__name__}); copy the whole folder"
         ) from error
     if meta.total_episodes == 0:
-        raise ValueError(f"data set {repo_id} (data.root={root}) has no episode")
+        raise UserError(f"data set {repo_id} (data.root={root}) has no episode")
     return meta
 
 

@@ -13,6 +13,8 @@ from typing import NamedTuple
 import numpy as np
 from torch.utils.data import Sampler
 
+from reflow.errors import UserError
+
 
 class Visit(NamedTuple):
     """One use of one frame.
@@ -69,7 +71,7 @@ class StepSampler(Sampler[list[Visit]]):
         self, order: Order, batch_size: int, first_step: int = 0, rank: int = 0, world_size: int = 1
     ) -> None:
         if batch_size < 1:
-            raise ValueError(f"data.batch_size is {batch_size}; allowed: 1 or more")
+            raise UserError(f"data.batch_size is {batch_size}; allowed: 1 or more")
         self.order, self.batch_size, self.first_step = order, batch_size, first_step
         self.rank, self.world_size = rank, world_size
 

@@ -12,6 +12,8 @@ from lerobot.datasets.dataset_metadata import LeRobotDatasetMetadata
 from lerobot.utils.constants import ACTION
 from torch import Tensor
 
+from reflow.errors import UserError
+
 
 @dataclass(frozen=True)
 class Robot:
@@ -51,12 +53,12 @@ def robot_of(
         limit_margin: that margin, as a share of the recorded range.
 
     Raises:
-        ValueError: limits of another number of joints, or none given and none recorded.
+        UserError: limits of another number of joints, or none given and none recorded.
     """
     joints = joint_names(meta, ACTION, int(meta.features[ACTION]["shape"][0]))
     for name, given in (("lower", lower), ("upper", upper)):
         if given is not None and len(given) != len(joints):
-            raise ValueError(
+            raise UserError(
                 f"{name} has {len(given)} limits; allowed: {len(joints)}, one for each of {', '.join(joints)}, or "
                 "null for those the data set has seen"
             )
@@ -92,7 +94,7 @@ def joint_names(meta: LeRobotDatasetMetadata, feature: str, width: int) -> tuple
 def _recorded(meta: LeRobotDatasetMetadata, name: str, margin: float) -> Tensor:
     statistics: Mapping[str, Any] = (meta.stats or {}).get(ACTION, {})
     if not {"min", "max"} <= statistics.keys():
-        raise ValueError(
+        raise UserError(
             f"{name}=null, and data set {meta.repo_id} has no min and max of {ACTION} in its statistics; give the "
             "robot's joint limits (lower=[...] upper=[...])"
         )

@@ -19,6 +19,7 @@ from lerobot.datasets.lerobot_dataset import LeRobotDataset
 from reflow.demo.frames import RECORD_HEIGHT, RECORD_WIDTH
 from reflow.demo.kinematics import ARM_JOINTS
 from reflow.demo.scene import FPS, STATE_DIM
+from reflow.errors import UserError
 from reflow.files import write_json
 
 TASK = "pick up the cube"
@@ -65,10 +66,10 @@ def check_new_root(root: Path) -> None:
     """Refuses a folder that exists.
 
     Raises:
-        ValueError: `root` exists, whatever it holds.
+        UserError: `root` exists, whatever it holds.
     """
     if root.exists():
-        raise ValueError(f"run_dir={root} exists already; name a new folder, or remove that one first.")
+        raise UserError(f"run_dir={root} exists already; name a new folder, or remove that one first.")
 
 
 @contextmanager
@@ -88,7 +89,7 @@ def _appears_complete(root: Path) -> Iterator[Path]:
 def _add(dataset: LeRobotDataset, episode: Recorded) -> dict[str, Any]:
     """Appends one episode; returns its summary."""
     if episode.frames is None:
-        raise ValueError(f"the episode of seed {episode.seed} has no frames; render it.")
+        raise UserError(f"the episode of seed {episode.seed} has no frames; render it.")
     rows = zip(episode.frames, episode.states, episode.actions, strict=True)
     for frame, state, action in rows:
         dataset.add_frame({IMAGE_KEY: frame, STATE_KEY: state, ACTION_KEY: action, "task": TASK})
@@ -107,7 +108,7 @@ def write_dataset(root: Path, episodes: Iterable[Recorded]) -> Path:
         `root`. Beside LeRobot's own files it holds `meta/demonstrations.json`, one entry an episode.
 
     Raises:
-        ValueError: `root` exists, there was nothing to write, or an episode has no frames.
+        UserError: `root` exists, there was nothing to write, or an episode has no frames.
     """
     datasets.disable_progress_bars()
     with _appears_complete(root) as folder:
@@ -124,7 +125,7 @@ def write_dataset(root: Path, episodes: Iterable[Recorded]) -> Path:
         finally:
             dataset.finalize()  # an open dataset writes its folder anew when it is collected
         if not summaries:
-            raise ValueError("there is no episode to write; ask for one episode or more.")
+            raise UserError("there is no episode to write; ask for one episode or more.")
         shutil.rmtree(folder / "images", ignore_errors=True)  # LeRobot's scratch; the PNGs are in parquet
         write_json(folder / DEMONSTRATIONS_FILE, summaries)
     return root

@@ -16,6 +16,7 @@ import numpy as np
 
 from reflow.demo.kinematics import ArmKinematics, TipPose
 from reflow.demo.scene import STATE_DIM
+from reflow.errors import UserError
 
 Arm = Literal["left", "right"]
 ARMS: tuple[Arm, ...] = get_args(Arm)
@@ -52,11 +53,11 @@ class Perturbation:
 
     def __post_init__(self) -> None:
         if not 0.0 <= self.share <= 1.0:
-            raise ValueError(f"Perturbation.share={self.share} must lie in [0, 1]; 0 switches it off.")
+            raise UserError(f"Perturbation.share={self.share} must lie in [0, 1]; 0 switches it off.")
         if not self.size >= 0.0:
-            raise ValueError(f"Perturbation.size={self.size} must be 0 rad or more.")
+            raise UserError(f"Perturbation.size={self.size} must be 0 rad or more.")
         if not 0 <= self.start < self.end <= EPISODE_STEPS:
-            raise ValueError(
+            raise UserError(
                 f"Perturbation.start={self.start}, end={self.end}: need 0 <= start < end <= {EPISODE_STEPS}."
             )
 
@@ -122,10 +123,10 @@ class Demonstrator:
             (100, 14) float64, absolute joint angles in rad and normalized grippers, left arm first.
 
         Raises:
-            ValueError: There is no such arm, or the cube is out of its reach.
+            UserError: There is no such arm, or the cube is out of its reach.
         """
         if arm not in self._arms:
-            raise ValueError(f"arm={arm!r} must be one of {ARMS}.")
+            raise UserError(f"arm={arm!r} must be one of {ARMS}.")
         grasp = np.array([cube_pose[0], cube_pose[1], CUBE_REST_HEIGHT + GRASP_ABOVE])
         hover, down, lifted = (
             self._arms[arm].solve(TipPose(grasp + np.array([0.0, 0.0, above]), PITCH))

@@ -21,6 +21,7 @@ from omegaconf import DictConfig
 from reflow.cli import command
 from reflow.demo import embedded
 from reflow.demo.dataset import ACTION_KEY, DEMONSTRATIONS_FILE, IMAGE_KEY, STATE_KEY, Recorded, write_dataset
+from reflow.errors import UserError
 from reflow.files import read_json, write_json
 from reflow.policies import find_folder, replace_folder
 from reflow.policies.folder import CONFIG, PREPROCESSOR, VLM
@@ -57,7 +58,7 @@ def embed_slice(source: Path, target: Path, *, every: int, start_frames: int) ->
         start_frames: frames kept of each of the others, 1 or more.
     """
     if every < 1 or start_frames < 1:
-        raise ValueError(f"every={every}, start_frames={start_frames}; allowed: 1 or more of each")
+        raise UserError(f"every={every}, start_frames={start_frames}; allowed: 1 or more of each")
     dataset = LeRobotDataset(embedded.REPO_ID, root=source, video_backend="pyav")
     summaries = read_json(source / DEMONSTRATIONS_FILE)
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from reflow.errors import MissingFileError
+
 ASSETS = Path(__file__).parent / "assets"
 
 TEACHER = ASSETS / "teacher"
@@ -26,7 +28,7 @@ def policy_path(path: str | None, default: Path = TEACHER) -> str | Path:
         default: for None.
 
     Raises:
-        FileNotFoundError: there is no such embedded policy.
+        MissingFileError: there is no such embedded policy.
     """
     if path is None:
         return default
@@ -36,5 +38,5 @@ def policy_path(path: str | None, default: Path = TEACHER) -> str | Path:
     folder = ASSETS / path.removeprefix(PREFIX)
     if not (folder / "config.json").is_file():
         there = sorted(f"{PREFIX}{config.parent.name}" for config in ASSETS.glob("*/config.json"))
-        raise FileNotFoundError(f"{path} does not come with the package; there are: {', '.join(there)}")
+        raise MissingFileError(f"{path} does not come with the package; there are: {', '.join(there)}")
     return folder

@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 
 from reflow.demo.scene import FRAME_HEIGHT, FRAME_WIDTH
+from reflow.errors import UserError
 
 RECORD_HEIGHT, RECORD_WIDTH = 72, 96  # pixels; what resize_imgs_with_padding=(96, 96) makes of 480x640
 
@@ -23,7 +24,7 @@ def shrink_frame(frame: np.ndarray) -> np.ndarray:
         (72, 96, 3) uint8, rounded to the nearest level.
     """
     if frame.dtype != np.uint8 or frame.shape != (FRAME_HEIGHT, FRAME_WIDTH, 3):
-        raise ValueError(
+        raise UserError(
             f"frame is {frame.dtype} {frame.shape}; it must be uint8 {(FRAME_HEIGHT, FRAME_WIDTH, 3)}, as "
             "the stock camera gives it."
         )

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from reflow.errors import UserError
+
 TIP_AHEAD = 0.11  # m from gripper_link along its x axis to the point between the finger tips
 ARM_JOINTS = ("waist", "shoulder", "elbow", "forearm_roll", "wrist_angle", "wrist_rotate")
 _MOVED = (0, 1, 2, 4)  # indices into ARM_JOINTS that the solver moves
@@ -70,7 +72,7 @@ class ArmKinematics:
             (6,) rad.
 
         Raises:
-            ValueError: The pose is out of this arm's reach.
+            UserError: The pose is out of this arm's reach.
         """
         joints = self._rest.copy()
         moved = list(_MOVED)
@@ -86,7 +88,7 @@ class ArmKinematics:
             )
             joints[moved] += np.clip(step, -_MAX_STEP, _MAX_STEP)
             joints = np.clip(joints, self._limits[:, 0], self._limits[:, 1])
-        raise ValueError(
+        raise UserError(
             f"{self.arm} arm cannot bring its finger tips to {np.round(goal.position, 3).tolist()} m at "
             f"pitch {goal.pitch:.2f} rad (error {np.abs(error).max():.3f}); move the cube range towards it."
         )

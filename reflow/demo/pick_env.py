@@ -20,6 +20,7 @@ from lerobot.utils.constants import ACTION, OBS_IMAGES, OBS_STATE
 
 from reflow.demo.dataset import TASK
 from reflow.demo.scene import FPS, FRAME_HEIGHT, FRAME_WIDTH, STATE_DIM, CubeRange, PickScene, is_picked
+from reflow.errors import UserError
 from reflow.simulator.environment import EnvironmentSettings
 
 __path__: list[str] = []  # LeRobot's plugin discovery goes on to a plugin's submodules: here are none
@@ -46,7 +47,7 @@ class PickEnv(gymnasium.Env):
 
     def __init__(self, cube: CubeRange | None = None, render_mode: str = "rgb_array") -> None:
         if render_mode not in self.metadata["render_modes"]:
-            raise ValueError(f"render_mode={render_mode!r}; allowed: 'rgb_array'; this scene has no window")
+            raise UserError(f"render_mode={render_mode!r}; allowed: 'rgb_array'; this scene has no window")
         self.render_mode = render_mode
         self.render_steps, self.ends_every = True, 1
         self.task = "pick"

@@ -21,6 +21,7 @@ from reflow.demo.dataset import Recorded, check_new_root, write_dataset
 from reflow.demo.demonstrator import Perturbation
 from reflow.demo.rollout import play
 from reflow.demo.scene import CubeRange
+from reflow.errors import UserError
 from reflow.schema import schema_of
 
 LEAST_SUCCESS = 0.9  # share of attempts; below it something is broken and the data would be a biased sample
@@ -49,9 +50,9 @@ class RecordConfig:
     def __post_init__(self) -> None:
         for name in ("episodes", "processes"):
             if getattr(self, name) < 1:
-                raise ValueError(f"{name}={getattr(self, name)} must be 1 or more.")
+                raise UserError(f"{name}={getattr(self, name)} must be 1 or more.")
         if not 0 <= self.seed <= 2**32 - 1 - self.most_attempts:
-            raise ValueError(f"seed={self.seed} must lie in [0, 2**32 - 1 - {self.most_attempts}].")
+            raise UserError(f"seed={self.seed} must lie in [0, 2**32 - 1 - {self.most_attempts}].")
 
     @property
     def most_attempts(self) -> int:
@@ -87,7 +88,7 @@ def successes(config: RecordConfig, tally: Tally) -> Iterator[Recorded]:
         The successful ones in the order of their seeds.
 
     Raises:
-        RuntimeError: Fewer than 90 % of the attempts succeed.
+        UserError: Fewer than 90 % of the attempts succeed.
     """
     start = time.monotonic()
     kept = 0
@@ -107,7 +108,7 @@ def successes(config: RecordConfig, tally: Tally) -> Iterator[Recorded]:
                 return
     finally:
         source.close()
-    raise RuntimeError(
+    raise UserError(
         f"only {kept} of {sum(tally.tried.values())} demonstrations succeeded ({tally}); narrow the cube "
         "range or lower perturbation.size."
     )
@@ -123,8 +124,8 @@ def record(config: RecordConfig) -> Path:
         The new folder.
 
     Raises:
-        ValueError: The folder exists.
-        RuntimeError: Fewer than 90 % of the attempts succeed, or nothing can be rendered here.
+        UserError: The folder exists.
+        UserError: Fewer than 90 % of the attempts succeed, or nothing can be rendered here.
     """
     check_new_root(config.root)
     tally = Tally()
@@ -143,7 +144,7 @@ def from_hydra(cfg: DictConfig) -> RecordConfig:
         The same as frozen dataclasses.
 
     Raises:
-        ValueError: A value is out of its range.
+        UserError: A value is out of its range.
     """
     values = plain(cfg)
     cube, perturbation = values.pop("cube"), values.pop("perturbation")
@@ -159,7 +160,6 @@ def from_hydra(cfg: DictConfig) -> RecordConfig:
     "record",
     schema_of(RecordConfig, but=("root",), run_dir=str),
     renamed={"root": "run_dir"},
-    also=(RuntimeError,),
 )
 def main(config: DictConfig) -> None:
     """Command line entry."""

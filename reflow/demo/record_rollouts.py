@@ -25,6 +25,7 @@ from reflow.demo import embedded
 from reflow.demo.dataset import Recorded, check_new_root, write_dataset
 from reflow.demo.frames import shrink_frame
 from reflow.demo.pick_env import pick_environment
+from reflow.errors import UserError
 from reflow.policies import find_folder
 from reflow.schema import schema_of
 from reflow.simulator.actor import Conditions, Contender
@@ -60,9 +61,9 @@ class RolloutConfig:
     def __post_init__(self) -> None:
         for name, least in (("episodes", 1), ("seed", 0), ("looks", 1), ("between", 0), ("processes", 1)):
             if getattr(self, name) < least:
-                raise ValueError(f"{name}={getattr(self, name)}; allowed: {least} or more")
+                raise UserError(f"{name}={getattr(self, name)}; allowed: {least} or more")
         if not self.steps or min(self.steps) < 1:
-            raise ValueError(f"steps={list(self.steps)}; allowed: one or more numbers, each 1 or more")
+            raise UserError(f"steps={list(self.steps)}; allowed: one or more numbers, each 1 or more")
 
 
 class Recorder:

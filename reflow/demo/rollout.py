@@ -102,7 +102,7 @@ def play(
         generator to stop early.
 
     Raises:
-        RuntimeError: Nothing can be rendered on this machine.
+        UserError: Nothing can be rendered on this machine.
     """
     return in_order(run_jobs(partial(_open_stage, cube, perturbation), seeds, processes), seeds)
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from reflow.errors import UserError
 from reflow.simulator.gl import no_render_error, prepare_gl
 
 FPS = 50  # control steps per second
@@ -38,7 +39,7 @@ class CubeRange:
     def __post_init__(self) -> None:
         for name, given, stock in (("x", self.x, STOCK_X), ("y", self.y, STOCK_Y)):
             if len(given) != 2 or not stock[0] <= given[0] <= given[1] <= stock[1]:
-                raise ValueError(
+                raise UserError(
                     f"CubeRange.{name}={tuple(given)} must be (low, high) within gym-aloha's own {stock}; "
                     f"leave it out for the default."
                 )
@@ -133,7 +134,7 @@ class PickScene:
         """
         action = np.asarray(action)
         if action.shape != (STATE_DIM,):
-            raise ValueError(
+            raise UserError(
                 f"action has shape {action.shape}; this scene takes ({STATE_DIM},), one step at a time."
             )
         return int(self._env.step(action).reward)

@@ -16,6 +16,7 @@ import torch
 from lightning.pytorch.callbacks import WeightAveraging
 from torch import Tensor, nn
 
+from reflow.errors import UserError
 from reflow.policies import FlowPolicy
 
 
@@ -35,7 +36,7 @@ class TrainedWeightsEMA(WeightAveraging):
 
     def __init__(self, decay: float = 0.995) -> None:
         if not 0.0 <= decay < 1.0:
-            raise ValueError(f"decay is {decay}; allowed: from 0 up to, but not including, 1")
+            raise UserError(f"decay is {decay}; allowed: from 0 up to, but not including, 1")
 
         def average(mean: Tensor, value: Tensor, n: Tensor | int) -> Tensor:
             if not value.is_floating_point():  # a counter among the buffers
@@ -68,7 +69,7 @@ class AveragedStudent:
 
     def __init__(self, student: FlowPolicy, decay: float) -> None:
         if not 0.0 <= decay < 1.0:
-            raise ValueError(f"average_decay is {decay}; allowed: from 0 up to, but not including, 1")
+            raise UserError(f"average_decay is {decay}; allowed: from 0 up to, but not including, 1")
         shared: dict[int, Any] = {id(p): p for p in student.parameters() if not p.requires_grad}
         self.policy: FlowPolicy = copy.deepcopy(student, shared).eval().requires_grad_(False)
         self.decay, self.steps = decay, 0

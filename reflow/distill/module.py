@@ -18,6 +18,7 @@ from reflow.distill.averaging import AveragedStudent
 from reflow.distill.finite import FiniteLoss
 from reflow.distill.optim import OptimizerSettings
 from reflow.endpoints.source import Endpoints
+from reflow.errors import UserError
 from reflow.flow import Draws, PaddingRule
 from reflow.objectives import Objective, Step
 from reflow.policies import FlowPolicy, shares_prefix
@@ -52,7 +53,7 @@ class Distillation(L.LightningModule):
     ) -> None:
         super().__init__()
         if val_draws < 1:
-            raise ValueError(f"val_draws is {val_draws}; allowed: 1 or more")
+            raise UserError(f"val_draws is {val_draws}; allowed: 1 or more")
         self._frozen = Frozen(teacher)
         self.student, self.objective = student, objective
         objective.prepare(student)

@@ -9,6 +9,8 @@ from typing import Any
 from lerobot.configs import PreTrainedConfig
 from torch import nn
 
+from reflow.errors import UserError
+
 
 @dataclass(frozen=True)
 class OptimizerSettings:
@@ -36,7 +38,7 @@ class OptimizerSettings:
         for field in ("lr", "eps", "warmup_steps", "decay_steps", "decay_lr"):
             value = getattr(self, field)
             if value is not None and value < (0 if field in ("warmup_steps", "decay_lr") else 1e-30):
-                raise ValueError(
+                raise UserError(
                     f"optimizer.{field} is {value}; allowed: above 0, or null for the policy's preset"
                 )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from pathlib import Path
 
+from reflow.errors import UserError
 from reflow.flow import PaddingRule
 from reflow.policies import (
     VELOCITY,
@@ -40,7 +41,7 @@ def make_student(
         The student, in training mode, on the teacher's device.
 
     Raises:
-        ValueError: an inert padding of a policy whose padding cannot be silenced, or an unknown parameter group.
+        UserError: an inert padding of a policy whose padding cannot be silenced, or an unknown parameter group.
     """
     device = next(teacher.parameters()).device
     student = with_velocity(load_policy(folder, device), teacher.velocity_way)
@@ -48,7 +49,7 @@ def make_student(
     train_groups(student, trained)
     if rule.inert and rule.space.padding_dim:
         if not isinstance(student, PaddingInputs):
-            raise ValueError(
+            raise UserError(
                 f"padding.inert=true, but a policy of type {student.config.type} has no one layer that reads the "
                 "padding; choose another fix (+fix=full32)"
             )

@@ -16,6 +16,7 @@ from lerobot.utils.constants import ACTION, OBS_STATE
 
 from reflow.data import check_fit
 from reflow.doctor.finding import Check, Finding, Table, rows
+from reflow.errors import UserError
 from reflow.files import read_json
 from reflow.flow import ActionSpace
 
@@ -83,7 +84,7 @@ def _misfit(
 ) -> Iterator[Finding]:
     try:
         check_fit(meta, policy, rename)
-    except ValueError as error:
+    except UserError as error:
         override = _OVERRIDE.search(str(error))
         yield Finding(
             "misfit",

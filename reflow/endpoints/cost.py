@@ -17,6 +17,7 @@ import torch
 from reflow.endpoints import Work, shard_bytes
 from reflow.endpoints.fill import FillPairs, Tensors, computing
 from reflow.endpoints.layout import Layout, block_folder
+from reflow.errors import UserError
 from reflow.words import duration_words, size_words
 
 
@@ -85,13 +86,13 @@ def check_disk(folder: Path, cost: Cost, free: int | None = None) -> None:
         free: bytes that are free there; None asks the file system.
 
     Raises:
-        ValueError: with the ways out.
+        UserError: with the ways out.
     """
     if free is None:
         there = next(path for path in (folder, *folder.parents) if path.exists())
         free = shutil.disk_usage(there).free
     if cost.bytes > free:
-        raise ValueError(
+        raise UserError(
             f"the cache takes {size_words(cost.bytes)} more, {folder} has {size_words(free)} free; put it on "
             "another disk (run_dir=...), store less (store=null or store=vision, store_precision=bfloat16), or ask "
             "for fewer draws (draws=...) or episodes (data.episodes=...)"

@@ -23,6 +23,7 @@ from reflow.data import LeRobotDataModule
 from reflow.endpoints import PRECISIONS, Layout, Work, seal, write_shard
 from reflow.endpoints.layout import block_folder, shard_file
 from reflow.endpoints.shards import joined
+from reflow.errors import UserError
 from reflow.flow import Draws, PaddingRule, Solver, carry
 from reflow.policies import VISION, Batch, FlowPolicy, StorablePrefix
 from reflow.policies.frozen import Frozen
@@ -115,7 +116,7 @@ class FillPairs(L.LightningModule):
             folders: what is asked for.
 
         Raises:
-            ValueError: the teacher gives something that is no number.
+            UserError: the teacher gives something that is no number.
         """
         blocks = [block for block in self.layout.blocks if block_folder(block) in folders]
         made: dict[str, Tensors] = {}
@@ -145,7 +146,7 @@ class FillPairs(L.LightningModule):
 
     def _storable(self, store: str) -> StorablePrefix[Any]:
         if not isinstance(self.teacher, StorablePrefix):
-            raise ValueError(
+            raise UserError(
                 f"store={store}, but encoded observations of a policy of type {self.teacher.config.type} cannot be "
                 "stored; keep endpoints alone (store=null)"
             )
@@ -203,7 +204,7 @@ def _check_finite(name: str, tensors: Tensors, samples: Tensor) -> None:
     for key, tensor in tensors.items():
         bad = ~torch.isfinite(tensor.flatten(1)).all(1)
         if bad.any():
-            raise ValueError(
+            raise UserError(
                 f"{name}: {key} of samples {samples[bad].tolist()} is not finite; nothing of their shard was "
                 "written. Look at those frames (python -m reflow.diagnose), or compute and store in a wider format "
                 "(trainer.precision=32-true, store_precision=float32)"

@@ -15,6 +15,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from reflow.errors import UserError
+
 STORES = ("vision", "prefix")
 """What may be stored beside the endpoints: vision features, encoded observations (`StorablePrefix`)."""
 
@@ -73,7 +75,7 @@ class Layout:
         threads: of torch in each process; on a CPU rounding depends on it, too.
 
     Raises:
-        ValueError: a size below 1, or a store or precision that does not exist.
+        UserError: a size below 1, or a store or precision that does not exist.
     """
 
     samples: Samples
@@ -87,12 +89,12 @@ class Layout:
     def __post_init__(self) -> None:
         for name in ("samples_per_shard", "batch_size", "draws_at_once", "threads"):
             if getattr(self, name) < 1:
-                raise ValueError(f"{name} is {getattr(self, name)}; allowed: 1 or more")
+                raise UserError(f"{name} is {getattr(self, name)}; allowed: 1 or more")
         for name, precision in self.stores.items():
             if name not in STORES:
-                raise ValueError(f"store={name}; allowed: {', '.join(STORES)}, or null")
+                raise UserError(f"store={name}; allowed: {', '.join(STORES)}, or null")
             if precision not in PRECISIONS:
-                raise ValueError(f"store_precision={precision}; allowed: {', '.join(PRECISIONS)}")
+                raise UserError(f"store_precision={precision}; allowed: {', '.join(PRECISIONS)}")
 
     def __str__(self) -> str:
         stores = "".join(f", {name} in {precision}" for name, precision in sorted(self.stores.items()))
@@ -135,11 +137,11 @@ class Layout:
         """This layout with more in it, if that is asked for; what is there stays where it is.
 
         Raises:
-            ValueError: a store is there in another precision.
+            UserError: a store is there in another precision.
         """
         for name, precision in stores.items():
             if self.stores.get(name, precision) != precision:
-                raise ValueError(
+                raise UserError(
                     f"store_precision={precision}, but this cache holds {name} in {self.stores[name]}; keep that, or "
                     "make another cache (name=... or run_dir=...)"
                 )

@@ -17,13 +17,14 @@ from torch import Tensor
 from reflow.endpoints.identity import Identity
 from reflow.endpoints.layout import Layout, shard_file
 from reflow.endpoints.shards import Seal, read_seal, write_whole
+from reflow.errors import MissingFileError, UserError
 from reflow.files import NotJSONError, read_json
 
 MANIFEST = "manifest.json"
 FORMAT = 1
 
 
-class OtherPairsError(ValueError):
+class OtherPairsError(UserError):
     """The cache holds other pairs than those asked for."""
 
 
@@ -54,19 +55,19 @@ class Manifest:
             said: what it was named by, as in ``pairs.path=``.
 
         Raises:
-            FileNotFoundError: there is none.
-            ValueError: it cannot be understood.
+            MissingFileError: there is none.
+            UserError: it cannot be understood.
         """
         path = folder / MANIFEST
         if not path.is_file():
-            raise FileNotFoundError(
+            raise MissingFileError(
                 f"{said}{folder} holds no pair cache: {MANIFEST} is missing; make one with "
                 "python -m reflow.pairs, which says where it is"
             )
         try:
             values = read_json(path)
             if values["format"] != FORMAT:
-                raise ValueError(
+                raise UserError(
                     f"{path} has format {values['format']}, this version of reflow reads {FORMAT}; "
                     "make the cache anew"
                 )
@@ -78,7 +79,7 @@ class Manifest:
                 {name: Seal(**seal) for name, seal in values["checksums"].items()},
             )
         except (KeyError, TypeError, AttributeError, NotJSONError) as error:
-            raise ValueError(
+            raise UserError(
                 f"{path} is damaged ({type(error).__name__}: {error}); copy it from where the cache was made, or "
                 "delete it and run the command that made the cache again: whole shards are kept"
             ) from error
@@ -158,7 +159,7 @@ def settle(asked: Manifest, folder: Path) -> Manifest:
 
     Raises:
         OtherPairsError: other pairs are there.
-        ValueError: a store is there in another precision, or the manifest is damaged.
+        UserError: a store is there in another precision, or the manifest is damaged.
     """
     if not (folder / MANIFEST).is_file():
         return asked

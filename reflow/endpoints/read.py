@@ -20,6 +20,7 @@ from torch import Tensor
 from reflow.endpoints.layout import block_folder, shard_file
 from reflow.endpoints.manifest import Manifest
 from reflow.endpoints.shards import joined, mapped
+from reflow.errors import MissingFileError, UserError
 
 _MAPPED = 4096  # shards at once; the kernel allows some 65,000 mappings in a process
 
@@ -38,8 +39,8 @@ class PairCache:
         stores: ``vision``, ``prefix`` or both, as far as they are complete, with their precision.
 
     Raises:
-        FileNotFoundError: there is no cache.
-        ValueError: it is damaged or not yet complete.
+        MissingFileError: there is no cache.
+        UserError: it is damaged or not yet complete.
     """
 
     def __init__(self, path: str | Path, leave_out: Collection[str] = ()) -> None:
@@ -48,7 +49,7 @@ class PairCache:
         layout, complete = self.manifest.layout, self.manifest.complete
         blocks = tuple(takewhile(lambda block: block_folder(block) in complete, layout.blocks))
         if not blocks:
-            raise ValueError(
+            raise UserError(
                 f"pairs.path={path} is not complete yet: shards are missing; the command that makes it goes on "
                 f"where it was stopped:\n  {self.manifest.command}"
             )
@@ -70,11 +71,11 @@ class PairCache:
             draw: identities of their noises, each below ``draws``.
 
         Raises:
-            ValueError: it does not hold such an observation or draw.
-            FileNotFoundError: a shard is missing or has been cut.
+            UserError: it does not hold such an observation or draw.
+            MissingFileError: a shard is missing or has been cut.
         """
         if draw.numel() and int(draw.max()) >= self.draws:
-            raise ValueError(
+            raise UserError(
                 f"draw {int(draw.max())} of an observation is asked for, {self.path} holds {self.draws} of each; "
                 f"meet those again and again {self.ways_to(int(draw.max()) + 1)}"
             )
@@ -106,7 +107,7 @@ class PairCache:
             sample: identities of the observations.
 
         Raises:
-            ValueError, FileNotFoundError: as :meth:`endpoints`.
+            UserError: as :meth:`endpoints`.
         """
         groups = [(members, rows, self._shard(name, shard)) for shard, members, rows in self._groups(sample)]
         order = torch.cat([members for members, _, _ in groups]).argsort()
@@ -119,7 +120,7 @@ class PairCache:
         places = self.layout.samples.places(sample)
         if (places < 0).any():
             missing = sample[places < 0].tolist()
-            raise ValueError(
+            raise UserError(
                 f"samples {missing} are not in {self.path}; make a cache of this run's episodes: "
                 "python -m reflow.pairs"
             )
@@ -147,6 +148,6 @@ class PairCache:
             what = "is missing"
         except SafetensorError as error:
             what = f"cannot be read ({error})"
-        raise FileNotFoundError(
+        raise MissingFileError(
             f"shard {file} {what}; make it anew with\n  {self.manifest.command} repair=true"
         )

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from reflow.data.frames import ENDPOINT, Reading
 from reflow.endpoints import PairCache
+from reflow.errors import UserError
 from reflow.flow import PaddingRule, Solver, carry, draw_identities
 from reflow.policies import CONTEXT, VISION, Batch, FlowPolicy
 
@@ -65,12 +66,12 @@ class StoredEndpoints:
         """See :class:`Endpoints`.
 
         Raises:
-            ValueError: the batch has no endpoints of this many noises.
+            UserError: the batch has no endpoints of this many noises.
         """
         stored = batch.get(ENDPOINT)
         if stored is None or stored.shape != randn.shape:
             found = "none" if stored is None else tuple(stored.shape)
-            raise ValueError(
+            raise UserError(
                 f"endpoints of shape {tuple(randn.shape)} are asked for, the batch has {found}; give the data module "
                 "a pair cache with the objective's own draws and draw_pool"
             )
@@ -87,7 +88,7 @@ class Stored:
         draw_pool: noises that an observation has in all (``objective.draw_pool``).
 
     Raises:
-        ValueError: the cache has fewer draws than the pool.
+        UserError: the cache has fewer draws than the pool.
     """
 
     cache: PairCache
@@ -96,7 +97,7 @@ class Stored:
 
     def __post_init__(self) -> None:
         if (self.draw_pool or self.draws) > self.cache.draws:
-            raise ValueError(
+            raise UserError(
                 f"objective.draws={self.draws} with objective.draw_pool={self.draw_pool} asks for more draws than "
                 f"{self.cache.path} holds of each observation, {self.cache.draws}; ask for no more "
                 f"{self.cache.ways_to(self.draw_pool or self.draws)}"
@@ -116,10 +117,10 @@ class Stored:
             visits: how often the run meets its observations, at most.
 
         Raises:
-            ValueError: with what to do.
+            UserError: with what to do.
         """
         if self.draw_pool is None and visits * self.draws > self.cache.draws:
-            raise ValueError(
+            raise UserError(
                 f"this run meets an observation up to {visits} times with {self.draws} new noises each, "
                 f"{self.cache.path} holds {self.cache.draws} draws of each; meet those again and again "
                 f"{self.cache.ways_to(visits * self.draws)}"

@@ -16,6 +16,7 @@ from torch import Tensor
 from reflow.endpoints.layout import PRECISIONS, shard_file
 from reflow.endpoints.manifest import Manifest
 from reflow.endpoints.shards import inspect
+from reflow.errors import UserError
 
 WRONG, CANNOT_RUN = 1, 2
 
@@ -78,7 +79,7 @@ def verify_command(arguments: list[str]) -> int:
     """
     try:
         if len(arguments) != 1 or arguments[0].startswith("-"):
-            raise ValueError(
+            raise UserError(
                 f"verify takes one folder, it got {arguments}: python -m reflow.pairs verify DIR; to mend a "
                 "cache: the command that made it with repair=true"
             )
@@ -88,7 +89,7 @@ def verify_command(arguments: list[str]) -> int:
         for problem in verify(folder, manifest):
             count += 1
             print(f"{folder / problem.file}: {problem.what}")
-    except (ValueError, OSError) as error:
+    except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return CANNOT_RUN
     files = len(list(manifest.layout.files))

@@ -6,7 +6,6 @@ Asked alike by who makes a cache (``reflow.pairs``) and who learns from one (``r
 
 from __future__ import annotations
 
-import importlib.metadata
 import warnings
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -20,8 +19,10 @@ from torch import Tensor
 from reflow.data import load_metadata, split_episodes
 from reflow.data.module import video_backend
 from reflow.endpoints import Identity, PairCache, data_content, noise_stream
+from reflow.errors import UserError
 from reflow.flow import PaddingRule
 from reflow.policies import VELOCITY, FlowPolicy, StorablePrefix, fingerprint
+from reflow.versions import versions_of
 
 _DECISIVE = ("reflow", "torch", "lerobot", "transformers", "numpy")
 _PRECISIONS = {"32": "32-true", "64": "64-true", "16": "16-mixed", "bf16": "bf16-mixed"}
@@ -118,16 +119,16 @@ def fit(
             left aside.
 
     Raises:
-        FileNotFoundError: there is no cache, or no data set.
+        MissingFileError: there is no cache, or no data set.
         OtherPairsError: names every field in which the cache differs, or the episodes it lacks.
-        ValueError: the cache is damaged or not complete, or something in it was stored in another precision.
+        UserError: the cache is damaged or not complete, or something in it was stored in another precision.
     """
     vision_groups = teacher.vision_groups if isinstance(teacher, StorablePrefix) else ()
     stale = {"prefix"} if set(trained) - {VELOCITY} else set()
     cache = PairCache(path, leave_out=stale | ({"vision"} if set(trained) & set(vision_groups) else set()))
     for store in [name for name in ("prefix", "vision") if name in cache.stores][:1]:  # the one that is read
         if (precision := cache.stores[store]) != stored_precision:
-            raise ValueError(
+            raise UserError(
                 f"pairs.precision={stored_precision}, but {store} is stored as {precision} in {cache.path}; accept "
                 f"its rounding (pairs.precision={precision}), or make a cache with store_precision={stored_precision}"
             )
@@ -155,7 +156,7 @@ def samples_of(meta: LeRobotDatasetMetadata, episodes: Sequence[int]) -> tuple[T
 
 def decisive_versions() -> dict[str, str]:
     """Versions of what computes endpoints, as installed here."""
-    return {name: importlib.metadata.version(name) for name in _DECISIVE}
+    return versions_of(_DECISIVE)
 
 
 def warn_of_versions(cache: PairCache) -> None:

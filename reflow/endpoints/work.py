@@ -15,6 +15,7 @@ from reflow.endpoints.layout import shard_file, sidecar
 from reflow.endpoints.manifest import Manifest
 from reflow.endpoints.shards import read_seal
 from reflow.endpoints.verify import verify_shard
+from reflow.errors import UserError
 
 
 @dataclass(frozen=True)
@@ -34,13 +35,13 @@ class Part:
         """``2/8`` is the second of eight; None is everything.
 
         Raises:
-            ValueError: it is no such thing.
+            UserError: it is no such thing.
         """
         if text is None:
             return cls()
         match = re.fullmatch(r"(\d+)/(\d+)", text)
         if match is None or not 1 <= int(match[1]) <= int(match[2]):
-            raise ValueError(
+            raise UserError(
                 f"part={text}; allowed: NUMBER/OF, as 1/8 to 8/8, or null; in a SLURM array of --array=1-8: "
                 "'part=${oc.env:SLURM_ARRAY_TASK_ID}/8'"
             )

@@ -39,7 +39,7 @@ class Folders:
                 has none.
 
         Raises:
-            FileNotFoundError: a policy is not there, or not whole.
+            MissingFileError: a policy is not there, or not whole.
         """
         found = find_folder(embedded.policy_path(student), "student.path")
         results = Path("outputs", f"evaluation-{Path(student).name}")

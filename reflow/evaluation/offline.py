@@ -15,6 +15,7 @@ from rich.progress import track
 
 from reflow.data import LeRobotDataModule
 from reflow.data.robot import Robot
+from reflow.errors import UserError
 from reflow.policies import Batch
 from reflow.probes import (
     Distributions,
@@ -53,7 +54,7 @@ class OfflineSettings:
         latency_nfe: step counts that are timed.
 
     Raises:
-        ValueError: a number is out of range.
+        UserError: a number is out of range.
     """
 
     nfe: tuple[int, ...] = (1, 2, 3, 4, 5, 10, 50)
@@ -72,7 +73,7 @@ class OfflineSettings:
         for name in ("nfe", "student_nfe", "latency_nfe"):
             steps = getattr(self, name)
             if steps is not None and (not steps or min(steps) < 1 or len(set(steps)) < len(steps)):
-                raise ValueError(
+                raise UserError(
                     f"{name} is {list(steps)}; allowed: one or more different numbers of steps, each 1 or more"
                 )
         least = dict.fromkeys(
@@ -80,11 +81,11 @@ class OfflineSettings:
         )
         for name, allowed in (least | {"fan_noises": 2}).items():
             if getattr(self, name) < allowed:
-                raise ValueError(f"{name} is {getattr(self, name)}; allowed: {allowed} or more")
+                raise UserError(f"{name} is {getattr(self, name)}; allowed: {allowed} or more")
         if self.latency_chunks < 0:
-            raise ValueError(f"latency_chunks is {self.latency_chunks}; allowed: 0 or more; 0 times nothing")
+            raise UserError(f"latency_chunks is {self.latency_chunks}; allowed: 0 or more; 0 times nothing")
         if self.noises < LEAST_NOISES:
-            raise ValueError(
+            raise UserError(
                 f"noises is {self.noises}; allowed: {LEAST_NOISES} or more; distances, variances and modes of a "
                 "distribution cannot be told from fewer samples of it"
             )

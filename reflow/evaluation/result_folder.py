@@ -15,6 +15,7 @@ from typing import Any
 
 from safetensors.numpy import load_file
 
+from reflow.errors import UserError
 from reflow.files import read_json, write_json
 from reflow.probes.figures import Figures
 from reflow.reports.folder import ARRAYS, METRICS, save_arrays
@@ -23,7 +24,7 @@ from reflow.simulator.journal import EPISODES, IDENTITY
 OFFLINE = "offline.json"
 
 
-class OtherResultsError(ValueError):
+class OtherResultsError(UserError):
     """The folder holds something else."""
 
 

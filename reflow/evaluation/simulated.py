@@ -15,6 +15,7 @@ from typing import Any
 from rich.console import Console
 from rich.progress import Progress
 
+from reflow.errors import UserError
 from reflow.evaluation.folders import WHO, Who
 from reflow.policies import FlowPolicy
 from reflow.simulator.actor import Conditions, Contender
@@ -42,7 +43,7 @@ class SimulatorSettings:
         videos: of so many of the first seeds, or of a list of seeds.
 
     Raises:
-        ValueError: a number is out of range.
+        UserError: a number is out of range.
     """
 
     episodes: int = 100
@@ -58,20 +59,20 @@ class SimulatorSettings:
     def __post_init__(self) -> None:
         for name, least in (("episodes", 1), ("processes", 1), ("first_seed", 0), ("noise_seed", 0)):
             if getattr(self, name) < least:
-                raise ValueError(f"{name} is {getattr(self, name)}; allowed: {least} or more")
+                raise UserError(f"{name} is {getattr(self, name)}; allowed: {least} or more")
         if not 0 < self.margin < 1:
-            raise ValueError(
+            raise UserError(
                 f"margin is {self.margin}; allowed: above 0 and below 1; 0.02 is 2 percentage points of success"
             )
         for name in ("teacher_steps", "student_steps"):
             steps = getattr(self, name)
             if not steps or min(steps) < 1 or len(set(steps)) < len(steps):
-                raise ValueError(
+                raise UserError(
                     f"{name} is {list(steps)}; allowed: one or more different numbers of steps, each 1 or more"
                 )
         good = isinstance(self.videos, (tuple, list)) and set(self.videos) <= set(self.seeds)
         if not good and not (isinstance(self.videos, int) and 0 <= self.videos <= self.episodes):
-            raise ValueError(
+            raise UserError(
                 f"videos is {self.videos}; allowed: 0 to episodes={self.episodes}, or a list of seeds from "
                 f"{self.seeds[0]} to {self.seeds[-1]}"
             )
@@ -100,7 +101,7 @@ def check_environment(
     """Asks whether both policies can play in an environment, before anything else takes its time.
 
     Raises:
-        ValueError: it does not show what they look at, or does not take what they do.
+        UserError: it does not show what they look at, or does not take what they do.
         ModuleNotFoundError: its package or runtime is not installed.
     """
     check_runtime(env)

@@ -56,7 +56,7 @@ def carry(
         The endpoints as they are, at native width; no graph is recorded.
 
     Raises:
-        ValueError: If ``randn`` is not at native width, or as `integrate`.
+        UserError: If ``randn`` is not at native width, or as `integrate`.
     """
     with torch.no_grad():
         return integrate(
@@ -77,6 +77,6 @@ def couple(randn: Float[Tensor, "*b h d"], endpoint: Float[Tensor, "*b h d"], ru
         The student's noise, and the action to learn.
 
     Raises:
-        ValueError: If one of the two is not at native width.
+        UserError: If one of the two is not at native width.
     """
     return Coupling(noise=rule.noise(randn), action=rule.target(endpoint))

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
+from reflow.errors import UserError
 from reflow.flow.padding import PaddingRule
 
 Reduction = Literal["mean", "none"]
@@ -34,17 +35,15 @@ def velocity_loss(
         A scalar under ``mean``, ``[*b]`` under ``none``.
 
     Raises:
-        ValueError: If the shapes differ or are not at native width, or the reduction is unknown.
+        UserError: If the shapes differ or are not at native width, or the reduction is unknown.
     """
     if v_t.shape != u_t.shape:
-        raise ValueError(
+        raise UserError(
             f"v_t has shape {tuple(v_t.shape)}, u_t {tuple(u_t.shape)}; they must be equal: broadcasting "
             "would average over pairs that do not belong together"
         )
     if reduction not in get_args(Reduction):
-        raise ValueError(
-            f"reduction is {reduction!r}; allowed: 'mean' (one number) or 'none' (one per chunk)"
-        )
+        raise UserError(f"reduction is {reduction!r}; allowed: 'mean' (one number) or 'none' (one per chunk)")
     # The call and its order of operations are LeRobot's, so that losses can be compared to the last bit.
     error = rule.loss(F.mse_loss(u_t, v_t, reduction="none"))
     return error.mean() if reduction == "mean" else error.mean(dim=(-2, -1))

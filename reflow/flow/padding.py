@@ -15,6 +15,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from reflow.errors import UserError
+
 Extent = Literal["real", "full"]
 """``real``: the robot's own dimensions only. ``full``: all native dimensions, padding included."""
 
@@ -29,7 +31,7 @@ class ActionSpace:
         chunk_size: Steps ``h`` of a chunk, at least 1.
 
     Raises:
-        ValueError: If a size is below 1, or the real width exceeds the native one.
+        UserError: If a size is below 1, or the real width exceeds the native one.
     """
 
     action_dim: int
@@ -40,11 +42,11 @@ class ActionSpace:
         for field in ("action_dim", "max_action_dim", "chunk_size"):
             value = getattr(self, field)
             if value < 1:
-                raise ValueError(
+                raise UserError(
                     f"{field} is {value}; allowed: 1 or more; read it off the policy's configuration"
                 )
         if self.action_dim > self.max_action_dim:
-            raise ValueError(
+            raise UserError(
                 f"action_dim {self.action_dim} exceeds max_action_dim {self.max_action_dim} of this policy; "
                 f"allowed: 1 to {self.max_action_dim}; check that the data set and the policy belong together"
             )
@@ -64,7 +66,7 @@ class ActionSpace:
             A view of the real dimensions, ``[..., a]``.
 
         Raises:
-            ValueError: If ``x`` is not at native width.
+            UserError: If ``x`` is not at native width.
         """
         self._check_width(x)
         return x[..., : self.action_dim]
@@ -79,14 +81,14 @@ class ActionSpace:
             A view of the padding dimensions, ``[..., d - a]``; of width 0 where there are none.
 
         Raises:
-            ValueError: If ``x`` is not at native width.
+            UserError: If ``x`` is not at native width.
         """
         self._check_width(x)
         return x[..., self.action_dim :]
 
     def _check_width(self, x: Tensor) -> None:
         if x.ndim == 0 or x.shape[-1] != self.max_action_dim:
-            raise ValueError(
+            raise UserError(
                 f"x has shape {tuple(x.shape)}; allowed: last dimension {self.max_action_dim} "
                 "(max_action_dim); bring it to native width first: everything between encoding and the robot "
                 "is native"
@@ -104,7 +106,7 @@ class PaddingRule:
         loss_dims: Which enter the loss. ``real`` leaves the padding velocity without a training signal.
 
     Raises:
-        ValueError: If an answer is neither ``real`` nor ``full``.
+        UserError: If an answer is neither ``real`` nor ``full``.
 
     Example:
         >>> rule = PaddingRule(ActionSpace(action_dim=2, max_action_dim=3, chunk_size=1), target_dims="full")
@@ -123,7 +125,7 @@ class PaddingRule:
         for field in ("noise_dims", "target_dims", "loss_dims"):
             value = getattr(self, field)
             if value not in get_args(Extent):
-                raise ValueError(
+                raise UserError(
                     f"{field} is {value!r}; allowed: 'real' (the robot's own dimensions) or "
                     "'full' (padding too); pick one of the two"
                 )
@@ -140,7 +142,7 @@ class PaddingRule:
             The draw, its padding set to zero under ``real``.
 
         Raises:
-            ValueError: If ``randn`` is not at native width.
+            UserError: If ``randn`` is not at native width.
         """
         return self._extend(randn, self.noise_dims)
 
@@ -154,7 +156,7 @@ class PaddingRule:
             The teacher's noise; its real dimensions are those of `noise`.
 
         Raises:
-            ValueError: If ``randn`` is not at native width.
+            UserError: If ``randn`` is not at native width.
         """
         return self._extend(randn, "full" if self.inert else self.noise_dims)
 
@@ -168,7 +170,7 @@ class PaddingRule:
             The endpoint, its padding set to zero under ``real``.
 
         Raises:
-            ValueError: If ``action`` is not at native width.
+            UserError: If ``action`` is not at native width.
         """
         return self._extend(action, self.target_dims)
 
@@ -182,7 +184,7 @@ class PaddingRule:
             ``[..., a]`` under ``real``, ``[..., d]`` under ``full``.
 
         Raises:
-            ValueError: If ``error`` is not at native width.
+            UserError: If ``error`` is not at native width.
         """
         real = self.space.real(error)
         return error if self.loss_dims == "full" else real

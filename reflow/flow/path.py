@@ -18,6 +18,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from reflow.errors import UserError
+
 
 @dataclass(frozen=True)
 class PathSample:
@@ -49,7 +51,7 @@ def straight_path(
         The point ``x_t`` and the velocity ``u_t``, in the shape and dtype of ``noise``.
 
     Raises:
-        ValueError: If the shapes do not fit, or if a dtype would silently change the result's.
+        UserError: If the shapes do not fit, or if a dtype would silently change the result's.
 
     Example:
         >>> noise, action = torch.full((1, 1, 2), 4.0), torch.zeros(1, 1, 2)
@@ -58,17 +60,17 @@ def straight_path(
         ([[[3.0, 3.0]]], [[[4.0, 4.0]]])
     """
     if action.shape != noise.shape:
-        raise ValueError(
+        raise UserError(
             f"action has shape {tuple(action.shape)}, noise {tuple(noise.shape)}; they must be equal: "
             "expand the action over the draws before asking for a path"
         )
     if t.shape != noise.shape[: t.ndim]:
-        raise ValueError(
+        raise UserError(
             f"t has shape {tuple(t.shape)}; allowed: the leading dimensions of noise {tuple(noise.shape)}; "
             "give one time per chunk and leave the broadcasting to straight_path"
         )
     if action.dtype != noise.dtype or torch.promote_types(t.dtype, noise.dtype) != noise.dtype:
-        raise ValueError(
+        raise UserError(
             f"dtypes differ: noise {noise.dtype}, action {action.dtype}, t {t.dtype}; x_t must keep the "
             "dtype of noise: cast with .to(noise.dtype) before the call"
         )

@@ -17,6 +17,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from reflow.errors import UserError
+
 # Part of the key: a number of the one kind never moves with a number of another.
 _NOISE, _TIME = 0, 1
 
@@ -45,7 +47,7 @@ class Draws:
         seed: Of the run, 0 to 2**64 - 1.
 
     Raises:
-        ValueError: If the seed is out of range.
+        UserError: If the seed is out of range.
 
     Example:
         >>> sample, draw = torch.tensor([7, 8]), torch.tensor([[0, 1], [0, 1]])
@@ -58,7 +60,7 @@ class Draws:
 
     def __post_init__(self) -> None:
         if not 0 <= self.seed < 2**64:
-            raise ValueError(f"seed is {self.seed}; allowed: 0 to 2**64 - 1; pick a number in that range")
+            raise UserError(f"seed is {self.seed}; allowed: 0 to 2**64 - 1; pick a number in that range")
 
     def noise(
         self, sample: Int[Tensor, " b"], draw: Int[Tensor, "b k"], shape: tuple[int, ...]
@@ -74,7 +76,7 @@ class Draws:
             float32 noise, ``[b, k, *shape]``, on the CPU.
 
         Raises:
-            ValueError: If an identity is not a whole number from 0, or the shapes do not fit.
+            UserError: If an identity is not a whole number from 0, or the shapes do not fit.
         """
         streams = _Streams(self.seed, _NOISE)
         out = np.empty((*draw.shape, *shape), dtype=np.float32)
@@ -95,7 +97,7 @@ class Draws:
             float32 multiples of 2**-24 in [0, 1), ``[b, k]``, on the CPU.
 
         Raises:
-            ValueError: If an identity is not a whole number from 0, or the shapes do not fit.
+            UserError: If an identity is not a whole number from 0, or the shapes do not fit.
         """
         streams = _Streams(self.seed, _TIME)
         out = np.empty(tuple(draw.shape), dtype=np.float32)
@@ -120,12 +122,12 @@ def draw_identities(visit: Int[Tensor, " b"], draws: int, pool: int | None = Non
         ``visit * draws + 0 ... draws - 1``, modulo ``pool``.
 
     Raises:
-        ValueError: If ``draws`` is below 1, or ``pool`` below ``draws`` (a visit would use one noise twice).
+        UserError: If ``draws`` is below 1, or ``pool`` below ``draws`` (a visit would use one noise twice).
     """
     if draws < 1:
-        raise ValueError(f"draws is {draws}; allowed: 1 or more")
+        raise UserError(f"draws is {draws}; allowed: 1 or more")
     if pool is not None and pool < draws:
-        raise ValueError(
+        raise UserError(
             f"objective.draw_pool is {pool}, objective.draws {draws}; allowed: a pool of {draws} or more, or null; a "
             "visit would use one noise twice"
         )
@@ -137,13 +139,13 @@ def _identities(sample: Tensor, draw: Tensor) -> tuple[list[list[int]], list[int
     """Return the checked identities as ``(draw, sample)`` lists."""
     for field, value in (("sample", sample), ("draw", draw)):
         if value.is_floating_point() or value.is_complex() or value.dtype == torch.bool:
-            raise ValueError(
+            raise UserError(
                 f"{field} has dtype {value.dtype}; allowed: an integer dtype; pass indices as torch.int64"
             )
         if value.numel() and int(value.min()) < 0:
-            raise ValueError(f"{field} holds {int(value.min())}; allowed: 0 or more; number from 0 upwards")
+            raise UserError(f"{field} holds {int(value.min())}; allowed: 0 or more; number from 0 upwards")
     if sample.ndim != 1 or draw.ndim != 2 or draw.shape[0] != sample.shape[0]:
-        raise ValueError(
+        raise UserError(
             f"sample has shape {tuple(sample.shape)}, draw {tuple(draw.shape)}; allowed: [b] and [b, k]; "
             "give every sample its own row of draws"
         )

@@ -14,6 +14,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from reflow.errors import UserError
+
 Velocity = Callable[[Tensor, Tensor], Tensor]
 """``velocity(x_t, t) -> v_t``: ``t`` has the leading dimensions of ``x_t``; ``v_t`` its shape and dtype."""
 
@@ -30,7 +32,7 @@ class Solver:
         order: Order of convergence: the endpoint's error falls as ``num_steps ** -order``.
 
     Raises:
-        ValueError: If the tableau is not that of a consistent explicit method.
+        UserError: If the tableau is not that of a consistent explicit method.
     """
 
     name: str
@@ -41,20 +43,18 @@ class Solver:
 
     def __post_init__(self) -> None:
         if not len(self.a) == len(self.b) == len(self.c) > 0:
-            raise ValueError(
+            raise UserError(
                 f"solver {self.name!r} has {len(self.a)} rows in a, {len(self.b)} weights in b and "
                 f"{len(self.c)} nodes in c; allowed: one of each per stage; complete the tableau"
             )
         for i, (row, node) in enumerate(zip(self.a, self.c, strict=True)):
             if len(row) != i or not math.isclose(sum(row), node, abs_tol=1e-12):
-                raise ValueError(
+                raise UserError(
                     f"solver {self.name!r}: row {i} of a is {row} with node {node}; allowed: {i} weights "
                     "(explicit methods refer to earlier stages only) that sum to the node; correct a or c"
                 )
         if not math.isclose(sum(self.b), 1.0, abs_tol=1e-12):
-            raise ValueError(
-                f"solver {self.name!r}: b is {self.b}; allowed: weights that sum to 1; correct b"
-            )
+            raise UserError(f"solver {self.name!r}: b is {self.b}; allowed: weights that sum to 1; correct b")
 
     @property
     def stages(self) -> int:
@@ -85,10 +85,10 @@ def get_solver(name: str) -> Solver:
         The solver.
 
     Raises:
-        ValueError: If there is none of that name.
+        UserError: If there is none of that name.
     """
     if name not in SOLVERS:
-        raise ValueError(
+        raise UserError(
             f"solver is {name!r}; allowed: {', '.join(SOLVERS)}; pick one, or build a Solver of your own"
         )
     return SOLVERS[name]
@@ -136,9 +136,9 @@ class _Stepper:
         self, velocity: Velocity, noise: Tensor, num_steps: int, solver: Solver, time_dims: int
     ) -> None:
         if num_steps < 1:
-            raise ValueError(f"num_steps is {num_steps}; allowed: 1 or more; 1 is a one-step policy")
+            raise UserError(f"num_steps is {num_steps}; allowed: 1 or more; 1 is a one-step policy")
         if not 0 <= time_dims <= noise.ndim:
-            raise ValueError(
+            raise UserError(
                 f"time_dims is {time_dims}; allowed: 0 to {noise.ndim}, the number of leading dimensions of "
                 f"noise {tuple(noise.shape)} that t has too; use 1 for [b, h, d] and 2 for [b, k, h, d]"
             )
@@ -162,7 +162,7 @@ class _Stepper:
         v_t = self._velocity(x_t, t)
         self.nfe += 1
         if v_t.shape != x_t.shape or v_t.dtype != x_t.dtype:
-            raise ValueError(
+            raise UserError(
                 f"velocity returned shape {tuple(v_t.shape)} and {v_t.dtype}; allowed: those of x_t, "
                 f"{tuple(x_t.shape)} and {x_t.dtype}; cast or reshape inside the policy's adapter"
             )
@@ -198,7 +198,7 @@ def integrate(
         The endpoint at t = 0, and the number of velocity calls.
 
     Raises:
-        ValueError: If ``num_steps`` or ``time_dims`` is out of range, or the field changes shape or dtype.
+        UserError: If ``num_steps`` or ``time_dims`` is out of range, or the field changes shape or dtype.
     """
     step_from = _Stepper(velocity, noise, num_steps, solver, time_dims)
     x_t = noise
@@ -228,7 +228,7 @@ def trajectory(
         The states, velocities and times; its endpoint equals that of `integrate` to the last bit.
 
     Raises:
-        ValueError: As `integrate`.
+        UserError: As `integrate`.
     """
     step_from = _Stepper(velocity, noise, num_steps, solver, time_dims)
     states, velocities = [noise], []

@@ -15,6 +15,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from reflow.errors import UserError
+
 # A 24-bit uniform number is 0 or at least 2**-24. Zero stands for the cell [0, 2**-24), whose middle every
 # inverse CDF below maps to a finite time above 0.
 _SMALLEST_UNIFORM = 2.0**-25
@@ -37,7 +39,7 @@ class TimeSampler(Protocol):
 
 def _positive(field: str, value: float) -> None:
     if not (math.isfinite(value) and value > 0):
-        raise ValueError(f"{field} is {value}; allowed: finite and above 0; give {field} a positive number")
+        raise UserError(f"{field} is {value}; allowed: finite and above 0; give {field} a positive number")
 
 
 def _to_float64(u: Tensor) -> Tensor:
@@ -71,7 +73,7 @@ class BetaTime:
         offset: Start of the support, at least 0; ``offset + scale`` at most 1.
 
     Raises:
-        ValueError: If a field is outside the range above.
+        UserError: If a field is outside the range above.
     """
 
     alpha: float = 1.5
@@ -82,14 +84,14 @@ class BetaTime:
     def __post_init__(self) -> None:
         _positive("alpha", self.alpha)
         if self.beta != 1.0:
-            raise ValueError(
+            raise UserError(
                 f"beta is {self.beta}; allowed: 1.0, for which Beta(alpha, beta) has a closed-form inverse; "
                 "shape the distribution with alpha, or use LogitNormalTime or UShapedTime"
             )
         _positive("scale", self.scale)
         # 0.9 + 0.1 style sums may exceed 1 by rounding; _to_time clamps those.
         if not (self.offset >= 0 and self.offset + self.scale <= 1 + 1e-9):
-            raise ValueError(
+            raise UserError(
                 f"offset is {self.offset} with scale {self.scale}; allowed: offset at least 0 and "
                 "offset + scale at most 1, so that time stays in (0, 1]; lower one of the two"
             )
@@ -111,7 +113,7 @@ class UShapedTime:
         a: Depth of the U, above 0 (the limit 0 is uniform).
 
     Raises:
-        ValueError: If ``a`` is not a positive finite number.
+        UserError: If ``a`` is not a positive finite number.
     """
 
     a: float = 4.0
@@ -119,7 +121,7 @@ class UShapedTime:
     def __post_init__(self) -> None:
         _positive("a", self.a)
         if self.a > 700.0:
-            raise ValueError(f"a is {self.a}; allowed: at most 700, above which exp(a) overflows; lower it")
+            raise UserError(f"a is {self.a}; allowed: at most 700, above which exp(a) overflows; lower it")
 
     def __call__(self, u: Float[Tensor, "*b"]) -> Float[Tensor, "*b"]:
         """Map uniform numbers in [0, 1) to times in (0, 1], elementwise."""
@@ -137,7 +139,7 @@ class LogitNormalTime:
         std: Standard deviation of ``z``, above 0.
 
     Raises:
-        ValueError: If ``mean`` is not finite or ``std`` is not a positive finite number.
+        UserError: If ``mean`` is not finite or ``std`` is not a positive finite number.
     """
 
     mean: float = 0.0
@@ -145,7 +147,7 @@ class LogitNormalTime:
 
     def __post_init__(self) -> None:
         if not math.isfinite(self.mean):
-            raise ValueError(f"mean is {self.mean}; allowed: any finite number; 0.0 is symmetric")
+            raise UserError(f"mean is {self.mean}; allowed: any finite number; 0.0 is symmetric")
         _positive("std", self.std)
 
     def __call__(self, u: Float[Tensor, "*b"]) -> Float[Tensor, "*b"]:
@@ -161,7 +163,7 @@ class GridTime:
         num_steps: The number of steps ``n`` of that solver, at least 1.
 
     Raises:
-        ValueError: If ``num_steps`` is below 1.
+        UserError: If ``num_steps`` is below 1.
 
     Example:
         >>> GridTime(4)(torch.tensor([0.0, 0.3, 0.6, 0.9])).tolist()
@@ -172,7 +174,7 @@ class GridTime:
 
     def __post_init__(self) -> None:
         if self.num_steps < 1:
-            raise ValueError(f"num_steps is {self.num_steps}; allowed: 1 or more; 1 is EndpointTime")
+            raise UserError(f"num_steps is {self.num_steps}; allowed: 1 or more; 1 is EndpointTime")
 
     def __call__(self, u: Float[Tensor, "*b"]) -> Float[Tensor, "*b"]:
         """Map uniform numbers in [0, 1) to times of the grid, elementwise."""

@@ -11,6 +11,7 @@ import torch
 from jaxtyping import Float, Float64
 from torch import Tensor
 
+from reflow.errors import UserError
 from reflow.flow.padding import ActionSpace
 from reflow.metrics.shapes import check_chunks
 from reflow.metrics.sums import ChunkMetric
@@ -29,7 +30,7 @@ class CloudMetric(ChunkMetric, ABC):
         **kwargs: For `torchmetrics.Metric`.
 
     Raises:
-        ValueError: If ``least`` is below 2.
+        UserError: If ``least`` is below 2.
     """
 
     total: Tensor
@@ -38,7 +39,7 @@ class CloudMetric(ChunkMetric, ABC):
     def __init__(self, space: ActionSpace, figures: int = 1, least: int = 64, **kwargs: Any) -> None:
         super().__init__(space, **kwargs)
         if least < 2:
-            raise ValueError(
+            raise UserError(
                 f"least is {least}; allowed: 2 or more; a single noise has no spread, 64 have some"
             )
         self.least = least
@@ -61,7 +62,7 @@ class CloudMetric(ChunkMetric, ABC):
             reference: Chunks of the teacher from ``m`` other noises, ``[*observations, m, h, d]``.
 
         Raises:
-            ValueError: If the shapes do not fit, are not at native width, or a cloud has fewer than ``least``
+            UserError: If the shapes do not fit, are not at native width, or a cloud has fewer than ``least``
                 noises.
         """
         for cloud, other in zip(self._points("x", x), self._points("reference", reference, x), strict=True):
@@ -72,17 +73,17 @@ class CloudMetric(ChunkMetric, ABC):
         check_chunks(**{name: x})
         real = self.space.real(x)
         if x.ndim < 3:
-            raise ValueError(
+            raise UserError(
                 f"{name} has shape {tuple(x.shape)}; allowed: [..., noises, chunk_size, max_action_dim]; stack the "
                 "chunks of one observation, one per noise"
             )
         if x.shape[-3] < self.least:
-            raise ValueError(
+            raise UserError(
                 f"{name} has {x.shape[-3]} noises per observation; allowed: {self.least} or more: fewer say "
                 f"little about a distribution; give the evaluation noises={self.least}"
             )
         if beside is not None and (x.shape[:-3], x.shape[-2]) != (beside.shape[:-3], beside.shape[-2]):
-            raise ValueError(
+            raise UserError(
                 f"{name} has shape {tuple(x.shape)}, x {tuple(beside.shape)}; they must be equal but for the "
                 "number of noises: each observation has two clouds of chunks of one length"
             )

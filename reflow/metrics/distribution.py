@@ -14,6 +14,7 @@ import torch
 from jaxtyping import Float64
 from torch import Tensor
 
+from reflow.errors import UserError
 from reflow.flow.padding import ActionSpace
 from reflow.metrics.clouds import CloudDistance, CloudMetric
 
@@ -137,7 +138,7 @@ class SlicedWassersteinDistance(CloudDistance):
         **kwargs: For `torchmetrics.Metric`.
 
     Raises:
-        ValueError: If a number is out of range.
+        UserError: If a number is out of range.
 
     Example:
         >>> distance = SlicedWassersteinDistance(ActionSpace(action_dim=1, max_action_dim=2, chunk_size=1))
@@ -152,11 +153,9 @@ class SlicedWassersteinDistance(CloudDistance):
     ) -> None:
         super().__init__(space, least=least, **kwargs)
         if projections < 1:
-            raise ValueError(
-                f"projections is {projections}; allowed: 1 or more; 256 leave about 5 % of noise"
-            )
+            raise UserError(f"projections is {projections}; allowed: 1 or more; 256 leave about 5 % of noise")
         if seed < 0:
-            raise ValueError(f"seed is {seed}; allowed: 0 or more; any such number will do")
+            raise UserError(f"seed is {seed}; allowed: 0 or more; any such number will do")
         self.projections = projections
         self.seed = seed
 

@@ -37,6 +37,6 @@ class EndpointError(MeanRelativeDifference):
             teacher: Endpoints of the teacher, same shape.
 
         Raises:
-            ValueError: If the shapes differ or are not at native width.
+            UserError: If the shapes differ or are not at native width.
         """
         self._add(student, teacher)

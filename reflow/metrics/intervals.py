@@ -3,6 +3,8 @@
 from math import sqrt
 from statistics import NormalDist
 
+from reflow.errors import UserError
+
 
 def wilson_interval(successes: int, n: int, confidence: float = 0.95) -> tuple[float, float]:
     """Compute the score interval of a success rate (Wilson 1927, "Probable Inference").
@@ -19,7 +21,7 @@ def wilson_interval(successes: int, n: int, confidence: float = 0.95) -> tuple[f
         The lower and the upper end, each in [0, 1].
 
     Raises:
-        ValueError: If a number is out of range.
+        UserError: If a number is out of range.
 
     Example:
         >>> low, high = wilson_interval(3, 40)
@@ -27,11 +29,11 @@ def wilson_interval(successes: int, n: int, confidence: float = 0.95) -> tuple[f
         '0.026 to 0.199'
     """
     if n < 1:
-        raise ValueError(f"n is {n}; allowed: 1 or more; a rate needs a try")
+        raise UserError(f"n is {n}; allowed: 1 or more; a rate needs a try")
     if not 0 <= successes <= n:
-        raise ValueError(f"successes is {successes}; allowed: 0 to n = {n}; count each try once")
+        raise UserError(f"successes is {successes}; allowed: 0 to n = {n}; count each try once")
     if not 0 < confidence < 1:
-        raise ValueError(f"confidence is {confidence}; allowed: above 0 and below 1; 0.95 is usual")
+        raise UserError(f"confidence is {confidence}; allowed: above 0 and below 1; 0.95 is usual")
     z = NormalDist().inv_cdf((1 + confidence) / 2)
     rate, weight = successes / n, z**2 / n
     centre = rate + weight / 2

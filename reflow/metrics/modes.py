@@ -16,6 +16,7 @@ from jaxtyping import Float64, Int64
 from scipy.cluster.hierarchy import fcluster, linkage
 from torch import Tensor
 
+from reflow.errors import UserError
 from reflow.flow.padding import ActionSpace
 from reflow.metrics.clouds import CloudMetric
 
@@ -167,7 +168,7 @@ class ModeCoverage(CloudMetric):
         **kwargs: For `torchmetrics.Metric`.
 
     Raises:
-        ValueError: If a number is out of range.
+        UserError: If a number is out of range.
 
     Example:
         >>> coverage = ModeCoverage(ActionSpace(action_dim=1, max_action_dim=1, chunk_size=1))
@@ -183,14 +184,14 @@ class ModeCoverage(CloudMetric):
     def __init__(self, space: ActionSpace, most: int = 6, least: int = 64, **kwargs: Any) -> None:
         super().__init__(space, figures=3, least=least, **kwargs)
         if most < 1:
-            raise ValueError(
+            raise UserError(
                 f"most is {most}; allowed: 1 or more; few observations have more than 6 ways to act"
             )
         self.most = most
 
     def _figures(self, x: Float64[Tensor, "n w"], reference: Float64[Tensor, "m w"]) -> Tensor:
         if not reference.isfinite().all():
-            raise ValueError(
+            raise UserError(
                 "reference holds values that are not finite; allowed: finite numbers; the teacher diverged: look "
                 "at its normalisation statistics and its number of steps"
             )

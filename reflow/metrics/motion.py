@@ -12,6 +12,7 @@ import torch
 from jaxtyping import Float, Float64
 from torch import Tensor
 
+from reflow.errors import UserError
 from reflow.flow.padding import ActionSpace
 from reflow.metrics.sums import ChunkMetric
 
@@ -90,7 +91,7 @@ class MotionStatistics(ChunkMetric):
         **kwargs: For `torchmetrics.Metric`.
 
     Raises:
-        ValueError: If an argument is out of range.
+        UserError: If an argument is out of range.
 
     Example:
         >>> motion = MotionStatistics(fps=10, n_action_steps=3, action_dim=1)
@@ -121,28 +122,28 @@ class MotionStatistics(ChunkMetric):
     ) -> None:
         if action_dim is None:
             if lower is None:
-                raise ValueError(
+                raise UserError(
                     "action_dim is None and lower too; give either: the number of joints is needed"
                 )
             action_dim = len(lower)
         # An action space without padding: what is executed has none.
         super().__init__(ActionSpace(action_dim, action_dim, n_action_steps), **kwargs)
         if not fps > 0:
-            raise ValueError(f"fps is {fps}; allowed: above 0; take it from the data set or the environment")
+            raise UserError(f"fps is {fps}; allowed: above 0; take it from the data set or the environment")
         for name, value in (("tolerance", tolerance), ("band", band)):
             if not value >= 0:
-                raise ValueError(f"{name} is {value}; allowed: 0 or more; it is a share of a joint's range")
+                raise UserError(f"{name} is {value}; allowed: 0 or more; it is a share of a joint's range")
         if not 0 < closed_below < 1:
-            raise ValueError(
+            raise UserError(
                 f"closed_below is {closed_below}; allowed: above 0 and below 1; 0.5 is the middle"
             )
         self.limits = _limits(lower, upper, action_dim)
         if wrong := [joint for joint in grippers if not 0 <= joint < action_dim]:
-            raise ValueError(
+            raise UserError(
                 f"grippers has {wrong}; allowed: joints 0 to {action_dim - 1}; count joints from 0"
             )
         if grippers and self.limits is None:
-            raise ValueError(
+            raise UserError(
                 f"grippers is {list(grippers)} but there are no limits; give lower and upper: what is half open "
                 "depends on them"
             )
@@ -165,16 +166,16 @@ class MotionStatistics(ChunkMetric):
                 most ``n_action_steps`` has no boundary and adds nothing to the jumps.
 
         Raises:
-            ValueError: If it is not at real width, or shorter than 4 steps.
+            UserError: If it is not at real width, or shorter than 4 steps.
         """
         width = self.space.action_dim
         if actions.ndim < 2 or actions.shape[-1] != width:
-            raise ValueError(
+            raise UserError(
                 f"actions has shape {tuple(actions.shape)}; allowed: [..., T, {width}]; give whole sequences at "
                 "real width, in physical units"
             )
         if actions.shape[-2] < _SHORTEST:
-            raise ValueError(
+            raise UserError(
                 f"actions has {actions.shape[-2]} steps; allowed: {_SHORTEST} or more: jerk is a third difference; "
                 "leave shorter episodes out"
             )
@@ -236,17 +237,15 @@ def _limits(
     if lower is None and upper is None:
         return None
     if lower is None or upper is None:
-        raise ValueError(
+        raise UserError(
             f"lower is {lower}, upper is {upper}; allowed: both or neither; give the other one too"
         )
     low, high = (torch.as_tensor(x, dtype=torch.float64).cpu() for x in (lower, upper))
     for name, limit in (("lower", low), ("upper", high)):
         if limit.shape != (width,):
-            raise ValueError(
-                f"{name} has shape {tuple(limit.shape)}; allowed: ({width},); give one per joint"
-            )
+            raise UserError(f"{name} has shape {tuple(limit.shape)}; allowed: ({width},); give one per joint")
     if not (low.isfinite() & high.isfinite() & (low <= high)).all():
-        raise ValueError(
+        raise UserError(
             f"lower is {low.tolist()}, upper {high.tolist()}; allowed: finite, and lower not above upper for any "
             "joint; give a joint without limits wide ones"
         )

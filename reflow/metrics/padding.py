@@ -80,7 +80,7 @@ class PaddingStatistics(ChunkMetric):
             endpoint: Endpoints, or anything else at native width, ``[*chunks, h, d]``.
 
         Raises:
-            ValueError: If it is not a chunk at native width.
+            UserError: If it is not a chunk at native width.
         """
         check_chunks(endpoint=endpoint)
         for row, part in enumerate(self.parts):

@@ -12,6 +12,7 @@ from math import sqrt
 
 from scipy.stats import binomtest, norm
 
+from reflow.errors import UserError
 from reflow.metrics.paired_score import score_excess, tango_interval
 
 
@@ -113,7 +114,7 @@ def compare_paired(
         The comparison.
 
     Raises:
-        ValueError: If there is no episode, the seeds differ, an outcome is not true or false, or a number is
+        UserError: If there is no episode, the seeds differ, an outcome is not true or false, or a number is
             out of range.
 
     Example:
@@ -124,7 +125,7 @@ def compare_paired(
         (-0.006, True)
     """
     if missing := first.keys() ^ second.keys():
-        raise ValueError(
+        raise UserError(
             f"first has {len(first)} episodes, second {len(second)}; {len(missing)} seeds are in one of them only "
             f"({', '.join(map(str, sorted(missing)[:3]))}, ...); both must have the same seeds: run the missing "
             "episodes, or leave them out of both"
@@ -132,7 +133,7 @@ def compare_paired(
     for name, outcomes in (("first", first), ("second", second)):
         for seed, success in outcomes.items():
             if success not in (False, True):
-                raise ValueError(
+                raise UserError(
                     f"{name} has outcome {success!r} at seed {seed}; allowed: true or false; compare graded "
                     "rewards by other means"
                 )
@@ -181,21 +182,21 @@ def compare_counts(
         The comparison.
 
     Raises:
-        ValueError: If a number is out of range, or there is no pair.
+        UserError: If a number is out of range, or there is no pair.
     """
     counts = {"both": both, "only_first": only_first, "only_second": only_second, "neither": neither}
     for name, count in counts.items():
         if count < 0:
-            raise ValueError(f"{name} is {count}; allowed: 0 or more; it counts pairs of episodes")
+            raise UserError(f"{name} is {count}; allowed: 0 or more; it counts pairs of episodes")
     n = sum(counts.values())
     if n < 1:
-        raise ValueError("there are 0 pairs of episodes; allowed: 1 or more; run some episodes first")
+        raise UserError("there are 0 pairs of episodes; allowed: 1 or more; run some episodes first")
     if not 0 < margin < 1:
-        raise ValueError(f"margin is {margin}; allowed: above 0 and below 1; 0.02 means 2 percentage points")
+        raise UserError(f"margin is {margin}; allowed: above 0 and below 1; 0.02 means 2 percentage points")
     if not 0 < alpha < 0.5:
-        raise ValueError(f"alpha is {alpha}; allowed: above 0 and below 0.5; 0.025 is usual")
+        raise UserError(f"alpha is {alpha}; allowed: above 0 and below 0.5; 0.025 is usual")
     if not 0.5 <= power < 1:
-        raise ValueError(f"power is {power}; allowed: 0.5 to below 1; 0.8 and 0.9 are usual")
+        raise UserError(f"power is {power}; allowed: 0.5 to below 1; 0.8 and 0.9 are usual")
     low, high = tango_interval(only_first, only_second, n, 1 - 2 * alpha)
     undecided = low <= -margin <= high
     discordant = only_first + only_second

@@ -30,7 +30,7 @@ def relative_difference(
         One number per chunk, at least 0; inf where only the reference is zero, nan where both are.
 
     Raises:
-        ValueError: If the shapes differ or are not at native width.
+        UserError: If the shapes differ or are not at native width.
 
     Example:
         >>> space = ActionSpace(action_dim=1, max_action_dim=2, chunk_size=2)

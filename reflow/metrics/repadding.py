@@ -62,7 +62,7 @@ class RepaddingDifference(ChunkMetric):
             endpoint: Endpoints as integration leaves them, ``[*chunks, h, d]``.
 
         Raises:
-            ValueError: If it is not a chunk at native width.
+            UserError: If it is not a chunk at native width.
         """
         total, maximum, count = _repadding_update(endpoint, self.rule)
         self.total += total

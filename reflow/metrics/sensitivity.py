@@ -37,6 +37,6 @@ class Sensitivity(MeanRelativeDifference):
             redrawn: Where it ended with other noise on the padding, same shape.
 
         Raises:
-            ValueError: If the shapes differ or are not at native width.
+            UserError: If the shapes differ or are not at native width.
         """
         self._add(redrawn, endpoint)

@@ -8,6 +8,7 @@ from typing import Any
 from jaxtyping import Float, Float64
 from torch import Tensor
 
+from reflow.errors import UserError
 from reflow.flow.padding import ActionSpace, PaddingRule
 from reflow.metrics.shapes import check_chunks
 from reflow.metrics.sums import ChunkMetric
@@ -23,7 +24,7 @@ def _straightness_update(
     check_chunks(noise=noise, action=action)
     if velocities.ndim == 0 or velocities.shape[0] == 0 or velocities.shape[1:] != noise.shape:
         allowed = ", ".join(map(str, ("n", *noise.shape)))
-        raise ValueError(
+        raise UserError(
             f"velocities has shape {tuple(velocities.shape)}; allowed: ({allowed}) with n at least 1; "
             "stack the velocities of equal steps in front of the shape of noise"
         )
@@ -72,7 +73,7 @@ class _StraightnessSums(ChunkMetric):
             action: Where the same trajectory ends (t = 0), same shape.
 
         Raises:
-            ValueError: If the shapes do not fit or are not at native width.
+            UserError: If the shapes do not fit or are not at native width.
         """
         deviation, line = _straightness_update(velocities, noise, action, self.space)
         self.deviation += deviation

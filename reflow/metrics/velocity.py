@@ -42,7 +42,7 @@ class RelativeVelocityError(MeanRelativeDifference):
             u_t: Target velocity ``noise - action``, same shape.
 
         Raises:
-            ValueError: If the shapes differ or are not at native width.
+            UserError: If the shapes differ or are not at native width.
         """
         self._add(v_t, u_t)
 
@@ -94,7 +94,7 @@ class VelocityLoss(ChunkMetric):
             u_t: Target velocity ``noise - action``, same shape.
 
         Raises:
-            ValueError: If the shapes differ or are not at native width.
+            UserError: If the shapes differ or are not at native width.
         """
         total, count = _loss_update(v_t, u_t, self.space)
         self.total += total

@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Float, Float64, Int64
 from torch import Tensor
 
+from reflow.errors import UserError
 from reflow.flow.padding import ActionSpace, PaddingRule
 from reflow.metrics.shapes import check_chunks
 from reflow.metrics.sums import ChunkMetric
@@ -29,17 +30,17 @@ def _profile_update(
 ) -> tuple[Float64[Tensor, "bins d"], Float64[Tensor, "bins h"], Int64[Tensor, " bins"]]:
     check_chunks(v_t=v_t, u_t=u_t)
     if v_t.shape[-2] != space.chunk_size:
-        raise ValueError(
+        raise UserError(
             f"v_t has shape {tuple(v_t.shape)}; allowed: {space.chunk_size} steps (chunk_size) next to last; "
             "give whole chunks"
         )
     if t.shape != v_t.shape[:-2]:
-        raise ValueError(
+        raise UserError(
             f"t has shape {tuple(t.shape)}; allowed: {tuple(v_t.shape[:-2])}, the leading dimensions of v_t; "
             "give one time per chunk"
         )
     if not ((t >= 0) & (t <= 1)).all():
-        raise ValueError(
+        raise UserError(
             f"t reaches from {t.min().item():g} to {t.max().item():g}; allowed: 0 (action) to 1 (noise); "
             "bring it into the convention of reflow.flow.path"
         )
@@ -74,7 +75,7 @@ class VelocityErrorProfile(ChunkMetric):
         **kwargs: For `torchmetrics.Metric`.
 
     Raises:
-        ValueError: If ``bins`` is below 1.
+        UserError: If ``bins`` is below 1.
 
     Example:
         >>> profile = VelocityErrorProfile(bins=2, space=ActionSpace(1, 2, chunk_size=4))
@@ -96,7 +97,7 @@ class VelocityErrorProfile(ChunkMetric):
     def __init__(self, bins: int, space: ActionSpace, **kwargs: Any) -> None:
         super().__init__(space, **kwargs)
         if bins < 1:
-            raise ValueError(f"bins is {bins}; allowed: 1 or more; 10 to 20 read well as a heat map")
+            raise UserError(f"bins is {bins}; allowed: 1 or more; 10 to 20 read well as a heat map")
         self.bins = bins
         self._add_state("total", bins, space.max_action_dim)
         self._add_state("step_total", bins, space.chunk_size)
@@ -116,7 +117,7 @@ class VelocityErrorProfile(ChunkMetric):
             t: Time of each chunk in [0, 1], ``[*chunks]``.
 
         Raises:
-            ValueError: If the shapes do not fit or are not at native width, or a time is out of range.
+            UserError: If the shapes do not fit or are not at native width, or a time is out of range.
         """
         total, step_total, count = _profile_update(v_t, u_t, t, self.bins, self.space)
         self.total += total

@@ -12,6 +12,7 @@ from typing import ClassVar
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from reflow.errors import UserError
 from reflow.objectives.step import Step
 from reflow.policies import FlowPolicy
 
@@ -65,9 +66,9 @@ class Objective(nn.Module, ABC):
     def __init__(self, draws: int = 2, draw_pool: int | None = None) -> None:
         super().__init__()
         if draws < 1:
-            raise ValueError(f"objective.draws is {draws}; allowed: 1 or more")
+            raise UserError(f"objective.draws is {draws}; allowed: 1 or more")
         if draw_pool is not None and draw_pool < draws:
-            raise ValueError(
+            raise UserError(
                 f"objective.draw_pool={draw_pool} with objective.draws={draws}; allowed: {draws} or more, or null "
                 "for noises that never come twice"
             )

@@ -7,6 +7,7 @@ from typing import ClassVar
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from reflow.errors import UserError
 from reflow.flow import TimeSampler, straight_path
 from reflow.objectives.base import Cost, Loss, Objective
 from reflow.objectives.step import Step
@@ -37,7 +38,7 @@ class FlowMatching(Objective):
     ) -> None:
         super().__init__(draws, draw_pool)
         if times < 1:
-            raise ValueError(f"objective.times is {times}; allowed: 1 or more")
+            raise UserError(f"objective.times is {times}; allowed: 1 or more")
         self.time, self.times = time, times
 
     def forward(self, step: Step) -> Loss:

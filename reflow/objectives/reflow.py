@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from reflow.errors import UserError
 from reflow.flow import TimeSampler, couple, straight_path, velocity_loss
 from reflow.objectives.base import Cost, Loss, Objective
 from reflow.objectives.step import Step
@@ -24,7 +25,7 @@ class Reflow(Objective):
     ) -> None:
         super().__init__(draws, draw_pool)
         if times < 1:
-            raise ValueError(f"objective.times is {times}; allowed: 1 or more")
+            raise UserError(f"objective.times is {times}; allowed: 1 or more")
         self.time, self.times = time, times
 
     def forward(self, step: Step) -> Loss:

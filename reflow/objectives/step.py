@@ -17,6 +17,7 @@ from torch import Tensor
 
 from reflow.data import SAMPLE, VISIT
 from reflow.endpoints.source import Endpoints
+from reflow.errors import UserError
 from reflow.flow import Draws, PaddingRule, TimeSampler, draw_identities
 from reflow.policies import Batch, FlowPolicy
 
@@ -82,10 +83,10 @@ class Step:
         """The data's own actions, padding zero as LeRobot trains, and which of their time steps are real.
 
         Raises:
-            ValueError: the batch has no actions.
+            UserError: the batch has no actions.
         """
         if ACTION not in self.batch:
-            raise ValueError(
+            raise UserError(
                 "the batch has no actions; an objective that learns from them says so (needs_actions = True)"
             )
         action = F.pad(self.batch[ACTION], (0, self.rule.space.padding_dim))

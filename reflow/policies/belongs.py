@@ -13,6 +13,7 @@ from pathlib import Path
 import torch
 from safetensors import safe_open
 
+from reflow.errors import UserError
 from reflow.files import read_json
 from reflow.policies.base import FlowPolicy
 from reflow.policies.capabilities import VELOCITY
@@ -41,13 +42,13 @@ def check_belongs(
         field: the configuration key to name in the error.
 
     Raises:
-        ValueError: names what differs.
+        UserError: names what differs.
     """
     differences = [*_sizes(student, teacher), *_statistics(student, teacher)]
     if not any(line.startswith("type") for line in differences):
         differences += _prefix(student, teacher, loaded or load_policy(teacher), trained)
     if differences:
-        raise ValueError(
+        raise UserError(
             f"{field}={student} was not distilled from teacher.path={teacher}:\n  "
             + "\n  ".join(differences)
             + "\nGive the teacher it was distilled from (teacher.path=...), or another student. If only parameter "

@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from reflow.errors import UserError
 from reflow.flow import ActionSpace
 from reflow.policies.base import Batch, FlowPolicy
 
@@ -161,15 +162,13 @@ def with_velocity(flow: FlowPolicy, way: str | None) -> FlowPolicy:
         way: its name; None for the one that suits training.
 
     Raises:
-        ValueError: this policy has no such way.
+        UserError: this policy has no such way.
     """
     ways = velocity_ways(flow)
     if way is None:
         way = flow.training_way if isinstance(flow, VelocityWays) else flow.velocity_way
     if way not in ways:
-        raise ValueError(
-            f"velocity={way}; allowed for a policy of type {flow.config.type}: {', '.join(ways)}"
-        )
+        raise UserError(f"velocity={way}; allowed for a policy of type {flow.config.type}: {', '.join(ways)}")
     if type(flow) is ways[way]:
         return flow
     other = ways[way](flow.policy)

@@ -21,6 +21,7 @@ from lerobot.policies.pretrained import PreTrainedPolicy
 from safetensors import SafetensorError
 from safetensors.torch import load_model
 
+from reflow.errors import MissingFileError, UserError
 from reflow.files import read_json, write_json
 from reflow.policies.base import FlowPolicy
 from reflow.policies.registry import get_adapter
@@ -42,7 +43,7 @@ def find_folder(path: str | Path, field: str = "teacher.path") -> Path:
         field: the configuration key to name in errors.
 
     Raises:
-        FileNotFoundError: no such folder, the hub does not have it, or files are missing in it.
+        MissingFileError: no such folder, the hub does not have it, or files are missing in it.
     """
     folder = Path(path).expanduser()
     if not folder.is_dir():
@@ -51,7 +52,7 @@ def find_folder(path: str | Path, field: str = "teacher.path") -> Path:
         name for name in (CONFIG, WEIGHTS, PREPROCESSOR, POSTPROCESSOR) if not (folder / name).is_file()
     ]
     if missing:
-        raise FileNotFoundError(
+        raise MissingFileError(
             f"{field}={path} is incomplete: {', '.join(missing)} missing; it needs {CONFIG}, {WEIGHTS}, "
             f"{PREPROCESSOR} and {POSTPROCESSOR}, as LeRobot >= 0.4 saves them in checkpoints/*/pretrained_model. "
             "A folder of an older LeRobot: python -m lerobot.processor.migrate_policy_normalization"
@@ -67,8 +68,8 @@ def load_policy(folder: Path, device: str | torch.device = "cpu") -> FlowPolicy:
         device: where its weights go.
 
     Raises:
-        ValueError: no adapter for this policy type, or weights that do not fit the class.
-        FileNotFoundError: its VLM folder is neither here nor on the hub.
+        UserError: no adapter for this policy type, or weights that do not fit the class.
+        MissingFileError: its VLM folder is neither here nor on the hub.
     """
     policy_type = str(read_json(folder / CONFIG).get("type"))
     adapter = get_adapter(policy_type)
@@ -82,7 +83,7 @@ def load_policy(folder: Path, device: str | torch.device = "cpu") -> FlowPolicy:
         with unprinted():
             policy = get_policy_class(policy_type)(config)
     except OSError as error:
-        raise FileNotFoundError(
+        raise MissingFileError(
             f"{folder / CONFIG} names vlm_model_name={vlm}, which is neither a folder here nor given by the "
             f"Hugging Face hub; put that VLM's configuration and tokenizer into {folder / Path(str(vlm)).name}, or "
             "download it once while online"
@@ -179,9 +180,9 @@ def _load_weights(policy: PreTrainedPolicy, file: Path, device: str) -> None:
     try:
         missing, unexpected = load_model(policy, file, strict=False, device=device)
     except (RuntimeError, SafetensorError) as error:  # other shapes, or half a file
-        raise ValueError(f"{what}: {' '.join(str(error).split())[:300]}; {mend}") from error
+        raise UserError(f"{what}: {' '.join(str(error).split())[:300]}; {mend}") from error
     if missing or unexpected:
-        raise ValueError(
+        raise UserError(
             f"{what}: {len(missing)} missing keys {sorted(missing)[:4]}, {len(unexpected)} unexpected keys "
             f"{sorted(unexpected)[:4]}; {mend}"
         )
@@ -193,7 +194,7 @@ def _download(repo_id: str, field: str) -> Path:
             snapshot_download(repo_id, allow_patterns=["*.json", "*.safetensors", "*.txt", f"{VLM}/*"])
         )
     except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
-        raise FileNotFoundError(
+        raise MissingFileError(
             f"{field}={repo_id} is neither a folder here nor a policy that the Hugging Face hub gives "
             f"({type(error).__name__}); give the path of a pretrained_model folder, e.g. "
             f"{field}=outputs/train/my_run/checkpoints/last/pretrained_model"

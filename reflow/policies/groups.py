@@ -7,6 +7,7 @@ from collections.abc import Collection
 import torch
 from torch import nn
 
+from reflow.errors import UserError
 from reflow.policies.base import FlowPolicy
 from reflow.policies.capabilities import VELOCITY, FreezablePrefix
 
@@ -38,16 +39,16 @@ def train_groups(flow: FlowPolicy, groups: Collection[str] = (VELOCITY,)) -> Non
         groups: with one of the prefix among them, the student encodes for itself, with gradients.
 
     Raises:
-        ValueError: no group, or one that the policy does not have.
+        UserError: no group, or one that the policy does not have.
     """
     there = parameter_groups(flow)
     if unknown := [name for name in groups if name not in there]:
-        raise ValueError(
+        raise UserError(
             f"student.trained holds {unknown[0]!r}; a policy of type {flow.config.type} has the parameter groups "
             f"{', '.join(there)}"
         )
     if not groups:
-        raise ValueError(f"student.trained is empty; allowed: one or more of {', '.join(there)}")
+        raise UserError(f"student.trained is empty; allowed: one or more of {', '.join(there)}")
     for name, parameters in there.items():
         for parameter in parameters.values():
             parameter.requires_grad_(name in groups)

@@ -16,6 +16,7 @@ from lerobot.policies.factory import make_pre_post_processors
 from lerobot.processor import DataProcessorPipeline, NormalizerProcessorStep, UnnormalizerProcessorStep
 from lerobot.utils.constants import ACTION, OBS_STATE
 
+from reflow.errors import UserError
 from reflow.files import read_json
 from reflow.policies.base import FlowPolicy
 from reflow.policies.folder import POSTPROCESSOR, PREPROCESSOR, vlm_source
@@ -43,13 +44,13 @@ def load_processors(
         rename: from the data set's camera keys to the policy's.
 
     Raises:
-        ValueError: a step outside LeRobot's registry, or statistics missing for state or action.
+        UserError: a step outside LeRobot's registry, or statistics missing for state or action.
     """
     overrides: dict[str, dict[str, Any]] = {}
     for name in (PREPROCESSOR, POSTPROCESSOR):
         for number, step in enumerate(read_json(folder / name)["steps"]):
             if "registry_name" not in step:
-                raise ValueError(
+                raise UserError(
                     f"{folder / name}: step {number} names the class {step.get('class')!r}; only steps of "
                     "LeRobot's registry are loaded, because a class path in JSON can run any code"
                 )
@@ -79,7 +80,7 @@ def save_new_processors(flow: FlowPolicy, statistics: Mapping[str, Mapping[str, 
 def _check_statistics(folder: Path, pipeline: Pipeline, kind: type, keys: tuple[str, ...]) -> None:
     steps: list[Any] = [step for step in pipeline.steps if isinstance(step, kind)]
     if not steps:
-        raise ValueError(
+        raise UserError(
             f"{folder}: the processors have no {kind.__name__}; save the teacher again with LeRobot >= 0.4"
         )
     for step in steps:
@@ -90,7 +91,7 @@ def _check_statistics(folder: Path, pipeline: Pipeline, kind: type, keys: tuple[
             mode = step.norm_map.get(step.features[key].type, NormalizationMode.IDENTITY)
             missing = [f"{key}.{stat}" for stat in _NEEDED[mode] if f"{key}.{stat}" not in have]
             if missing:
-                raise ValueError(
+                raise UserError(
                     f"{folder}: normalisation statistics {', '.join(missing)} are missing ({mode.value}); LeRobot "
                     f"would skip the normalisation of {key} in silence. Present: {sorted(have) or 'none'}. "
                     "Save the teacher's processors with the statistics of its data set (a key with a prefix, "

@@ -11,6 +11,7 @@ from __future__ import annotations
 from importlib.metadata import entry_points
 from typing import Any
 
+from reflow.errors import UserError
 from reflow.policies.base import FlowPolicy
 from reflow.policies.sizes import PolicySize
 from reflow.policies.smolvla import SmolVLAFlow
@@ -31,18 +32,18 @@ def get_adapter(policy_type: str) -> type[FlowPolicy[Any]]:
     """The adapter class for LeRobot's ``policy_type``; one of another distribution comes before ours.
 
     Raises:
-        ValueError: no adapter serves this type, or what is registered is none.
+        UserError: no adapter serves this type, or what is registered is none.
     """
     for entry in entry_points(group=GROUP, name=policy_type):
         adapter = entry.load()
         if not (isinstance(adapter, type) and issubclass(adapter, FlowPolicy)):
-            raise ValueError(
+            raise UserError(
                 f"entry point {entry.name} = {entry.value} of the group {GROUP} is {adapter!r}; allowed: a class "
                 "derived from reflow.policies.FlowPolicy"
             )
         return adapter
     if policy_type not in _OWN:
-        raise ValueError(
+        raise UserError(
             f"policy type {policy_type!r} has no adapter; reflow distills {policy_types()}. "
             "Point teacher.path to such a policy, or write an adapter (CONTRIBUTING.md says how)"
         )

@@ -22,7 +22,7 @@ class EndpointErrors(Probe):
         to_reference: ``<who>/endpoint_error_to_reference@n`` too: not what is deployed today, but what it means.
 
     Raises:
-        ValueError: no number of steps, or one below 1.
+        UserError: no number of steps, or one below 1.
     """
 
     def __init__(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from reflow.errors import UserError
 from reflow.flow import trajectory
 from reflow.probes.figures import Figures, figures
 from reflow.probes.observations import TEACHER, Observations, Observed, Purpose
@@ -19,12 +20,12 @@ class FlowOfOneObservation(Probe):
         noises: trajectories of each policy.
 
     Raises:
-        ValueError: fewer than 2.
+        UserError: fewer than 2.
     """
 
     def __init__(self, noises: int = 16) -> None:
         if noises < 2:
-            raise ValueError(f"noises is {noises}; allowed: 2 or more, for one way is no fan")
+            raise UserError(f"noises is {noises}; allowed: 2 or more, for one way is no fan")
         self.noises = noises
 
     def start(self, by: Observations, *, thorough: bool = True) -> None:

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from lerobot.utils.constants import OBS_STATE
 
+from reflow.errors import UserError
 from reflow.policies import Batch, FlowPolicy
 from reflow.probes.clock import waiter
 from reflow.probes.figures import Figures, figures
@@ -45,13 +46,13 @@ def measure_latency(
         sum of a look and the walk from it.
 
     Raises:
-        ValueError: the batch holds more or less than one observation, or a number is out of range.
+        UserError: the batch holds more or less than one observation, or a number is out of range.
     """
     size = batch[OBS_STATE].shape[0]
     if size != 1:
-        raise ValueError(f"batch holds {size} observations; a robot has 1 at a time: give one")
+        raise UserError(f"batch holds {size} observations; a robot has 1 at a time: give one")
     if repeats < 1 or warmup < 0 or not nfe or min(nfe) < 1:
-        raise ValueError(
+        raise UserError(
             f"repeats={repeats}, warmup={warmup}, nfe={list(nfe)}; allowed: 1 or more, 0 or more, and steps from 1"
         )
     device = next(flow.parameters()).device

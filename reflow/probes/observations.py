@@ -20,6 +20,7 @@ from torch import Tensor
 from torch.utils.data import default_collate
 
 from reflow.data import SAMPLE, VISIT, LeRobotDataModule
+from reflow.errors import UserError
 from reflow.flow import ActionSpace, Draws, PaddingRule, TimeSampler, draw_identities
 from reflow.policies import Batch, FlowPolicy, shares_prefix
 
@@ -54,7 +55,7 @@ class Observations:
         postprocess: by name, normalised actions ``[*, a]`` to physical ones; where physical errors are asked for.
 
     Raises:
-        ValueError: count is below 1.
+        UserError: count is below 1.
     """
 
     policies: Mapping[str, FlowPolicy[Any]]
@@ -66,7 +67,7 @@ class Observations:
 
     def __post_init__(self) -> None:
         if self.count < 1:
-            raise ValueError(f"draws is {self.count}; allowed: 1 or more noises per observation")
+            raise UserError(f"draws is {self.count}; allowed: 1 or more noises per observation")
 
     @property
     def space(self) -> ActionSpace:
@@ -95,11 +96,11 @@ class Observations:
         """Several batches, to be measured more than once.
 
         Raises:
-            ValueError: there is none.
+            UserError: there is none.
         """
         found = tuple(self.see(batch) for batch in batches)
         if not found:
-            raise ValueError(
+            raise UserError(
                 "there is no held-out observation; choose held-out episodes (data.val_episodes=[...])"
             )
         return found

@@ -14,6 +14,7 @@ from jaxtyping import Float, Float64
 from torch import Tensor
 from torchmetrics import Metric
 
+from reflow.errors import UserError
 from reflow.flow import ActionSpace
 from reflow.probes.figures import Figures, figures
 from reflow.probes.observations import STUDENT, TEACHER, Observed
@@ -56,10 +57,10 @@ class JointError(Metric):
             reference: what they should have been.
 
         Raises:
-            ValueError: the shapes differ, or the last dimension is not the joints.
+            UserError: the shapes differ, or the last dimension is not the joints.
         """
         if actions.shape != reference.shape or actions.shape[-1:] != self.squares.shape:
-            raise ValueError(
+            raise UserError(
                 f"actions have shape {tuple(actions.shape)}, reference {tuple(reference.shape)}; allowed: two equal "
                 f"ones, the last dimension {len(self.squares)}; take the real dimensions of whole chunks"
             )

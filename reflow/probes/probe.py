@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torchmetrics import Metric
 
+from reflow.errors import UserError
 from reflow.flow import ActionSpace
 from reflow.probes.figures import Figures, figures
 from reflow.probes.observations import Observations, Observed
@@ -87,8 +88,8 @@ def check_steps(nfe: Sequence[int]) -> tuple[int, ...]:
     """Numbers of steps, if they are some.
 
     Raises:
-        ValueError: there is none, or one is below 1.
+        UserError: there is none, or one is below 1.
     """
     if not nfe or min(nfe) < 1:
-        raise ValueError(f"nfe is {list(nfe)}; allowed: one or more numbers of steps, each 1 or more")
+        raise UserError(f"nfe is {list(nfe)}; allowed: one or more numbers of steps, each 1 or more")
     return tuple(nfe)

@@ -14,6 +14,7 @@ from functools import partial
 from jaxtyping import Float
 from torch import Tensor
 
+from reflow.errors import UserError
 from reflow.flow import straight_path
 from reflow.metrics import RelativeVelocityError, VelocityErrorProfile, VelocityLoss
 from reflow.probes.figures import Figures, figures, named
@@ -49,12 +50,12 @@ class VelocityErrors(Probe):
         who: whose velocity; that of others than the student is named ``deploy/<who>/loss``, and so on.
 
     Raises:
-        ValueError: no bin.
+        UserError: no bin.
     """
 
     def __init__(self, time_bins: int = 10, who: Sequence[str] = (STUDENT,)) -> None:
         if time_bins < 1:
-            raise ValueError(f"time_bins is {time_bins}; allowed: 1 or more")
+            raise UserError(f"time_bins is {time_bins}; allowed: 1 or more")
         self.time_bins, self.who = time_bins, tuple(who)
 
     def update(self, seen: Observed) -> None:

@@ -16,6 +16,7 @@ from math import isfinite
 from statistics import fmean, stdev
 from typing import Any, Literal
 
+from reflow.errors import UserError
 from reflow.metrics import wilson_interval
 
 FIXES = ("unfixed", "keep_target", "full_loss", "full_noise", "full32", "valid14")
@@ -148,7 +149,7 @@ def compare(
         The rows, sorted: teacher, fix, then the other settings that differ.
 
     Raises:
-        ValueError: No run, or no run has one of ``metrics``.
+        UserError: No run, or no run has one of ``metrics``.
     """
     grouped: dict[str, list[Run]] = {}
     said = list(notes)
@@ -160,7 +161,7 @@ def compare(
         else:
             said.append(f"{run.name} is left out: the settings and the seed ({run.seed}) of {twin.name}.")
     if not grouped:
-        raise ValueError("runs is empty; give at least one finished run folder (runs=[outputs/demo])")
+        raise UserError("runs is empty; give at least one finished run folder (runs=[outputs/demo])")
     groups = [sorted(group, key=lambda run: run.seed) for group in grouped.values()]
     shown = choose_metrics([run.metrics for group in groups for run in group], metrics)
     keys = _differing([group[0].settings for group in groups])
@@ -192,7 +193,7 @@ def choose_metrics(found: Sequence[Mapping[str, float]], asked: Sequence[str] | 
         asked: names; None for the default.
 
     Raises:
-        ValueError: No run has one of those asked for; the message names close ones.
+        UserError: No run has one of those asked for; the message names close ones.
     """
     known = sorted({name for metrics in found for name in metrics})
     if asked is None:
@@ -205,7 +206,7 @@ def choose_metrics(found: Sequence[Mapping[str, float]], asked: Sequence[str] | 
             near = near or [other for other in known if other.partition("/")[0] == name.partition("/")[0]][:5]
             groups = sorted({other.partition("/")[0] for other in known})
             hint = f"close: {', '.join(near)}" if near else f"they begin with: {', '.join(groups)}"
-            raise ValueError(f"metrics: no run has {name!r}; {hint}")
+            raise UserError(f"metrics: no run has {name!r}; {hint}")
     return tuple(dict.fromkeys(asked))
 
 

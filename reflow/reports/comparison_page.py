@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from reflow.errors import UserError
 from reflow.files import replace_file, replace_text
 from reflow.reports.compare import RunComparison
 from reflow.reports.comparison_figure import comparison_figure
@@ -30,11 +31,11 @@ def write_comparison(comparison: RunComparison, folder: Path) -> tuple[Path, ...
         The files.
 
     Raises:
-        ValueError: there is nothing to show.
+        UserError: there is nothing to show.
         UnwritableError: the folder cannot be written.
     """
     if not comparison.metrics:
-        raise ValueError(
+        raise UserError(
             "metrics: these runs have none of the default ones; name some of their metrics.json (metrics=[...])"
         )
     figure = comparison_figure(comparison)

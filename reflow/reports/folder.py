@@ -7,9 +7,6 @@ out of the metrics. Left out: how the page looks (``reflow.reports.page``).
 
 from __future__ import annotations
 
-import contextlib
-import importlib.metadata
-import platform
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field, fields
@@ -21,6 +18,7 @@ import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
+from reflow.errors import MissingFileError, UserError
 from reflow.files import read_json, replace_file, write_json
 from reflow.reports.content import Content, Latency, SuccessRow
 from reflow.reports.figures import write_figures
@@ -30,7 +28,6 @@ from reflow.reports.verdict import verdict_of
 
 METRICS, ARRAYS, WORDS, CONFIGURATION = "metrics.json", "arrays.safetensors", "report.json", "config.yaml"
 REPORT, FIGURES = "report.html", "figures"
-_PACKAGES = ("reflow", "torch", "lightning", "lerobot", "transformers")
 
 
 @dataclass(frozen=True)
@@ -81,7 +78,7 @@ def load_words(folder: Path) -> Words:
     """Reads ``report.json``; without one, the folder's name is the title.
 
     Raises:
-        ValueError: the file is no such file.
+        UserError: the file is no such file.
     """
     path = folder / WORDS
     if not path.is_file():
@@ -89,7 +86,7 @@ def load_words(folder: Path) -> Words:
     found = _json(path)
     known = {entry.name for entry in fields(Words)}
     if "title" not in found or not found.keys() <= known:
-        raise ValueError(
+        raise UserError(
             f"{path} holds {', '.join(sorted(found)) or 'nothing'}; allowed: {', '.join(sorted(known))}, "
             "title always; delete it, and the report goes without"
         )
@@ -99,15 +96,6 @@ def load_words(folder: Path) -> Words:
     return Words(**values)
 
 
-def versions_here() -> dict[str, str]:
-    """Versions of what matters for the figures, as installed here."""
-    versions = {"python": platform.python_version()}
-    for name in _PACKAGES:
-        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
-            versions[name] = importlib.metadata.version(name)
-    return versions
-
-
 def content_of_run(folder: Path) -> Content:
     """Everything a report says, out of a run folder or an evaluation's.
 
@@ -115,11 +103,11 @@ def content_of_run(folder: Path) -> Content:
         folder: with ``metrics.json``; all other files may be missing.
 
     Raises:
-        FileNotFoundError: nothing was measured there.
-        ValueError: a file is damaged.
+        MissingFileError: nothing was measured there.
+        UserError: a file is damaged.
     """
     if not (folder / METRICS).is_file():
-        raise FileNotFoundError(
+        raise MissingFileError(
             f"{folder} has no {METRICS}: it is the folder of no finished run or evaluation; give one of those"
         )
     metrics = {str(name): float(value) for name, value in _json(folder / METRICS).items()}
@@ -151,7 +139,7 @@ def report_on(folder: Path) -> Content:
         What the report says.
 
     Raises:
-        FileNotFoundError, ValueError: as `content_of_run`.
+        FileNotFoundError, UserError: as `content_of_run`.
         UnwritableError: a file cannot be written there.
     """
     content = content_of_run(folder)
@@ -194,7 +182,7 @@ def _arrays(path: Path) -> dict[str, np.ndarray]:
     try:
         return load_file(path)
     except SafetensorError as error:
-        raise ValueError(
+        raise UserError(
             f"{path} is damaged ({error}); delete it, and the report goes without its figures"
         ) from error
 
@@ -202,5 +190,5 @@ def _arrays(path: Path) -> dict[str, np.ndarray]:
 def _json(path: Path) -> dict[str, Any]:
     found = read_json(path)
     if not isinstance(found, dict):
-        raise ValueError(f"{path} holds a {type(found).__name__}; allowed: an object of names and values")
+        raise UserError(f"{path} holds a {type(found).__name__}; allowed: an object of names and values")
     return found

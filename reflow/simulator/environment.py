@@ -18,6 +18,7 @@ from lerobot.envs.factory import make_env, make_env_config
 from lerobot.envs.utils import close_envs, env_to_policy_features
 from lerobot.utils.constants import ACTION, OBS_IMAGE, OBS_STATE
 
+from reflow.errors import UserError
 from reflow.files import read_json
 from reflow.policies.folder import PREPROCESSOR
 from reflow.quiet import unprinted
@@ -51,7 +52,7 @@ class EnvironmentSettings:
     def from_mapping(cls, given: Mapping[str, Any]) -> EnvironmentSettings:
         """From the flat keys of ``conf/env/*.yaml``: ours by name, all others are fields of the ``EnvConfig``."""
         if not given.get("type"):
-            raise ValueError(f"env.type is missing; choose one of {_known()} (env=NAME or env.type=NAME)")
+            raise UserError(f"env.type is missing; choose one of {_known()} (env=NAME or env.type=NAME)")
         ours = {name: given[name] for name in _OURS if given.get(name) is not None}
         return cls(**ours, fields={key: value for key, value in given.items() if key not in _OURS})
 
@@ -59,12 +60,12 @@ class EnvironmentSettings:
         """LeRobot's configuration of this environment.
 
         Raises:
-            ValueError: no such environment, or no such field.
+            UserError: no such environment, or no such field.
         """
         if self.discover_packages_path is not None:
             importlib.import_module(self.discover_packages_path)
         if self.type not in EnvConfig.get_known_choices():
-            raise ValueError(
+            raise UserError(
                 f"env.type={self.type} is not in LeRobot's registry; allowed: {_known()}. An environment of another "
                 "package: env.discover_packages_path=PACKAGE"
             )
@@ -72,7 +73,7 @@ class EnvironmentSettings:
         allowed = [entry.name for entry in dataclasses.fields(kind) if entry.init]
         unknown = sorted(set(self.fields) - set(allowed))
         if unknown:
-            raise ValueError(
+            raise UserError(
                 f"env.{unknown[0]} is no field of env.type={self.type}; allowed: {sorted(allowed)}"
             )
         return make_env_config(self.type, **self.fields)
@@ -124,23 +125,23 @@ def check_fit(config: EnvConfig, policy: PreTrainedConfig, rename: Mapping[str, 
         who: the policy's name in messages.
 
     Raises:
-        ValueError: cameras are missing, or the state's or the action's width differs.
+        UserError: cameras are missing, or the state's or the action's width differs.
     """
     shown = env_to_policy_features(config)
     unknown = sorted(set(rename) - set(shown))
     if unknown and config.features:
-        raise ValueError(f"env.rename names {unknown}, environment {config.type} has {sorted(shown)}")
+        raise UserError(f"env.rename names {unknown}, environment {config.type} has {sorted(shown)}")
     renamed = [rename.get(key, key) for key in shown]
     twice = sorted({key for key in renamed if renamed.count(key) > 1})
     if twice:
-        raise ValueError(
+        raise UserError(
             f"env.rename gives {twice} to more than one of {sorted(shown)}; one would silently hide the other"
         )
     have = {rename.get(key, key): feature for key, feature in shown.items()}
     cameras = [key for key in have if key.startswith(OBS_IMAGE)]
     missing = [key for key in cameras_of(policy) if key not in cameras]
     if missing:
-        raise ValueError(_no_camera(config.type, who, policy, missing, rename, cameras))
+        raise UserError(_no_camera(config.type, who, policy, missing, rename, cameras))
     # A processor of the environment may put the state together from parts: then the first look tells.
     composed = bool(config.get_env_processors()[0].steps)
     for key, feature, what in (
@@ -152,7 +153,7 @@ def check_fit(config: EnvConfig, policy: PreTrainedConfig, rename: Mapping[str, 
             continue
         if there is None or there.shape[0] != feature.shape[0]:
             width = "none" if there is None else f"{there.shape[0]} dimensions"
-            raise ValueError(_no_width(config.type, who, what, f"{feature.shape[0]} dimensions", width))
+            raise UserError(_no_width(config.type, who, what, f"{feature.shape[0]} dimensions", width))
 
 
 def check_look(
@@ -161,25 +162,25 @@ def check_look(
     """The same of a real observation, as the policy's preprocessor leaves it.
 
     Raises:
-        ValueError: a camera is missing, or the state's width differs.
+        UserError: a camera is missing, or the state's width differs.
     """
     missing = [key for key in cameras_of(policy) if key not in batch]
     if missing:
         there = [key for key in batch if key.startswith(OBS_IMAGE)]
-        raise ValueError(_no_camera(settings.type, who, policy, missing, settings.rename or {}, there))
+        raise UserError(_no_camera(settings.type, who, policy, missing, settings.rename or {}, there))
     feature = policy.robot_state_feature
     if feature is not None and (OBS_STATE not in batch or batch[OBS_STATE].shape[-1] != feature.shape[0]):
         width = f"{batch[OBS_STATE].shape[-1]} dimensions" if OBS_STATE in batch else "none"
-        raise ValueError(_no_width(settings.type, who, "state", f"{feature.shape[0]} dimensions", width))
+        raise UserError(_no_width(settings.type, who, "state", f"{feature.shape[0]} dimensions", width))
 
 
 def make_vector_env(settings: EnvironmentSettings) -> Any:
     """The environment as ``lerobot-eval`` has it: a gymnasium ``VectorEnv``, a batch of one.
 
     Raises:
-        ValueError: the settings name several tasks.
+        UserError: the settings name several tasks.
         ModuleNotFoundError: the environment's package or runtime is not installed.
-        RuntimeError: MuJoCo has nothing to render with.
+        UserError: MuJoCo has nothing to render with.
     """
     if settings.type == "aloha":
         prepare_gl()
@@ -189,7 +190,7 @@ def make_vector_env(settings: EnvironmentSettings) -> Any:
     if len(made) != 1:
         names = [f"{suite}/{task}" for suite, tasks in envs.items() for task in tasks]
         close_envs(envs)
-        raise ValueError(
+        raise UserError(
             f"env.type={settings.type} with these fields gives {len(made)} tasks, {names[:6]}; one evaluation plays "
             "one: choose it (env.task=..., env.task_ids=[...])"
         )
@@ -201,7 +202,7 @@ def check_runtime(settings: EnvironmentSettings) -> None:
 
     Raises:
         ModuleNotFoundError: it is not installed.
-        RuntimeError: MuJoCo has nothing to render with.
+        UserError: MuJoCo has nothing to render with.
     """
     config = settings.make_config()
     if settings.type == "aloha":

@@ -8,6 +8,8 @@ inside a function, after :func:`prepare_gl`; `import reflow.demo` itself needs n
 import ctypes.util
 import os
 
+from reflow.errors import UserError
+
 _HINT = (
     "install the Debian packages libegl1 and libgl1-mesa-dri (apt-get install libegl1 libgl1-mesa-dri) "
     "and set MUJOCO_GL=egl"
@@ -21,17 +23,17 @@ def prepare_gl() -> str:
         The value of `MUJOCO_GL` now in force; the empty string leaves the choice to MuJoCo.
 
     Raises:
-        RuntimeError: EGL is the backend and its library is not installed.
+        UserError: EGL is the backend and its library is not installed.
     """
     if not os.environ.get("MUJOCO_GL") and not os.environ.get("DISPLAY"):
         os.environ["MUJOCO_GL"] = "egl"
     backend = os.environ.get("MUJOCO_GL", "").lower()
     if backend == "egl" and ctypes.util.find_library("EGL") is None:
-        raise RuntimeError(f"MUJOCO_GL={backend}: no EGL library found on this machine; {_HINT}.")
+        raise UserError(f"MUJOCO_GL={backend}: no EGL library found on this machine; {_HINT}.")
     return backend
 
 
-def no_render_error(error: Exception) -> RuntimeError:
+def no_render_error(error: Exception) -> UserError:
     """Wraps what the simulator raised at import or on its first frame; the result says what to install.
 
     Args:
@@ -41,4 +43,4 @@ def no_render_error(error: Exception) -> RuntimeError:
         An error to raise `from` the original.
     """
     backend = os.environ.get("MUJOCO_GL", "")
-    return RuntimeError(f"MuJoCo cannot render with MUJOCO_GL={backend!r} ({error}); {_HINT}.")
+    return UserError(f"MuJoCo cannot render with MUJOCO_GL={backend!r} ({error}); {_HINT}.")

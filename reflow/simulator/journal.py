@@ -15,6 +15,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Any
 
+from reflow.errors import UserError
 from reflow.files import read_json, write_json
 
 EPISODES, IDENTITY = "episodes.jsonl", "episodes.identity.json"
@@ -22,7 +23,7 @@ EPISODES, IDENTITY = "episodes.jsonl", "episodes.identity.json"
 type Key = tuple[str, int, int]
 
 
-class OtherEvaluationError(ValueError):
+class OtherEvaluationError(UserError):
     """The folder holds the episodes of another evaluation."""
 
 
@@ -68,7 +69,7 @@ class Journal:
     Raises:
         OtherEvaluationError: the file belongs to another identity.
         BlockingIOError: another process is writing it.
-        ValueError: a line of it is no episode.
+        UserError: a line of it is no episode.
     """
 
     def __init__(self, folder: Path, identity: Mapping[str, Any]) -> None:
@@ -145,7 +146,7 @@ def _parse(line: bytes, where: str) -> Episode:
     try:
         return Episode(**json.loads(line))
     except (ValueError, TypeError) as error:
-        raise ValueError(
+        raise UserError(
             f"{where} is no episode ({error}); it has {', '.join(field.name for field in fields(Episode))}. "
             "Remove that line: its episode is played again"
         ) from error

@@ -16,6 +16,7 @@ import numpy as np
 from lerobot.configs import PreTrainedConfig
 from safetensors.numpy import load_file, save_file
 
+from reflow.errors import UserError
 from reflow.files import replace_file
 from reflow.policies import fingerprint
 from reflow.simulator.actor import Conditions, Contender
@@ -66,7 +67,7 @@ def simulate(
         One episode per contender and seed, in that order.
 
     Raises:
-        ValueError: an argument out of range, or policies and environment that do not fit.
+        UserError: an argument out of range, or policies and environment that do not fit.
         OtherEvaluationError: ``folder`` holds episodes of another environment, policy or noise.
         WorkerDiedError: a worker was killed. What was finished is safe.
     """
@@ -126,29 +127,29 @@ def _check(
     conditions: Conditions, contenders: Sequence[Contender], seeds: Sequence[int], processes: int
 ) -> None:
     if processes < 0:
-        raise ValueError(f"processes={processes}; allowed: 0 (this process) or more")
+        raise UserError(f"processes={processes}; allowed: 0 (this process) or more")
     if not seeds or not contenders:
-        raise ValueError(f"{len(contenders)} contenders, {len(seeds)} seeds; an evaluation needs one of each")
+        raise UserError(f"{len(contenders)} contenders, {len(seeds)} seeds; an evaluation needs one of each")
     bad = [seed for seed in seeds if not 0 <= seed < 2**32]
     if bad or len(set(seeds)) < len(seeds):
-        raise ValueError(f"seeds must be different numbers from 0 to 2**32 - 1; got {bad or list(seeds)}")
+        raise UserError(f"seeds must be different numbers from 0 to 2**32 - 1; got {bad or list(seeds)}")
     folders: dict[str, Path] = {}
     for contender in contenders:
         if contender.num_steps < 1:
-            raise ValueError(f"{contender.name}: num_steps={contender.num_steps}; allowed: 1 or more")
+            raise UserError(f"{contender.name}: num_steps={contender.num_steps}; allowed: 1 or more")
         if folders.setdefault(contender.name, contender.folder) != contender.folder:
-            raise ValueError(
+            raise UserError(
                 f"{contender.name} names two policies, {folders[contender.name]} and {contender.folder}; "
                 "give each a name of its own"
             )
     if len({(contender.name, contender.num_steps) for contender in contenders}) < len(contenders):
-        raise ValueError(f"a contender stands twice in {[contender.label for contender in contenders]}")
+        raise UserError(f"a contender stands twice in {[contender.label for contender in contenders]}")
     config = conditions.env.make_config()
     for name, path in folders.items():
         policy = PreTrainedConfig.from_pretrained(path)
         chunk: int = getattr(policy, "chunk_size", 1)
         if conditions.n_action_steps is not None and not 1 <= conditions.n_action_steps <= chunk:
-            raise ValueError(
+            raise UserError(
                 f"n_action_steps={conditions.n_action_steps}; allowed for the {name}: 1 to chunk_size={chunk}, "
                 "or null for its own"
             )

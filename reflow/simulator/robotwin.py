@@ -10,6 +10,8 @@ import importlib.util
 from collections.abc import Collection
 from pathlib import Path
 
+from reflow.errors import NotInstalledError
+
 CAMERAS = (
     "observation.images.head_camera",
     "observation.images.left_camera",
@@ -58,7 +60,7 @@ def check_runtime(task: str) -> None:
     for name in (part.strip() for part in task.split(",")):
         if any(Path(folder, f"{name}.py").is_file() for folder in folders):
             continue
-        raise ModuleNotFoundError(
+        raise NotInstalledError(
             f"env.type=robotwin needs RoboTwin 2.0 beside LeRobot, and its module envs.{name} is not on PYTHONPATH. "
             "On Linux with an NVIDIA GPU: git clone https://github.com/RoboTwin-Platform/RoboTwin && cd RoboTwin && "
             "bash script/_install.sh && bash script/_download_assets.sh (SAPIEN, CuRobo, mplib, assets; 20 minutes), "

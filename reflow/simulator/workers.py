@@ -20,8 +20,10 @@ from multiprocessing.context import SpawnProcess
 
 import torch
 
+from reflow.errors import UserError
 
-class WorkerDiedError(ChildProcessError):
+
+class WorkerDiedError(UserError):
     """A worker process ended in the middle of a job."""
 
 

@@ -6,6 +6,8 @@ import os
 import subprocess
 import sys
 
+from reflow.errors import UserError
+
 
 def run_apart(*arguments: str, what: str, advice: str, said: str = "") -> str:
     """Runs ``python -m``, without the network.
@@ -20,7 +22,7 @@ def run_apart(*arguments: str, what: str, advice: str, said: str = "") -> str:
         Its standard output.
 
     Raises:
-        RuntimeError: the process failed; its last words are in the message.
+        UserError: the process failed; its last words are in the message.
     """
     done = subprocess.run(
         [sys.executable, "-m", *arguments],
@@ -32,5 +34,5 @@ def run_apart(*arguments: str, what: str, advice: str, said: str = "") -> str:
     )
     if done.returncode != 0:
         words = done.stderr.strip().splitlines() or ["no message; was it killed for want of memory?"]
-        raise RuntimeError(f"{what} failed with exit code {done.returncode}: {words[-1]} ({advice})")
+        raise UserError(f"{what} failed with exit code {done.returncode}: {words[-1]} ({advice})")
     return done.stdout

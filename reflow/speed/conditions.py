@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from reflow.errors import UserError
+
 
 def check_settings(
     settings: object, least: Mapping[str, int], allowed: Mapping[str, Sequence[str]], prefix: str = ""
@@ -18,14 +20,14 @@ def check_settings(
         prefix: of the fields as users write them.
 
     Raises:
-        ValueError: names the field, its value and what is allowed.
+        UserError: names the field, its value and what is allowed.
     """
     for name, bound in least.items():
         if getattr(settings, name) < bound:
-            raise ValueError(f"{prefix}{name}={getattr(settings, name)}; allowed: {bound} or more")
+            raise UserError(f"{prefix}{name}={getattr(settings, name)}; allowed: {bound} or more")
     for name, words in allowed.items():
         if getattr(settings, name) not in words:
-            raise ValueError(f"{prefix}{name}={getattr(settings, name)}; allowed: {', '.join(words)}")
+            raise UserError(f"{prefix}{name}={getattr(settings, name)}; allowed: {', '.join(words)}")
 
 
 @dataclass(frozen=True)

@@ -68,7 +68,7 @@ def fill_pairs(
         seed: of the noise.
 
     Raises:
-        RuntimeError: the process failed; its last words are in the message.
+        UserError: the process failed; its last words are in the message.
     """
     values = {
         "run_dir": folder,

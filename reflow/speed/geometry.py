@@ -17,6 +17,7 @@ from lerobot.datasets.lerobot_dataset import LeRobotDataset
 
 from reflow.data import LeRobotDataModule
 from reflow.demo import embedded
+from reflow.errors import UserError
 from reflow.policies import FlowPolicy, find_folder, load_processors, save_policy
 from reflow.policies.processors import save_new_processors
 from reflow.policies.registry import SIZES
@@ -103,10 +104,10 @@ def get_geometry(name: str) -> Geometry:
     """The geometry of this name.
 
     Raises:
-        ValueError: there is none.
+        UserError: there is none.
     """
     if name not in GEOMETRIES:
-        raise ValueError(f"size={name}; allowed: {', '.join(GEOMETRIES)}")
+        raise UserError(f"size={name}; allowed: {', '.join(GEOMETRIES)}")
     return GEOMETRIES[name]
 
 
@@ -118,11 +119,11 @@ def check_memory(name: str, available: int) -> None:
         available: bytes.
 
     Raises:
-        ValueError: it needs more.
+        UserError: it needs more.
     """
     needed = get_geometry(name).memory
     if available < needed:
-        raise ValueError(
+        raise UserError(
             f"size={name} needs about {needed / 1e9:.1f} GB of memory for both loops side by side, "
             f"{available / 1e9:.1f} GB are free; take a smaller one (size=demo), or a machine with more"
         )

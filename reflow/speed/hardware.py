@@ -10,9 +10,9 @@ from typing import Any
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from reflow.reports.folder import versions_here
 from reflow.speed.stopwatch import Stopwatch
 from reflow.speed.variants import Variant
+from reflow.versions import versions_here
 
 PEAK_FLOPS: dict[str, dict[str, float]] = {
     "A10": {"32-true": 31.2e12, "bf16-mixed": 125e12},

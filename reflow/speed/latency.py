@@ -48,7 +48,7 @@ def deployed_latency(
         warmup: before those.
 
     Raises:
-        ValueError: as :func:`reflow.probes.latency.measure_latency`.
+        UserError: as :func:`reflow.probes.latency.measure_latency`.
     """
     rows = measure_latency("teacher", teacher, batch, [teacher.num_steps], repeats=repeats, warmup=warmup)
     rows += measure_latency("student", student, batch, [1], repeats=repeats, warmup=warmup)

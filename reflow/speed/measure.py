@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from lerobot.utils.constants import OBS_STATE
 
+from reflow.errors import UserError
 from reflow.policies import Batch, first_rows, velocity_ways
 from reflow.speed.conditions import Conditions, check_settings
 from reflow.speed.disk import PairsOnDisk
@@ -42,7 +43,7 @@ class SpeedSettings:
         seed: of order, noise and time.
 
     Raises:
-        ValueError: a number is out of range, or there is no such contender.
+        UserError: a number is out of range, or there is no such contender.
     """
 
     variants: tuple[str, ...] = DEFAULT_VARIANTS
@@ -75,7 +76,7 @@ class SpeedSettings:
         for name in self.variants:
             draws_of(name, self.draws)
         if len(set(self.variants)) < len(self.variants) or REFERENCE not in self.variants:
-            raise ValueError(
+            raise UserError(
                 f"variants={list(self.variants)}; allowed: each once, and {REFERENCE} among them, because all is "
                 "told in ratios to it"
             )

@@ -62,7 +62,7 @@ def peak_alone(
         steps: that it trains.
 
     Raises:
-        RuntimeError: the process failed; its last words are in the message.
+        UserError: the process failed; its last words are in the message.
     """
     question = {
         "place": asdict(place),

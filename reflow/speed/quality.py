@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
+from reflow.errors import UserError
 from reflow.policies import FlowPolicy
 from reflow.speed.conditions import check_settings
 from reflow.speed.stopwatch import Stopwatch
@@ -50,7 +51,7 @@ class QualitySettings:
         seed: of order, noise and time.
 
     Raises:
-        ValueError: a number is out of range, or there is no such contender.
+        UserError: a number is out of range, or there is no such contender.
     """
 
     contenders: tuple[str, ...] = DEFAULT_CONTENDERS
@@ -76,17 +77,17 @@ class QualitySettings:
         check_settings(self, least, words, "race.")
         for name in ("budget", "lr"):
             if getattr(self, name) is not None and not getattr(self, name) > 0:
-                raise ValueError(f"race.{name}={getattr(self, name)}; allowed: above 0")
+                raise UserError(f"race.{name}={getattr(self, name)}; allowed: above 0")
         if self.ema is not None and not 0 <= self.ema < 1:
-            raise ValueError(f"race.ema={self.ema}; allowed: from 0 up to, but not including, 1, or null")
+            raise UserError(f"race.ema={self.ema}; allowed: from 0 up to, but not including, 1, or null")
         if not self.goals or not all(0 < goal < 1 for goal in self.goals):
-            raise ValueError(f"race.goals={list(self.goals)}; allowed: endpoint errors between 0 and 1")
+            raise UserError(f"race.goals={list(self.goals)}; allowed: endpoint errors between 0 and 1")
         if not self.contenders or len(set(self.contenders)) < len(self.contenders):
-            raise ValueError(f"race.contenders={list(self.contenders)}; allowed: one or more, each once")
+            raise UserError(f"race.contenders={list(self.contenders)}; allowed: one or more, each once")
         for name in self.contenders:
             kind, draws = contender(name)
             if kind.startswith("pairs") and draws > self.pool:
-                raise ValueError(
+                raise UserError(
                     f"race.contenders holds {name}, race.pool={self.pool}; allowed: at most as many noises per step "
                     "as there are in the pool"
                 )
@@ -183,13 +184,13 @@ def contender(name: str) -> tuple[str, int]:
     """What a contender is, and its noises per observation.
 
     Raises:
-        ValueError: there is no such contender.
+        UserError: there is no such contender.
     """
     if name in (REFERENCE, OUR_TIMES):
         return name, 1
     if found := kind_and_draws(name):
         return found
-    raise ValueError(
+    raise UserError(
         f"race.contenders holds {name!r}; allowed: {REFERENCE}, {OUR_TIMES}, and live_4, pairs_4, pairs+prefix_1 "
         "with any number"
     )

@@ -16,6 +16,7 @@ from jaxtyping import Float
 from lerobot.utils.constants import OBS_STATE
 from torch import Tensor
 
+from reflow.errors import UserError
 from reflow.flow import PaddingRule, TimeSampler
 from reflow.policies import Batch, FlowPolicy, StockTraining, load_policy, train_groups
 
@@ -93,7 +94,7 @@ def founding_student(folder: Path, device: str) -> FlowPolicy:
 
 def _stock(policy: FlowPolicy) -> StockTraining:
     if not isinstance(policy, StockTraining):
-        raise ValueError(
+        raise UserError(
             f"the founding loop asks LeRobot's own training loss, which the adapter of {policy.config.type} does not "
             "offer (reflow.policies.StockTraining); leave out the contender reference"
         )

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
+from reflow.errors import UserError
 from reflow.speed.stopwatch import Stopwatch
 from reflow.speed.variants import Variant
 
@@ -62,10 +63,10 @@ def interleave(
         both.
 
     Raises:
-        ValueError: ``rounds`` below 1 or ``warmup`` below 0.
+        UserError: ``rounds`` below 1 or ``warmup`` below 0.
     """
     if rounds < 1 or warmup < 0:
-        raise ValueError(f"rounds={rounds}, warmup={warmup}; allowed: 1 or more, and 0 or more")
+        raise UserError(f"rounds={rounds}, warmup={warmup}; allowed: 1 or more, and 0 or more")
     by_name = {variant.name: variant for variant in variants}
     on_gpu = device != "cpu"
     passes = [

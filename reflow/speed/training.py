@@ -12,6 +12,7 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from reflow.distill.averaging import AveragedStudent
 from reflow.distill.optim import OptimizerSettings
+from reflow.errors import UserError
 from reflow.policies import FlowPolicy
 from reflow.speed.stopwatch import Stopwatch
 
@@ -74,10 +75,10 @@ def autocast(precision: str, device: str | torch.device) -> contextlib.AbstractC
         device: of the work.
 
     Raises:
-        ValueError: unknown precision.
+        UserError: unknown precision.
     """
     if precision not in PRECISIONS:
-        raise ValueError(f"precision={precision}; allowed: {', '.join(PRECISIONS)}")
+        raise UserError(f"precision={precision}; allowed: {', '.join(PRECISIONS)}")
     if precision == "32-true":
         return contextlib.nullcontext()
     return torch.autocast(torch.device(device).type, dtype=torch.bfloat16)

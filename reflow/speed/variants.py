@@ -17,6 +17,7 @@ from jaxtyping import Float
 from lightning.fabric.utilities.apply_func import move_data_to_device
 from torch import Tensor
 
+from reflow.errors import UserError
 from reflow.policies import Batch, FlowPolicy
 from reflow.speed.conditions import Conditions
 from reflow.speed.stopwatch import Stopwatch
@@ -52,7 +53,7 @@ def draws_of(name: str, cached_draws: int) -> int:
         cached_draws: of those that read ready pairs.
 
     Raises:
-        ValueError: there is no such variant.
+        UserError: there is no such variant.
     """
     if name == REFERENCE:
         return 1
@@ -60,7 +61,7 @@ def draws_of(name: str, cached_draws: int) -> int:
         return found[1]
     if name in (*STORES, LIMIT, ALONE):
         return cached_draws
-    raise ValueError(
+    raise UserError(
         f"variants holds {name!r}; allowed: {REFERENCE}, live_8 with any number, {', '.join(STORES)}, {LIMIT}"
     )
 

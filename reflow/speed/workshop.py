@@ -16,6 +16,7 @@ from reflow.data import LeRobotDataModule
 from reflow.distill.module import Distillation
 from reflow.distill.student import make_student
 from reflow.endpoints.source import LiveEndpoints, Stored, StoredEndpoints
+from reflow.errors import UserError
 from reflow.flow import EULER, GridTime, PaddingRule, TimeSampler
 from reflow.objectives import Reflow
 from reflow.policies import Batch, FlowPolicy, load_policy, with_velocity
@@ -123,7 +124,7 @@ class Workshop:
             name: of it.
 
         Raises:
-            ValueError: there is no such contender.
+            UserError: there is no such contender.
         """
         draws = draws_of(name, self.conditions.draws)
         if name == REFERENCE:
@@ -145,10 +146,10 @@ class Workshop:
             store: what the cache gives beside the endpoints.
 
         Raises:
-            ValueError: there is no cache.
+            UserError: there is no cache.
         """
         if self.pairs is None:
-            raise ValueError(
+            raise UserError(
                 f"{name} reads a pair cache, and there is none; fill one (reflow.speed.disk.fill_pairs)"
             )
         data = self._open(self.teacher, stored=Stored(self.pairs.open(store), draws, self.pairs.draws))

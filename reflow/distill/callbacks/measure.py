@@ -24,6 +24,7 @@ from torch import Tensor
 
 from reflow.distill.callbacks.base import Measurement
 from reflow.distill.module import Distillation
+from reflow.errors import UserError
 from reflow.flow import EndpointTime, GridTime
 from reflow.probes import Figures, Observations, Probe
 
@@ -46,12 +47,12 @@ class Measure(Measurement):
         losses: of the last training steps, by name.
 
     Raises:
-        ValueError: window is below 1.
+        UserError: window is below 1.
     """
 
     def __init__(self, probes: Iterable[Probe] = (), window: int = 100) -> None:
         if window < 1:
-            raise ValueError(f"window is {window}; allowed: 1 or more training steps")
+            raise UserError(f"window is {window}; allowed: 1 or more training steps")
         self.probes = list(probes)
         self.losses: dict[str, deque[Tensor]] = {name: deque(maxlen=window) for name in _TRAINING}
         self.found = Figures()

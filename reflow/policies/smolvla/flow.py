@@ -20,6 +20,7 @@ from lerobot.policies.smolvla.modeling_smolvla import SmolVLAPolicy, make_att_2d
 from lerobot.utils.constants import ACTION, OBS_LANGUAGE_ATTENTION_MASK, OBS_LANGUAGE_TOKENS, OBS_STATE
 from torch import Tensor, nn
 
+from reflow.errors import UserError
 from reflow.flow import ActionSpace
 from reflow.policies.base import Batch, FlowPolicy
 from reflow.policies.capabilities import (
@@ -57,7 +58,7 @@ class SmolVLAFlow(
 
     def __init__(self, policy: SmolVLAPolicy) -> None:
         if not policy.config.use_cache:
-            raise ValueError(
+            raise UserError(
                 "use_cache=False in the policy's config.json: the prefix could not be shared between "
                 "steps; set it to true (the results are the same)"
             )

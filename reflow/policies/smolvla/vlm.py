@@ -20,6 +20,8 @@ from transformers import (
 )
 from transformers.models.smolvlm.video_processing_smolvlm import SmolVLMVideoProcessor
 
+from reflow.errors import UserError
+
 _SPECIAL = {
     "fake_image_token": "<fake_token_around_image>",
     "image_token": "<image>",
@@ -60,7 +62,7 @@ class VLMSize:
     def __post_init__(self) -> None:
         side = self.image // self.patch
         if self.image % self.patch or side % self.scale:
-            raise ValueError(
+            raise UserError(
                 f"image {self.image}, patch {self.patch}, scale {self.scale}: patch must divide image, and scale "
                 "must divide image / patch; choose e.g. image=96, patch=8, scale=3"
             )

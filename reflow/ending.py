@@ -1,0 +1,91 @@
+"""How a command ends: an exit code, and one line for what the user can mend.
+
+A :class:`~reflow.errors.UserError` is the user's to mend, and so is what the system refuses (no room, no rights).
+Anything else is a bug of ours, and asks to be reported.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import json
+import platform
+import shlex
+import sys
+import traceback
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from reflow.errors import UserError
+from reflow.versions import versions_here
+
+CANNOT_RUN, BUG, INTERRUPTED = 2, 70, 130
+"""Exit codes: the user has to mend something, we have to, the user interrupted it."""
+
+_WAYS_OUT = {
+    errno.ENOSPC: "make room there, or choose another folder (run_dir=...)",
+    errno.EDQUOT: "make room in your quota, or choose another folder (run_dir=...)",
+    errno.EFBIG: "the file system or a limit (ulimit -f) allows no larger file; choose another folder (run_dir=...)",
+    errno.EACCES: "give yourself the rights, or choose another folder",
+    errno.EPERM: "give yourself the rights, or choose another folder",
+    errno.EROFS: "choose another folder (run_dir=...)",
+    errno.ENAMETOOLONG: "give a shorter name (run_dir=..., name=...)",
+    errno.EMFILE: "allow more open files (ulimit -n)",
+    errno.EIO: "the disk, or the network behind it, is at fault",
+}
+
+
+def document_of(error: BaseException, line: str | None = None) -> dict[str, Any]:
+    """What machines are told of an error; an exception may bring a ``document`` with more."""
+    code = CANNOT_RUN if in_words(error) is not None else BUG
+    return {"exit_code": code, "error": line or str(error)} | getattr(error, "document", {})
+
+
+def in_words(error: BaseException) -> str | None:
+    """One line about what the user can mend, or None for a bug."""
+    if isinstance(error, UserError):
+        return str(error)
+    if isinstance(error, OSError) and error.errno in _WAYS_OUT:
+        where = f"{error.filename}: " if error.filename else ""
+        return f"{where}{error.strerror}; {_WAYS_OUT[error.errno]}"
+    return None
+
+
+@contextlib.contextmanager
+def ending(
+    explain: Callable[[BaseException], str | None], *, as_json: bool = False, full: bool = False
+) -> Iterator[None]:
+    """Turns exceptions into an exit code and words on the standard error.
+
+    Args:
+        explain: what the user can mend in an exception, in one line; None for a bug.
+        as_json: also print one JSON document on the standard output.
+        full: let exceptions through, with their tracebacks.
+    """
+    try:
+        yield
+    except KeyboardInterrupt as interrupt:
+        print("; ".join(["interrupted", *getattr(interrupt, "__notes__", [])]), file=sys.stderr)
+        raise SystemExit(INTERRUPTED) from interrupt
+    except Exception as error:
+        if full:
+            raise
+        line = explain(error)
+        if line is not None:
+            print(f"error: {line}", file=sys.stderr)
+        else:
+            traceback.print_exception(error)
+            print(_report(error), file=sys.stderr)
+        code = CANNOT_RUN if line is not None else BUG
+        if as_json:
+            said = line or f"bug: {type(error).__name__}: {error}"
+            print(json.dumps(document_of(error, said) | {"exit_code": code, "error": said}, indent=2))
+        raise SystemExit(code) from error
+
+
+def _report(error: Exception) -> str:
+    versions = ", ".join(f"{name} {version}" for name, version in versions_here().items())
+    return (
+        f"bug: {type(error).__name__}; it should not have come to this. Please report it with the lines above, the "
+        f"command\n  {shlex.join(sys.argv)}\nand these versions: {versions}, {platform.platform()}"
+    )

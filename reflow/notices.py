@@ -1,0 +1,29 @@
+"""What was concluded about the user's input, said once: lines on the standard error that change no exit code."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+_said: set[str] = set()
+
+
+def note(line: str) -> None:
+    """Says what was done about something odd; once a process, and by one process of several.
+
+    Args:
+        line: what was found, and what was concluded, in one line.
+    """
+    _say(f"note: {line}")
+
+
+def warn(line: str) -> None:
+    """Says what is probably wrong, and what to do about it; likewise."""
+    _say(f"warning: {line}")
+
+
+def _say(line: str) -> None:
+    if line in _said or os.environ.get("LOCAL_RANK", "0") != "0":
+        return
+    _said.add(line)
+    print(line, file=sys.stderr, flush=True)
