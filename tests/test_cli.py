@@ -1,6 +1,7 @@
 """What all commands have in common: help that fits a screen, errors in one line, exit codes, sweeps."""
 
 import copy
+import errno
 import os
 import re
 import shlex
@@ -15,7 +16,9 @@ from hydra.core.config_store import ConfigStore
 from omegaconf import DictConfig
 
 from reflow import cli
+from reflow.cli import entry
 from reflow.config_path import CONFIG_DIR
+from reflow.errors import MissingFileError, NotInstalledError, UserError
 from reflow.schema import schema
 from tests.distill.conftest import composed
 
@@ -111,9 +114,14 @@ def test_the_environment_is_as_it_was(monkeypatch: pytest.MonkeyPatch, run: Run)
         (lambda: 1, 1, ""),
         (lambda: None, 0, ""),
         (KeyboardInterrupt, 130, "interrupted\n"),
-        (ValueError("x=1; allowed: 2"), 2, "error: x=1; allowed: 2\n"),
-        (FileNotFoundError("no such folder"), 2, "error: no such folder\n"),
-        (ModuleNotFoundError("install it"), 2, "error: install it\n"),
+        (UserError("x=1; allowed: 2"), 2, "error: x=1; allowed: 2\n"),
+        (MissingFileError("no such folder"), 2, "error: no such folder\n"),
+        (NotInstalledError("install it"), 2, "error: install it\n"),
+        (
+            OSError(errno.ENOSPC, "No space left on device", "/there"),
+            2,
+            "error: /there: No space left on device; make room there, or choose another folder (run_dir=...)\n",
+        ),
     ],
 )
 def test_exit_codes(
@@ -121,10 +129,10 @@ def test_exit_codes(
 ) -> None:
     keys = {"runs": object, "run_dir": str, "metrics": object, "unfinished": str, "run": object}
     keys |= {name: str | None for name, kind in keys.items() if kind is object}
-    monkeypatch.setattr(cli, "_commands", {})
+    monkeypatch.setattr(entry, "_commands", {})
     monkeypatch.setattr(ConfigStore.instance(), "repo", copy.deepcopy(ConfigStore.instance().repo))
 
-    @cli.command("report", schema(**keys), also=(ModuleNotFoundError,))
+    @cli.command("report", schema(**keys))
     def main(config: DictConfig) -> int | None:
         if callable(ending) and not isinstance(ending, type):
             return ending()
@@ -133,6 +141,42 @@ def test_exit_codes(
     monkeypatch.setattr(sys, "argv", ["report"])
     assert exit_code(main) == code
     assert capsys.readouterr().err == said
+
+
+def test_anything_else_is_a_bug_and_asks_for_a_report(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], run: Run
+) -> None:
+    monkeypatch.setattr("reflow.report.report", lambda *_, **__: {}["no such key"])
+    assert run("report", "runs=nowhere") == 70
+    said = capsys.readouterr().err
+    assert "Traceback" in said
+    assert re.search(r"\nbug: KeyError; .*report it .*\n  report runs=nowhere\n.*reflow \d.*lerobot \d", said)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (
+            ["runs=/tmp/a=b"],
+            """runs=/tmp/a=b: Hydra reads its value otherwise; quote it .*: "runs='/tmp/a=b'\"""",
+        ),
+        (["runs=/tmp/a (1)/x"], """: "runs='/tmp/a \\(1\\)/x'\""""),
+        (["runs=/tmp/a", "b"], """b: neither key=value .* quotes: "runs='/tmp/a b'\""""),
+        (["runs=/tmp/a,b"], """: "runs='/tmp/a,b'" \\(or, for several values in turn, -m\\)"""),
+        (["runs=/tmp/it's"], r"""quote it .*: "runs='/tmp/it\\\\'s'\""""),
+        (["runs=~/x#1"], """: "runs='~/x#1'\""""),
+    ],
+)
+def test_values_that_hydra_reads_otherwise_come_back_in_quotes_that_work(
+    arguments: list[str], said: str, run: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("report", *arguments) == 2
+    line = capsys.readouterr().err
+    assert re.fullmatch(f"error: .*{said}\n", line), line
+    again = re.search(r'"runs=.*"(?= \(|\n)', line)
+    assert again
+    assert run("report", *shlex.split(again.group())) == 2
+    assert "matches no run" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("flag", ["--cfg=hydra", "--hydra-help"])

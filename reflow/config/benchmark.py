@@ -30,7 +30,7 @@ BENCHMARK = schema(
         "run_dir": str | None,
     }
 )
-RENAMED = {"output": "run_dir"}
+RENAMED = {"output": "is now run_dir"}
 
 
 def check_benchmark(config: DictConfig) -> tuple[SpeedSettings | None, QualitySettings | None]:

@@ -11,7 +11,7 @@ from omegaconf import DictConfig
 from reflow.cli import build, plain
 from reflow.config.checks import EXTENTS, check_least
 from reflow.config.naming import AUTO
-from reflow.config.parts import COMMON, TRAINED_NAME, data_arguments
+from reflow.config.parts import COMMON, GONE, data_arguments
 from reflow.demo import embedded
 from reflow.errors import UserError
 from reflow.flow import ActionSpace, PaddingRule
@@ -34,7 +34,10 @@ DIAGNOSE = schema(
     json=bool,
     run_dir=str | None,
 )
-RENAMED = TRAINED_NAME | {"output": "run_dir (a folder: diagnosis.json goes there)", "draws": "val_draws"}
+RENAMED = GONE | {
+    "output": "is now run_dir (a folder: diagnosis.json goes there)",
+    "draws": "is now val_draws",
+}
 
 
 def check_diagnosis(config: DictConfig) -> None:

@@ -9,7 +9,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from reflow.cli import build, plain
 from reflow.config.checks import check_least
-from reflow.config.parts import COMMON, TRAINED_NAME, data_arguments
+from reflow.config.parts import COMMON, GONE, data_arguments
 from reflow.errors import UserError
 from reflow.evaluation.folders import Folders
 from reflow.evaluation.offline import OfflineSettings
@@ -29,7 +29,7 @@ EVALUATE = schema(
     device=str,
     offline=bool,
 )
-RENAMED = TRAINED_NAME | {"output": "run_dir", "draws": "val_draws"}
+RENAMED = GONE | {"output": "is now run_dir", "draws": "is now val_draws"}
 # What changes no figure: how data are read.
 _NOT_COMPARED = ("_target_", "num_workers", "prefetch_factor", "pin_memory", "preload")
 

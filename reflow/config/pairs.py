@@ -13,7 +13,7 @@ from omegaconf import DictConfig
 from reflow.cli import plain
 from reflow.config.checks import check_devices, check_least, check_matmul_precision, check_padding
 from reflow.config.naming import AUTO, padding_name
-from reflow.config.parts import COMMON, PADDING, TRAINED_NAME, Teacher, rename_of
+from reflow.config.parts import COMMON, GONE, PADDING, Teacher, rename_of
 from reflow.data import LeRobotDataModule
 from reflow.endpoints import Layout, Manifest, Samples
 from reflow.endpoints.wanted import Walks, decisive_versions, pair_identity, samples_of
@@ -43,7 +43,7 @@ PAIRS = schema(
     solver=OPEN,
     trainer=OPEN,
 )
-RENAMED = TRAINED_NAME | {"path": "run_dir"}
+RENAMED = GONE | {"path": "is now run_dir"}
 
 
 def check_pair_settings(config: DictConfig) -> None:

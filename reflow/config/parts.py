@@ -61,9 +61,12 @@ DATA = schema_of(
 )
 PADDING = schema(noise=str, target=str, loss=str, inert=bool)
 COMMON: dict[str, Any] = {"seed": int, "teacher": TEACHER, "data": DATA}
-TRAINED_NAME = {
-    "student.train_state_proj": "student.trained (student.trained=[velocity,state_proj] where it was true)"
+GONE = {
+    "student.train_state_proj": "is now student.trained (student.trained=[velocity,state_proj] where it was true)",
+    "data.streaming": "is no key: frames are found by number, in an order that is a function of (seed, step), and a "
+    "stream gives no numbers; leave it out (a data set is downloaded once), or take a part (data.episodes=[0,1])",
 }
+"""Keys that are no more, or never were, and what to do instead."""
 
 
 def data_arguments(config: DictConfig, teacher: Teacher, **changes: Any) -> dict[str, Any]:

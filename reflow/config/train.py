@@ -15,8 +15,8 @@ from reflow.config.checks import check_devices, check_least, check_matmul_precis
 from reflow.config.naming import AUTO, padding_name
 from reflow.config.parts import (
     COMMON,
+    GONE,
     PADDING,
-    TRAINED_NAME,
     Teacher,
     data_arguments,
     open_data,
@@ -61,7 +61,7 @@ TRAIN = schema(
     env=dict[str, Any] | None,
     simulator=schema_of(measure_success, but=("student", "folder", "env")),
 )
-RENAMED = TRAINED_NAME | {"simulator.env": "env (env=pick)", "objective.val_draws": "val_draws"}
+RENAMED = GONE | {"simulator.env": "is now env (env=pick)", "objective.val_draws": "is now val_draws"}
 
 
 def check_settings(config: DictConfig) -> None:

@@ -8,8 +8,9 @@ from typing import Any
 
 import torch
 from jaxtyping import Float
+from lerobot.configs import PreTrainedConfig
 from lerobot.datasets.dataset_metadata import LeRobotDatasetMetadata
-from lerobot.utils.constants import ACTION
+from lerobot.utils.constants import ACTION, OBS_STATE
 from torch import Tensor
 
 from reflow.errors import UserError
@@ -89,6 +90,15 @@ def joint_names(meta: LeRobotDatasetMetadata, feature: str, width: int) -> tuple
     if not names or len(names) != width:
         names = [f"joint_{number}" for number in range(width)]
     return tuple(str(name).replace("/", "_") for name in names)
+
+
+def dimension_names(meta: LeRobotDatasetMetadata, policy: PreTrainedConfig) -> dict[str, tuple[str, ...]]:
+    """Names of the dimensions of state and action, as many as a policy has."""
+    widths = {OBS_STATE: policy.robot_state_feature, ACTION: policy.action_feature}
+    return {
+        feature: joint_names(meta, feature, 0 if entry is None else entry.shape[0])
+        for feature, entry in widths.items()
+    }
 
 
 def _recorded(meta: LeRobotDatasetMetadata, name: str, margin: float) -> Tensor:

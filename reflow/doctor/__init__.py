@@ -8,6 +8,7 @@ from reflow.doctor.cost import Plan
 from reflow.doctor.examine import Patient, Question, examine
 from reflow.doctor.finding import CANNOT_RUN, Check, Diagnosis, Finding, Table
 from reflow.doctor.fit import fit_check
+from reflow.doctor.quick import in_one_line, quick_complaints
 from reflow.doctor.regime import Recommendation, Regime, padding_regime, recommend_fix
 from reflow.doctor.show import print_check, print_diagnosis
 
@@ -24,8 +25,10 @@ __all__ = [
     "Table",
     "examine",
     "fit_check",
+    "in_one_line",
     "padding_regime",
     "print_check",
     "print_diagnosis",
+    "quick_complaints",
     "recommend_fix",
 ]

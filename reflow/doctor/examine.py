@@ -10,10 +10,10 @@ from typing import Any
 import torch
 from jaxtyping import Float
 from lerobot.datasets.dataset_metadata import LeRobotDatasetMetadata
-from lerobot.utils.constants import ACTION, OBS_STATE
+from lerobot.utils.constants import ACTION
 from torch import Tensor
 
-from reflow.data.robot import joint_names
+from reflow.data.robot import dimension_names
 from reflow.doctor.cost import Plan
 from reflow.doctor.cost_report import cost_check
 from reflow.doctor.exactness import exactness_check
@@ -25,7 +25,6 @@ from reflow.doctor.student import compare_students
 from reflow.doctor.student_report import student_check
 from reflow.flow import PaddingRule
 from reflow.policies import FlowPolicy, saved_statistics
-from reflow.policies.folder import POSTPROCESSOR
 from reflow.probes import (
     EndpointErrors,
     Figures,
@@ -109,14 +108,13 @@ def examine(patient: Patient, question: Question, fit: Check) -> Diagnosis:
     policies = observed[0].by.policies
     teacher, student = policies[TEACHER], policies.get(STUDENT)
     steps = student.num_steps if student else question.student_steps
-    names = _names(patient.meta, teacher)
+    names = dimension_names(patient.meta, teacher.config)
     found = measure_all(observed, question)
     solver_error = found.metrics["teacher/solver_error"]
     checks = [
         fit,
         normalisation_check(
             saved_statistics(patient.folder),
-            saved_statistics(patient.folder, POSTPROCESSOR),
             patient.meta.stats,
             names,
             _endpoints(teacher, observed),
@@ -136,15 +134,6 @@ def examine(patient: Patient, question: Question, fit: Check) -> Diagnosis:
         checks.append(student_check(compared, names[ACTION], num_steps=steps, solver_error=solver_error))
     checks.append(cost_check(teacher, patient.folder, observed[0], question.plan))
     return Diagnosis(tuple(checks), found.metrics)
-
-
-def _names(meta: LeRobotDatasetMetadata, teacher: FlowPolicy[Any]) -> dict[str, tuple[str, ...]]:
-    state = teacher.config.robot_state_feature
-    widths = {
-        OBS_STATE: 0 if state is None else state.shape[0],
-        ACTION: teacher.space.action_dim,
-    }
-    return {feature: joint_names(meta, feature, width) for feature, width in widths.items()}
 
 
 def _endpoints(teacher: FlowPolicy[Any], observed: Sequence[Observed]) -> Float[Tensor, "n a"] | None:

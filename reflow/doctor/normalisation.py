@@ -1,7 +1,8 @@
 """Normalisation, joint by joint: are the statistics plausible, and are these the data the teacher was trained on?
 
 From statistics alone (the policy's own, and the data set's ``meta/stats``), and the range of the teacher's endpoints.
-Missing statistics are refused before it comes to this (:func:`reflow.policies.load_processors`).
+Statistics that are missing, no numbers, or not the same in both processors are refused before it comes to this
+(:func:`reflow.policies.check_statistics`).
 
 Left out: images, whose statistics say little.
 """
@@ -11,7 +12,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from math import isnan
 
-import torch
 from jaxtyping import Float64
 from lerobot.utils.constants import ACTION, OBS_STATE
 from torch import Tensor
@@ -23,7 +23,6 @@ from reflow.policies import SavedStatistics
 
 def normalisation_check(
     saved: SavedStatistics,
-    restored: SavedStatistics,
     data: Statistics | None,
     names: Mapping[str, Sequence[str]],
     endpoints: Float64[Tensor, "n a"] | None,
@@ -32,7 +31,6 @@ def normalisation_check(
 
     Args:
         saved: of the policy's preprocessor.
-        restored: of its postprocessor, which turns actions back.
         data: of the data set, where it has some.
         names: of each feature's dimensions.
         endpoints: the teacher's, real dimensions, normalised, every chunk step a row; None where the policy
@@ -57,16 +55,6 @@ def normalisation_check(
         found += joint_findings(feature, joints)
         figures |= _figures(feature, joints, ends)
         tables += _tables(feature, joints, ends)
-    if _differ(saved, restored):
-        found.append(
-            Finding(
-                "processors_disagree",
-                "error",
-                "Pre- and postprocessor carry different statistics of actions.",
-                "The robot would get other actions than the policy was trained on.",
-                "save the teacher's processors anew, both with the statistics of its data set",
-            )
-        )
     if not found:
         found.append(
             Finding("normalisation", "ok", "Statistics are there, plausible, and those of the data.")
@@ -114,10 +102,3 @@ def _tables(feature: str, joints: Joints, ends: tuple[Tensor, Tensor] | None) ->
 def _spans(low: Tensor, high: Tensor) -> list[str]:
     pairs = zip(low.tolist(), high.tolist(), strict=True)
     return ["-" if isnan(least) else f"{least:.2g}..{greatest:.2g}" for least, greatest in pairs]
-
-
-def _differ(saved: SavedStatistics, restored: SavedStatistics) -> bool:
-    one, other = saved.line(ACTION, "ACTION"), restored.line(ACTION, "ACTION")
-    if one is None or other is None:
-        return one is not other
-    return any(not torch.equal(a, b) for a, b in zip(one, other, strict=True))

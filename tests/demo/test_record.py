@@ -133,7 +133,7 @@ def test_keeps_successes_in_the_order_of_their_seeds(tmp_path, failing_seeds):
 
 def test_gives_up_when_too_few_succeed(tmp_path, failing_seeds):
     failing_seeds.update((3, 5, 7))
-    with pytest.raises(RuntimeError, match=r"only 10 of 13 .*left 7/7, right 3/6.* narrow the cube range"):
+    with pytest.raises(ValueError, match=r"only 10 of 13 .*left 7/7, right 3/6.* narrow the cube range"):
         record(RecordConfig(root=tmp_path / "demos", episodes=11, seed=0, processes=1))
     assert list(tmp_path.iterdir()) == []
 

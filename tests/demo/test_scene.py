@@ -160,7 +160,7 @@ def test_importing_the_package_needs_no_simulator():
 def test_a_machine_without_egl_is_told_what_to_install(monkeypatch):
     monkeypatch.setenv("MUJOCO_GL", "egl")
     monkeypatch.setattr(gl.ctypes.util, "find_library", lambda name: None)
-    with pytest.raises(RuntimeError, match=r"libegl1 and libgl1-mesa-dri .* MUJOCO_GL=egl"):
+    with pytest.raises(ValueError, match=r"libegl1 and libgl1-mesa-dri .* MUJOCO_GL=egl"):
         PickScene()
 
 
@@ -168,7 +168,7 @@ def test_a_machine_without_a_gl_driver_is_told_what_to_install():
     code = "from reflow.demo.scene import PickScene; PickScene().render()"
     result = run_python(code, MUJOCO_GL="egl", __EGL_VENDOR_LIBRARY_DIRS=os.devnull)
     assert result.returncode == 1
-    assert "RuntimeError: MuJoCo cannot render with MUJOCO_GL='egl'" in result.stderr
+    assert "UserError: MuJoCo cannot render with MUJOCO_GL='egl'" in result.stderr
     assert "libgl1-mesa-dri" in result.stderr
 
 

@@ -30,11 +30,9 @@ def saved(data: dict[str, dict[str, np.ndarray]], modes: dict[str, str] = MODES)
     return SavedStatistics(tensors, modes)
 
 
-def check(policy: Any = None, data: Any = None, endpoints: torch.Tensor | None = None, **kwargs: Any) -> Any:
+def check(policy: Any = None, data: Any = None, endpoints: torch.Tensor | None = None) -> Any:
     policy = policy or saved(statistics())
-    found = normalisation_check(
-        policy, kwargs.get("restored", policy), statistics() if data is None else data, NAMES, endpoints
-    )
+    found = normalisation_check(policy, statistics() if data is None else data, NAMES, endpoints)
     return found, {finding.name: finding for finding in found.findings}
 
 
@@ -86,11 +84,6 @@ def test_endpoints_that_leave_the_data_s_range() -> None:
     finding = check(endpoints=outside)[1]["endpoint_range"]
     assert finding.severity == "warning"
     assert "elbow (0.75)" in finding.what  # 3 beyond 2, of a range of 4
-
-
-def test_pre_and_postprocessor_must_agree() -> None:
-    _, findings = check(restored=saved(statistics(std=[1.0, 2.5])))
-    assert findings["processors_disagree"].severity == "error"
 
 
 def test_what_cannot_be_compared_is_said() -> None:

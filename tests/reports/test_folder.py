@@ -18,8 +18,8 @@ from reflow.reports.folder import (
     save_arrays,
     save_words,
     success_rows,
-    versions_here,
 )
+from reflow.versions import versions_here
 from tests.reports.builders import JOINTS, make_arrays, make_content, make_metrics
 
 WORDS = Words("demo", 1, ("python -m reflow.train",), {"torch": "2.11.0"}, JOINTS, ("they are alike",))

@@ -73,5 +73,5 @@ def test_a_machine_without_a_driver_is_told_what_to_install():
             raise AttributeError("eglQueryString")
 
     vector.envs[0].unwrapped._env._physics = NoDriver()
-    with pytest.raises(RuntimeError, match=r"MuJoCo cannot render .*eglQueryString.* libegl1"):
+    with pytest.raises(ValueError, match=r"MuJoCo cannot render .*eglQueryString.* libegl1"):
         look()

@@ -128,15 +128,13 @@ def test_memory_is_measured_after_loading(place):
 
 def test_a_process_that_fails_says_why(place):
     with pytest.raises(
-        RuntimeError, match=r"memory of 'nonsense' failed with exit code 1: .*allowed: reference"
+        ValueError, match=r"memory of 'nonsense' failed with exit code 1: .*allowed: reference"
     ):
         peak_alone(place, Conditions(1, 1), "nonsense")
 
 
 def test_a_cache_that_cannot_be_filled_says_why(place, tmp_path):
-    with pytest.raises(
-        RuntimeError, match=r"filling the pair cache failed with exit code 2: .*velocity=quick"
-    ):
+    with pytest.raises(ValueError, match=r"filling the pair cache failed with exit code 2: .*velocity=quick"):
         fill_pairs(
             place,
             tmp_path / "pairs",
