@@ -19,7 +19,7 @@ from reflow.data.robot import robot_of
 from reflow.evaluation.folders import Folders
 from reflow.evaluation.offline import OfflineSettings, evaluate_offline
 from reflow.evaluation.result_folder import ResultFolder
-from reflow.evaluation.simulated import SimulatorSettings, check_environment, evaluate_in_simulator, film
+from reflow.evaluation.simulated import SimulatorSettings, evaluate_in_simulator, film
 from reflow.evaluation.summary import print_summary
 from reflow.flow import Draws
 from reflow.policies import check_belongs, load_policy, load_processors, share_frozen
@@ -28,6 +28,7 @@ from reflow.reports.folder import CONFIGURATION, Words, content_of_run, save_wor
 from reflow.reports.page import write_report
 from reflow.simulator.actor import Conditions
 from reflow.simulator.environment import EnvironmentSettings
+from reflow.simulator.runtime import check_environment
 from reflow.simulator.success import Success
 from reflow.versions import versions_here
 
@@ -58,7 +59,7 @@ def evaluate(config: DictConfig, overrides: Sequence[str] = ()) -> dict[str, flo
     by, data = _load(config, folders, device)
     robot = robot_of(data.meta, lower=config.lower, upper=config.upper, limit_margin=config.limit_margin)
     if env is not None:
-        check_environment(env, by.policies, folders.policies)
+        check_environment(env, by.policies, {**folders.policies})
     results.check_writable()
 
     if found is None and config.offline:

@@ -17,9 +17,7 @@ from rich.progress import Progress
 
 from reflow.errors import UserError
 from reflow.evaluation.folders import WHO, Who
-from reflow.policies import FlowPolicy
 from reflow.simulator.actor import Conditions, Contender
-from reflow.simulator.environment import EnvironmentSettings, check_fit, check_runtime, saved_rename
 from reflow.simulator.play import simulate
 from reflow.simulator.success import Success, success_of
 from reflow.simulator.video import record_videos
@@ -93,22 +91,6 @@ class SimulatorSettings:
         """Everybody who plays, the teacher at its first step count first."""
         steps = {"teacher": self.teacher_steps, "student": self.student_steps}
         return [Contender(who, folders[who], n) for who in WHO for n in steps[who]]
-
-
-def check_environment(
-    env: EnvironmentSettings, policies: Mapping[str, FlowPolicy], folders: Mapping[Who, Path]
-) -> None:
-    """Asks whether both policies can play in an environment, before anything else takes its time.
-
-    Raises:
-        UserError: it does not show what they look at, or does not take what they do.
-        ModuleNotFoundError: its package or runtime is not installed.
-    """
-    check_runtime(env)
-    config = env.make_config()
-    for who in WHO:
-        policy = policies[who].config
-        check_fit(config, policy, env.rename_for(policy, saved_rename(folders[who])), who)
 
 
 def evaluate_in_simulator(

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import dataclasses
 import importlib
+import importlib.metadata
+import importlib.util
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,16 +16,14 @@ from typing import Any
 
 from lerobot.configs import PreTrainedConfig
 from lerobot.envs.configs import EnvConfig
-from lerobot.envs.factory import make_env, make_env_config
-from lerobot.envs.utils import close_envs, env_to_policy_features
+from lerobot.envs.factory import make_env_config
+from lerobot.envs.utils import env_to_policy_features
 from lerobot.utils.constants import ACTION, OBS_IMAGE, OBS_STATE
 
-from reflow.errors import UserError
+from reflow.errors import NotInstalledError, UserError
 from reflow.files import read_json
 from reflow.policies.folder import PREPROCESSOR
-from reflow.quiet import unprinted
 from reflow.simulator import robotwin
-from reflow.simulator.gl import prepare_gl
 
 _OURS = ("type", "rename", "instruction", "discover_packages_path")
 
@@ -63,7 +63,13 @@ class EnvironmentSettings:
             UserError: no such environment, or no such field.
         """
         if self.discover_packages_path is not None:
-            importlib.import_module(self.discover_packages_path)
+            try:
+                importlib.import_module(self.discover_packages_path)
+            except ModuleNotFoundError as error:
+                raise NotInstalledError(
+                    f"env.discover_packages_path={self.discover_packages_path} cannot be imported ({error}); install "
+                    "the package that registers the environment, or put it on PYTHONPATH"
+                ) from error
         if self.type not in EnvConfig.get_known_choices():
             raise UserError(
                 f"env.type={self.type} is not in LeRobot's registry; allowed: {_known()}. An environment of another "
@@ -172,43 +178,6 @@ def check_look(
     if feature is not None and (OBS_STATE not in batch or batch[OBS_STATE].shape[-1] != feature.shape[0]):
         width = f"{batch[OBS_STATE].shape[-1]} dimensions" if OBS_STATE in batch else "none"
         raise UserError(_no_width(settings.type, who, "state", f"{feature.shape[0]} dimensions", width))
-
-
-def make_vector_env(settings: EnvironmentSettings) -> Any:
-    """The environment as ``lerobot-eval`` has it: a gymnasium ``VectorEnv``, a batch of one.
-
-    Raises:
-        UserError: the settings name several tasks.
-        ModuleNotFoundError: the environment's package or runtime is not installed.
-        UserError: MuJoCo has nothing to render with.
-    """
-    if settings.type == "aloha":
-        prepare_gl()
-    with unprinted():
-        envs = make_env(settings.make_config(), n_envs=1, use_async_envs=False)
-    made = [env for tasks in envs.values() for env in tasks.values()]
-    if len(made) != 1:
-        names = [f"{suite}/{task}" for suite, tasks in envs.items() for task in tasks]
-        close_envs(envs)
-        raise UserError(
-            f"env.type={settings.type} with these fields gives {len(made)} tasks, {names[:6]}; one evaluation plays "
-            "one: choose it (env.task=..., env.task_ids=[...])"
-        )
-    return made[0]
-
-
-def check_runtime(settings: EnvironmentSettings) -> None:
-    """Says what to install before any worker process is started.
-
-    Raises:
-        ModuleNotFoundError: it is not installed.
-        UserError: MuJoCo has nothing to render with.
-    """
-    config = settings.make_config()
-    if settings.type == "aloha":
-        prepare_gl()
-    if settings.type == "robotwin":
-        robotwin.check_runtime(str(config.task))
 
 
 def _no_camera(

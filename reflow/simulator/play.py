@@ -20,9 +20,10 @@ from reflow.errors import UserError
 from reflow.files import replace_file
 from reflow.policies import fingerprint
 from reflow.simulator.actor import Conditions, Contender
-from reflow.simulator.environment import check_fit, check_runtime, saved_rename
+from reflow.simulator.environment import check_fit, saved_rename
 from reflow.simulator.journal import Episode, Journal, Key
 from reflow.simulator.rollout import Player
+from reflow.simulator.runtime import check_runtime
 from reflow.simulator.workers import WorkerDiedError, run_jobs
 
 ACTIONS = "actions"

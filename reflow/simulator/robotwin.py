@@ -53,7 +53,7 @@ def check_runtime(task: str) -> None:
         task: name of a RoboTwin task, or several with commas between them.
 
     Raises:
-        ModuleNotFoundError: they cannot be imported; the message says what to install.
+        NotInstalledError: they cannot be imported; the message says what to install.
     """
     found = importlib.util.find_spec("envs")
     folders = (found.submodule_search_locations if found is not None else None) or []

@@ -18,9 +18,9 @@ import numpy as np
 from lerobot.envs.utils import NEW_ROLLOUT_OPTION
 
 from reflow.simulator.actor import Actor, Conditions, Contender, PolicyActor
-from reflow.simulator.environment import make_vector_env
 from reflow.simulator.journal import Episode
 from reflow.simulator.looking import Observation, render_on_look
+from reflow.simulator.runtime import make_vector_env
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,7 @@
 """Environments by LeRobot's names, and policies that do not fit them."""
 
+import importlib.util
+
 import pytest
 import torch
 from lerobot.configs import FeatureType, PolicyFeature
@@ -8,13 +10,14 @@ from lerobot.policies.smolvla.configuration_smolvla import SmolVLAConfig
 from omegaconf import OmegaConf
 
 from reflow.config_path import CONFIG_DIR
+from reflow.errors import NotInstalledError
 from reflow.simulator.environment import (
     EnvironmentSettings,
     check_fit,
     check_look,
-    make_vector_env,
     saved_rename,
 )
+from reflow.simulator.runtime import check_runtime, make_vector_env
 from tests.builders import TOP, make_teacher_folder
 
 FRONT, WRIST = "observation.images.front", "observation.images.wrist"
@@ -143,3 +146,18 @@ def test_the_map_saved_with_the_policy_counts_unless_another_is_given(tmp_path):
 def test_one_evaluation_is_one_task():
     with pytest.raises(ValueError, match=r"gives 2 tasks, \['beat_block_hammer/0', 'click_bell/0'\]"):
         make_vector_env(EnvironmentSettings("robotwin", {"task": "beat_block_hammer,click_bell"}))
+
+
+def test_what_is_not_installed_is_said_with_its_command() -> None:
+    with pytest.raises(
+        NotInstalledError, match=r"env.discover_packages_path=no_such_package cannot be imported"
+    ):
+        EnvironmentSettings("pick", {}, discover_packages_path="no_such_package").make_config()
+    if importlib.util.find_spec("gym_pusht") is None:
+        message = r"env.type=pusht needs the package gym_pusht.*pip install 'lerobot\[pusht\]'"
+        for ask in (check_runtime, make_vector_env):
+            with pytest.raises(NotInstalledError, match=message):
+                ask(EnvironmentSettings("pusht"))
+    if importlib.util.find_spec("metaworld") is None:
+        with pytest.raises(NotInstalledError, match=r"needs the package metaworld.*'lerobot\[metaworld\]'"):
+            make_vector_env(EnvironmentSettings("metaworld"))

@@ -5,8 +5,9 @@ import numpy as np
 import pytest
 
 from reflow.demo.pick_env import pick_environment
-from reflow.simulator.environment import EnvironmentSettings, make_vector_env
+from reflow.simulator.environment import EnvironmentSettings
 from reflow.simulator.looking import RendersOnLook, render_on_look
+from reflow.simulator.runtime import make_vector_env
 
 
 def assert_same(one, other):

@@ -9,8 +9,9 @@ import pytest
 from reflow.policies import load_policy
 from reflow.simulator import robotwin
 from reflow.simulator.actor import Conditions, Contender
-from reflow.simulator.environment import EnvironmentSettings, check_fit, check_runtime
+from reflow.simulator.environment import EnvironmentSettings, check_fit
 from reflow.simulator.rollout import Player
+from reflow.simulator.runtime import check_runtime
 from tests.builders import make_teacher_folder
 
 TASK = "beat_block_hammer"

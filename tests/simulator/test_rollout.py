@@ -16,8 +16,9 @@ from reflow.demo.scene import PickScene, is_picked
 from reflow.flow import Draws
 from reflow.policies import load_policy, load_processors
 from reflow.simulator.actor import Conditions, Contender
-from reflow.simulator.environment import EnvironmentSettings, make_vector_env
+from reflow.simulator.environment import EnvironmentSettings
 from reflow.simulator.rollout import Player
+from reflow.simulator.runtime import make_vector_env
 from tests.builders import TOP, make_statistics, make_teacher_folder
 
 PICK = pick_environment(episode_length=12)

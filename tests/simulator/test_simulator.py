@@ -182,7 +182,10 @@ def test_episodes_of_other_conditions_are_refused(contenders, tmp_path):
         ({"seeds": [2**32]}, r"seeds must be .*; got \[4294967296\]"),
         ({"num_steps": 0}, "teacher: num_steps=0; allowed: 1 or more"),
         ({"n_action_steps": 9}, "n_action_steps=9; allowed for the teacher: 1 to chunk_size=8, or null"),
-        ({"env": EnvironmentSettings("pusht")}, "cameras do not fit: the teacher sees"),
+        (
+            {"env": EnvironmentSettings("pusht")},
+            "cameras do not fit: the teacher sees|needs the package gym_pusht",
+        ),
         ({"env": EnvironmentSettings("robotwin", rename={HEAD: TOP})}, r"needs RoboTwin 2.0 beside LeRobot"),
     ],
 )

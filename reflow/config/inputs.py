@@ -1,0 +1,96 @@
+"""Teacher and data of a command, opened in the order in which bad input is refused soonest.
+
+First the teacher's files, then the data's, then the two against each other, and only then weights and frames.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from lerobot.datasets.dataset_metadata import LeRobotDatasetMetadata
+from lerobot.utils.constants import ACTION, OBS_STATE
+from omegaconf import DictConfig
+
+from reflow.cli import build
+from reflow.config.parts import Teacher, data_arguments, open_data
+from reflow.data import LeRobotDataModule, open_sources
+from reflow.data.robot import joint_names
+from reflow.doctor import in_one_line, quick_complaints
+from reflow.notices import warn
+from reflow.policies import FlowPolicy, check_statistics, load_processors, saved_rename, with_velocity
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What a command works on.
+
+    Attributes:
+        source: where the teacher comes from.
+        teacher: loaded, in eval mode.
+        preprocess: its preprocessor, for data whose cameras have the policy's names already.
+        postprocess: its postprocessor.
+        metas: metadata of each data set.
+        arguments: of the data module, in plain values.
+    """
+
+    source: Teacher
+    teacher: FlowPolicy
+    preprocess: Any
+    postprocess: Any
+    metas: tuple[LeRobotDatasetMetadata, ...]
+    arguments: dict[str, Any]
+
+    @property
+    def rename(self) -> dict[str, str]:
+        """From the data set's camera keys to the policy's: the map that the teacher has saved, and what is added."""
+        return saved_rename(self.source.folder) | dict(self.arguments["rename"] or {})
+
+    def open_data(self, **more: Any) -> LeRobotDataModule:
+        """The data, for this teacher; ``more`` goes to the module as it is.
+
+        Raises:
+            UserError: data and teacher do not fit, or values in the data are no numbers.
+        """
+        return open_data(
+            self.arguments,
+            self.teacher,
+            self.preprocess,
+            saved_rename=saved_rename(self.source.folder),
+            **more,
+        )
+
+    def warn_of_complaints(self) -> None:
+        """Says what the doctor would complain of at once."""
+        for meta in self.metas:
+            for finding in quick_complaints(self.source.folder, meta, self.teacher, self.rename):
+                warn(in_one_line(finding))
+
+
+def open_inputs(
+    config: DictConfig, *, device: str = "cpu", velocity: str | None = "stock", **changes: Any
+) -> Inputs:
+    """Opens teacher and data of a command.
+
+    Args:
+        config: composed, with sections ``teacher`` and ``data``.
+        device: of the teacher.
+        velocity: how it computes velocities; None for the way that suits training.
+        changes: other values of the section ``data``.
+
+    Raises:
+        UserError: names the file, or the key, and the way out.
+    """
+    source: Teacher = build(config.teacher)
+    arguments = data_arguments(config, source, **changes)
+    folder = source.folder
+    metas = open_sources(arguments)
+    names = {
+        feature: joint_names(metas[0], feature, int(metas[0].features[feature]["shape"][0]))
+        for feature in (OBS_STATE, ACTION)
+        if feature in metas[0].features
+    }
+    check_statistics(folder, names)
+    teacher = with_velocity(source.load(device), velocity)
+    preprocess, postprocess = load_processors(folder, teacher, device, rename={})  # the data rename themselves
+    return Inputs(source, teacher, preprocess, postprocess, metas, arguments)
