@@ -17,7 +17,7 @@ from lerobot.utils.constants import ACTION, OBS_STATE
 from reflow.errors import UserError
 from reflow.files import read_json
 from reflow.policies.base import FlowPolicy
-from reflow.policies.files import PREPROCESSOR, PROCESSORS, RENAME
+from reflow.policies.files import POSTPROCESSOR, PREPROCESSOR, PROCESSORS, RENAME
 from reflow.policies.folder import vlm_source
 from reflow.policies.statistics import NEEDED, check_statistics
 from reflow.policies.stock import (
@@ -58,7 +58,14 @@ def load_processors(
             overrides[name] = {"device": device}
         if name == RENAME and rename is not None:
             overrides[name] = {"rename_map": dict(rename)}
-    pre, post = make_pre_post_processors(flow.config, str(folder), preprocessor_overrides=overrides)
+    try:
+        pre, post = make_pre_post_processors(flow.config, str(folder), preprocessor_overrides=overrides)
+    except (ValueError, ImportError, OSError) as error:  # LeRobot's own words name the step
+        raise UserError(
+            f"{folder}: LeRobot cannot make the processors ({type(error).__name__}: "
+            f"{' '.join(str(error).split())[:500]}); correct {PREPROCESSOR} or {POSTPROCESSOR}, or copy the "
+            "folder anew"
+        ) from error
     _check_complete(folder, pre, NormalizerProcessorStep, (OBS_STATE, ACTION))
     _check_complete(folder, post, UnnormalizerProcessorStep, (ACTION,))
     return pre, post

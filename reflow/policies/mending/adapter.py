@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib.util
 import tempfile
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -120,7 +121,7 @@ def _merged(files: PolicyFiles, weights: Tensors) -> Tensors:
             f"{sorted(unexpected)[:4]}; {ADAPTER_CONFIG} may name another policy's base"
         )
     try:
-        with unprinted():
+        with unprinted(), warnings.catch_warnings(action="ignore"):  # of missing keys, which are refused below
             adapted = PeftModel.from_pretrained(policy, str(files.folder))
         have = get_peft_model_state_dict(adapted, save_embedding_layers=False).keys()
         with safe_open(files.folder / ADAPTER, "pt") as file:

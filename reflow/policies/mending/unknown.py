@@ -1,6 +1,7 @@
 """Fields that the installed LeRobot does not know, because a newer one wrote them (or an older one).
 
-A field whose value means "off" changes nothing and is left out. Any other means something that would not be done.
+A field whose value means "off" changes nothing and is left out. Any other means something that would not be done. And
+what it knows, it may still refuse.
 """
 
 from __future__ import annotations
@@ -30,6 +31,20 @@ def drop_unknown_step_fields(files: PolicyFiles) -> Iterator[str]:
             known = None if kind is None else stock.step_fields(kind)
             if known is not None and step.get("config"):
                 yield from _drop(files, name, step["config"], dict.fromkeys(known), f"steps.{number}.config.")
+
+
+def check_readable(files: PolicyFiles) -> Iterator[str]:
+    """Refuses a configuration that LeRobot itself refuses, with its reason; there is nothing to change."""
+    if stock.config_class(str(files.config.get(_CHOICE))) is None:
+        return
+    try:
+        stock.config_from(files.config | {"device": "cpu"})  # or it would speak of devices that are not here
+    except Exception as error:  # whatever its parsers and checks raise, they raise about this file
+        raise UserError(
+            f"{files.folder / CONFIG}: LeRobot {stock.LEROBOT} refuses it ({type(error).__name__}: "
+            f"{' '.join(str(error).split())[:300]}); correct what it names, or train the policy without it"
+        ) from error
+    yield from ()
 
 
 def _drop(
