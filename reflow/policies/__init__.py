@@ -15,7 +15,8 @@ from reflow.policies.capabilities import (
     velocity_ways,
     with_velocity,
 )
-from reflow.policies.folder import find_folder, fingerprint, load_policy, replace_folder, save_policy
+from reflow.policies.find import find_folder
+from reflow.policies.folder import fingerprint, load_policy, replace_folder, save_policy
 from reflow.policies.groups import (
     encodes_with_gradient,
     parameter_groups,
@@ -24,9 +25,9 @@ from reflow.policies.groups import (
     shares_prefix,
     train_groups,
 )
-from reflow.policies.processors import load_processors
+from reflow.policies.processors import load_processors, saved_rename
 from reflow.policies.registry import get_adapter, policy_types
-from reflow.policies.statistics import SavedStatistics, saved_statistics
+from reflow.policies.statistics import SavedStatistics, check_statistics, saved_statistics
 
 __all__ = [
     "CONTEXT",
@@ -42,6 +43,7 @@ __all__ = [
     "StorablePrefix",
     "VelocityWays",
     "check_belongs",
+    "check_statistics",
     "encodes_with_gradient",
     "find_folder",
     "fingerprint",
@@ -54,6 +56,7 @@ __all__ = [
     "prefix_parameters",
     "replace_folder",
     "save_policy",
+    "saved_rename",
     "saved_statistics",
     "share_frozen",
     "shares_prefix",

@@ -1,4 +1,4 @@
-"""``pretrained_model`` folders: found, checked, loaded and written so that stock LeRobot loads them.
+"""``pretrained_model`` folders: loaded, and written so that stock LeRobot loads them.
 
 Only JSON and safetensors are read or written. LeRobot's ``from_pretrained`` merely warns about missing
 weights; here both key lists must be empty. Writing is atomic: a folder is complete or not there.
@@ -11,60 +11,35 @@ import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
-from huggingface_hub import snapshot_download
-from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 from lerobot.configs import PreTrainedConfig
-from lerobot.policies.factory import get_policy_class
 from lerobot.policies.pretrained import PreTrainedPolicy
 from safetensors import SafetensorError
 from safetensors.torch import load_model
 
 from reflow.errors import MissingFileError, UserError
 from reflow.files import read_json, write_json
+from reflow.policies import stock
 from reflow.policies.base import FlowPolicy
+from reflow.policies.files import CONFIG, POSTPROCESSOR, PREPROCESSOR, VLM, WEIGHTS
 from reflow.policies.registry import get_adapter
 from reflow.quiet import unprinted
 
-CONFIG = "config.json"
-WEIGHTS = "model.safetensors"
-PREPROCESSOR = "policy_preprocessor.json"
-POSTPROCESSOR = "policy_postprocessor.json"
-VLM = "vlm"
 _VLM_WEIGHTS = ("*.safetensors", "*.bin", "*.pt", "*.msgpack", "*.h5", "*.onnx", "onnx", ".git")
 
-
-def find_folder(path: str | Path, field: str = "teacher.path") -> Path:
-    """A complete local ``pretrained_model`` folder for a path or a hub id.
-
-    Args:
-        path: a local folder, or ``owner/name`` on the Hugging Face hub (downloaded once, then cached).
-        field: the configuration key to name in errors.
-
-    Raises:
-        MissingFileError: no such folder, the hub does not have it, or files are missing in it.
-    """
-    folder = Path(path).expanduser()
-    if not folder.is_dir():
-        folder = _download(str(path), field)
-    missing = [
-        name for name in (CONFIG, WEIGHTS, PREPROCESSOR, POSTPROCESSOR) if not (folder / name).is_file()
-    ]
-    if missing:
-        raise MissingFileError(
-            f"{field}={path} is incomplete: {', '.join(missing)} missing; it needs {CONFIG}, {WEIGHTS}, "
-            f"{PREPROCESSOR} and {POSTPROCESSOR}, as LeRobot >= 0.4 saves them in checkpoints/*/pretrained_model. "
-            "A folder of an older LeRobot: python -m lerobot.processor.migrate_policy_normalization"
-        )
-    return folder.resolve()
+# Properties of the run and not of the policy, by the value they are loaded with (None: told when it is loaded);
+# what the source says is written back. A compiled sampler rounds differently, and a delivered chunk could not
+# be compared.
+_RUNTIME: dict[str, Any] = {"device": None, "compile_model": False}
 
 
 def load_policy(folder: Path, device: str | torch.device = "cpu") -> FlowPolicy:
     """The policy in ``folder`` behind its adapter, in eval mode.
 
     Args:
-        folder: a folder that :func:`find_folder` found complete.
+        folder: a folder that :func:`reflow.policies.find_folder` found complete.
         device: where its weights go.
 
     Raises:
@@ -73,23 +48,33 @@ def load_policy(folder: Path, device: str | torch.device = "cpu") -> FlowPolicy:
     """
     policy_type = str(read_json(folder / CONFIG).get("type"))
     adapter = get_adapter(policy_type)
-    config = PreTrainedConfig.from_pretrained(folder)
-    config.device = str(device)
+    policy = bare_policy(stock.read_config(folder), folder, str(device))
+    _load_weights(policy, folder / WEIGHTS, str(device))
+    return adapter(policy.to(device)).eval()
+
+
+def bare_policy(config: PreTrainedConfig, folder: Path, device: str = "cpu") -> PreTrainedPolicy:
+    """LeRobot's policy of a configuration, around the VLM of ``folder``; its weights are still to be loaded.
+
+    Raises:
+        MissingFileError: its VLM folder is neither here nor on the hub.
+    """
+    for field, value in (_RUNTIME | {"device": device}).items():
+        if hasattr(config, field):
+            setattr(config, field, value)
     vlm = getattr(config, "vlm_model_name", None)
     if vlm is not None:
         config.vlm_model_name = vlm_source(folder, vlm)
         config.load_vlm_weights = False  # every weight is in model.safetensors
     try:
         with unprinted():
-            policy = get_policy_class(policy_type)(config)
+            return stock.get_policy_class(config.type)(config)
     except OSError as error:
         raise MissingFileError(
             f"{folder / CONFIG} names vlm_model_name={vlm}, which is neither a folder here nor given by the "
             f"Hugging Face hub; put that VLM's configuration and tokenizer into {folder / Path(str(vlm)).name}, or "
             "download it once while online"
         ) from error
-    _load_weights(policy, folder / WEIGHTS, str(device))
-    return adapter(policy.to(device)).eval()
 
 
 def vlm_source(folder: Path, name: str) -> str:
@@ -123,7 +108,8 @@ def save_policy(flow: FlowPolicy, source: Path, folder: Path) -> Path:
     def fill(staged: Path) -> None:
         flow.policy.save_pretrained(staged)
         config = read_json(staged / CONFIG)
-        config["device"] = read_json(source / CONFIG).get("device")
+        own = read_json(source / CONFIG)
+        config |= {"device": None} | {field: own[field] for field in _RUNTIME if field in own}
         config["pretrained_path"] = None
         if local_vlm is not None:
             shutil.copytree(local_vlm, staged / VLM, ignore=shutil.ignore_patterns(*_VLM_WEIGHTS))
@@ -186,16 +172,3 @@ def _load_weights(policy: PreTrainedPolicy, file: Path, device: str) -> None:
             f"{what}: {len(missing)} missing keys {sorted(missing)[:4]}, {len(unexpected)} unexpected keys "
             f"{sorted(unexpected)[:4]}; {mend}"
         )
-
-
-def _download(repo_id: str, field: str) -> Path:
-    try:
-        return Path(
-            snapshot_download(repo_id, allow_patterns=["*.json", "*.safetensors", "*.txt", f"{VLM}/*"])
-        )
-    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
-        raise MissingFileError(
-            f"{field}={repo_id} is neither a folder here nor a policy that the Hugging Face hub gives "
-            f"({type(error).__name__}); give the path of a pretrained_model folder, e.g. "
-            f"{field}=outputs/train/my_run/checkpoints/last/pretrained_model"
-        ) from error

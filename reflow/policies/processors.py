@@ -1,8 +1,9 @@
 """The policy's own processors: what turns a data set's frames into its inputs, and its outputs back.
 
-They are loaded from the folder they were saved in, never rebuilt. Two things LeRobot lets pass are
-refused here: a step that names a class path instead of a registered step (that is code execution
-from JSON), and normalisation statistics that are not there (LeRobot then skips the normalisation).
+They are loaded from the folder they were saved in, never rebuilt. What LeRobot lets pass is refused: a step
+that names a class path instead of a registered step (that is code execution from JSON), and normalisation
+statistics that are not there, or not numbers, or of another width (LeRobot then skips the normalisation, or
+broadcasts).
 """
 
 from __future__ import annotations
@@ -11,29 +12,26 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from lerobot.configs import NormalizationMode
-from lerobot.policies.factory import make_pre_post_processors
-from lerobot.processor import DataProcessorPipeline, NormalizerProcessorStep, UnnormalizerProcessorStep
 from lerobot.utils.constants import ACTION, OBS_STATE
 
 from reflow.errors import UserError
 from reflow.files import read_json
 from reflow.policies.base import FlowPolicy
-from reflow.policies.folder import POSTPROCESSOR, PREPROCESSOR, vlm_source
-
-type Pipeline = DataProcessorPipeline[Any, Any]
-
-_NEEDED = {
-    NormalizationMode.IDENTITY: (),
-    NormalizationMode.MEAN_STD: ("mean", "std"),
-    NormalizationMode.MIN_MAX: ("min", "max"),
-    NormalizationMode.QUANTILES: ("q01", "q99"),
-    NormalizationMode.QUANTILE10: ("q10", "q90"),
-}
+from reflow.policies.files import POSTPROCESSOR, PREPROCESSOR, PROCESSORS, RENAME
+from reflow.policies.folder import vlm_source
+from reflow.policies.statistics import NEEDED, check_statistics
+from reflow.policies.stock import (
+    NormalizationMode,
+    NormalizerProcessorStep,
+    Pipeline,
+    UnnormalizerProcessorStep,
+    make_pre_post_processors,
+)
+from reflow.policies.whole import check_steps
 
 
 def load_processors(
-    folder: Path, flow: FlowPolicy, device: str = "cpu", rename: dict[str, str] | None = None
+    folder: Path, flow: FlowPolicy, device: str = "cpu", rename: Mapping[str, str] | None = None
 ) -> tuple[Pipeline, Pipeline]:
     """Pre- and post-processor as saved in ``folder``.
 
@@ -41,32 +39,49 @@ def load_processors(
         folder: a complete ``pretrained_model`` folder.
         flow: its policy.
         device: where the preprocessor leaves the batch.
-        rename: from the data set's camera keys to the policy's.
+        rename: from the data set's camera keys to the policy's, in the place of the map that was saved (an
+            empty one for data that have the policy's keys); None keeps the saved one.
 
     Raises:
-        UserError: a step outside LeRobot's registry, or statistics missing for state or action.
+        UserError: a step outside LeRobot's registry, or statistics that
+            :func:`reflow.policies.check_statistics` refuses, or that are missing for state or action.
     """
+    for name in PROCESSORS:
+        check_steps(folder / name, flow.config.type)
+    check_statistics(folder)
     overrides: dict[str, dict[str, Any]] = {}
-    for name in (PREPROCESSOR, POSTPROCESSOR):
-        for number, step in enumerate(read_json(folder / name)["steps"]):
-            if "registry_name" not in step:
-                raise UserError(
-                    f"{folder / name}: step {number} names the class {step.get('class')!r}; only steps of "
-                    "LeRobot's registry are loaded, because a class path in JSON can run any code"
-                )
-            if name == PREPROCESSOR:
-                config = step.get("config", {})
-                if step["registry_name"] == "tokenizer_processor" and "tokenizer_name" in config:
-                    source = vlm_source(folder, config["tokenizer_name"])
-                    overrides["tokenizer_processor"] = {"tokenizer_name": source}
-                if step["registry_name"] == "device_processor":
-                    overrides["device_processor"] = {"device": device}
-                if step["registry_name"] == "rename_observations_processor" and rename:
-                    overrides["rename_observations_processor"] = {"rename_map": rename}
-    pre, post = make_pre_post_processors(flow.config, str(folder), preprocessor_overrides=overrides)
-    _check_statistics(folder, pre, NormalizerProcessorStep, (OBS_STATE, ACTION))
-    _check_statistics(folder, post, UnnormalizerProcessorStep, (ACTION,))
+    for step in read_json(folder / PREPROCESSOR)["steps"]:
+        name, config = step["registry_name"], step.get("config", {})
+        if name == "tokenizer_processor" and "tokenizer_name" in config:
+            overrides[name] = {"tokenizer_name": vlm_source(folder, config["tokenizer_name"])}
+        if name == "device_processor":
+            overrides[name] = {"device": device}
+        if name == RENAME and rename is not None:
+            overrides[name] = {"rename_map": dict(rename)}
+    try:
+        pre, post = make_pre_post_processors(flow.config, str(folder), preprocessor_overrides=overrides)
+    except (ValueError, ImportError, OSError) as error:  # LeRobot's own words name the step
+        raise UserError(
+            f"{folder}: LeRobot cannot make the processors ({type(error).__name__}: "
+            f"{' '.join(str(error).split())[:500]}); correct {PREPROCESSOR} or {POSTPROCESSOR}, or copy the "
+            "folder anew"
+        ) from error
+    _check_complete(folder, pre, NormalizerProcessorStep, (OBS_STATE, ACTION))
+    _check_complete(folder, post, UnnormalizerProcessorStep, (ACTION,))
     return pre, post
+
+
+def saved_rename(folder: Path) -> dict[str, str]:
+    """The map from keys of the data to the policy's that a policy folder's own preprocessor has.
+
+    Args:
+        folder: a complete ``pretrained_model`` folder.
+    """
+    renames: dict[str, str] = {}
+    for step in read_json(folder / PREPROCESSOR)["steps"]:
+        if step.get("registry_name") == RENAME:
+            renames |= step.get("config", {}).get("rename_map") or {}
+    return renames
 
 
 def save_new_processors(flow: FlowPolicy, statistics: Mapping[str, Mapping[str, Any]], folder: Path) -> None:
@@ -77,7 +92,7 @@ def save_new_processors(flow: FlowPolicy, statistics: Mapping[str, Mapping[str, 
         pipeline.save_pretrained(folder)
 
 
-def _check_statistics(folder: Path, pipeline: Pipeline, kind: type, keys: tuple[str, ...]) -> None:
+def _check_complete(folder: Path, pipeline: Pipeline, kind: type, keys: tuple[str, ...]) -> None:
     steps: list[Any] = [step for step in pipeline.steps if isinstance(step, kind)]
     if not steps:
         raise UserError(
@@ -89,11 +104,11 @@ def _check_statistics(folder: Path, pipeline: Pipeline, kind: type, keys: tuple[
             if key not in step.features:
                 continue
             mode = step.norm_map.get(step.features[key].type, NormalizationMode.IDENTITY)
-            missing = [f"{key}.{stat}" for stat in _NEEDED[mode] if f"{key}.{stat}" not in have]
+            missing = [f"{key}.{stat}" for stat in NEEDED[mode.value] if f"{key}.{stat}" not in have]
             if missing:
                 raise UserError(
                     f"{folder}: normalisation statistics {', '.join(missing)} are missing ({mode.value}); LeRobot "
                     f"would skip the normalisation of {key} in silence. Present: {sorted(have) or 'none'}. "
                     "Save the teacher's processors with the statistics of its data set (a key with a prefix, "
-                    "as in lerobot/smolvla_base, does not count)"
+                    "as in lerobot/smolvla_base, does not count, unless it is the only prefix)"
                 )

@@ -1,21 +1,33 @@
 """Normalisation statistics as a policy folder holds them, read from its files alone.
 
-Left out: the normalisation itself, which is LeRobot's, and whether they suffice for it
+And whether they can be true: numbers, one for each joint, the same before and after the policy. Left out: the
+normalisation itself, which is LeRobot's, and whether they suffice for it
 (:func:`reflow.policies.load_processors` refuses where they do not).
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
+import torch
+from lerobot.utils.constants import ACTION, OBS_STATE
 from safetensors.torch import load_file
 from torch import Tensor
 
+from reflow.errors import UserError
 from reflow.files import read_json
-from reflow.policies.folder import POSTPROCESSOR, PREPROCESSOR
+from reflow.policies.files import CONFIG, NORMALIZERS, POSTPROCESSOR, PREPROCESSOR
 
-_STEPS = {PREPROCESSOR: "normalizer_processor", POSTPROCESSOR: "unnormalizer_processor"}
+NEEDED = {
+    "IDENTITY": (),
+    "MEAN_STD": ("mean", "std"),
+    "MIN_MAX": ("min", "max"),
+    "QUANTILES": ("q01", "q99"),
+    "QUANTILE10": ("q10", "q90"),
+}
+"""The statistics that each mode of normalisation uses."""
 # By mode: the statistics that become -1 and 1; for MEAN_STD the one that becomes 0 (its scale is ``std``).
 _LINES: dict[str, tuple[str, str | None, float, float]] = {
     "MEAN_STD": ("mean", None, 0.0, 1.0),
@@ -32,10 +44,21 @@ class SavedStatistics:
     Attributes:
         tensors: by ``<feature>.<statistic>``, e.g. ``action.mean``.
         modes: how each kind of feature (``STATE``, ``ACTION``, ``VISUAL``) is normalised.
+        kinds: the kind of each feature that is normalised.
+        files: where each of the tensors stands, by name.
     """
 
     tensors: dict[str, Tensor]
     modes: dict[str, str]
+    kinds: dict[str, str] = field(default_factory=dict)
+    files: dict[str, str] = field(default_factory=dict)
+
+    def used(self) -> Iterator[tuple[str, str, Tensor]]:
+        """Feature, statistic and values of all that normalisation reads."""
+        for feature, kind in self.kinds.items():
+            for statistic in NEEDED.get(self.modes.get(kind, "IDENTITY"), ()):
+                if (values := self.tensors.get(f"{feature}.{statistic}")) is not None:
+                    yield feature, statistic, values
 
     def line(self, feature: str, kind: str) -> tuple[Tensor, Tensor] | None:
         """Centre and scale of a feature: its normalised value is ``(x - centre) / scale``.
@@ -67,9 +90,94 @@ def saved_statistics(folder: Path, name: str = PREPROCESSOR) -> SavedStatistics:
     """
     tensors: dict[str, Tensor] = {}
     modes: dict[str, str] = {}
+    kinds: dict[str, str] = {}
+    files: dict[str, str] = {}
     for step in read_json(folder / name)["steps"]:
-        if step.get("registry_name") == _STEPS[name]:
-            modes |= step.get("config", {}).get("norm_map", {})
+        if step.get("registry_name") == NORMALIZERS[name]:
+            config = step.get("config", {})
+            modes |= config.get("norm_map", {})
+            kinds |= {key: feature["type"] for key, feature in config.get("features", {}).items()}
             if step.get("state_file"):
-                tensors |= load_file(folder / step["state_file"])
-    return SavedStatistics(tensors, modes)
+                loaded = load_file(folder / step["state_file"])
+                tensors |= loaded
+                files |= dict.fromkeys(loaded, step["state_file"])
+    return SavedStatistics(tensors, modes, kinds, files)
+
+
+def check_statistics(folder: Path, names: Mapping[str, Sequence[str]] | None = None) -> None:
+    """Refuses statistics with which normalisation would make nonsense in silence.
+
+    Args:
+        folder: a complete ``pretrained_model`` folder.
+        names: of the dimensions, by feature, where they are known.
+
+    Raises:
+        UserError: a value in use that is not finite, statistics of another width than the configuration's, or
+            statistics of state or action that differ between the two processors. Names file, key, and dimension
+            or widths.
+    """
+    config = read_json(folder / CONFIG)
+    shapes = {
+        key: feature["shape"]
+        for which in ("input_features", "output_features")
+        for key, feature in (config.get(which) or {}).items()
+        if key in (OBS_STATE, ACTION)
+    }
+    both = {name: saved_statistics(folder, name) for name in (PREPROCESSOR, POSTPROCESSOR)}
+    for saved in both.values():
+        for feature, statistic, values in saved.used():
+            file, key = folder / saved.files[f"{feature}.{statistic}"], f"{feature}.{statistic}"
+            _check_finite(file, key, values, (names or {}).get(feature, ()))
+            if feature in shapes and (width := values.numel()) != shapes[feature][0]:
+                raise UserError(
+                    f"{file}: {key} has {width} value{'s' * (width != 1)}, but {folder / CONFIG} says "
+                    f"{shapes[feature][0]} for {feature}; the two have to agree, or values would be stretched "
+                    "over joints they are not of. Save the policy with the statistics of the data it was trained on"
+                )
+    _check_same(folder, both[PREPROCESSOR], both[POSTPROCESSOR], names or {})
+
+
+def _check_finite(file: Path, key: str, values: Tensor, names: Sequence[str]) -> None:
+    bad = (~torch.isfinite(values.flatten())).nonzero().flatten().tolist()
+    if bad:
+        value = values.flatten()[bad[0]].item()
+        more = f" (and {len(bad) - 1} more)" if len(bad) > 1 else ""
+        raise UserError(
+            f"{file}: {key} is {value} for {_dimension(bad[0], names)}{more}; normalisation would make every "
+            "value of it NaN. Compute the statistics of the policy's data set anew, and save the policy with them"
+        )
+
+
+def _check_same(
+    folder: Path, pre: SavedStatistics, post: SavedStatistics, names: Mapping[str, Sequence[str]]
+) -> None:
+    mend = (
+        "the policy would act in another scale than it was trained in. Copy the statistics of the one that is "
+        "right to the other"
+    )
+    for kind in ("STATE", "ACTION"):
+        if kind in pre.modes and kind in post.modes and pre.modes[kind] != post.modes[kind]:
+            raise UserError(
+                f"{folder / PREPROCESSOR} normalises {kind} by {pre.modes[kind]}, {folder / POSTPROCESSOR} by "
+                f"{post.modes[kind]}; {mend}"
+            )
+    for feature, statistic, one in pre.used():
+        other = post.tensors.get(key := f"{feature}.{statistic}")
+        if feature not in (OBS_STATE, ACTION) or other is None:
+            continue
+        if one.shape != other.shape:
+            where, values = "", (f"{one.numel()} values", f"{other.numel()} values")
+        elif torch.equal(one, other):
+            continue
+        else:
+            index = int((one != other).flatten().nonzero()[0])
+            where = f" for {_dimension(index, names.get(feature, ()))}"
+            values = (f"{one.flatten()[index].item():g}", f"{other.flatten()[index].item():g}")
+        raise UserError(
+            f"{key}{where} is {values[0]} in {folder / pre.files[key]} and {values[1]} in "
+            f"{folder / post.files[key]}; {mend}"
+        )
+
+
+def _dimension(index: int, names: Sequence[str]) -> str:
+    return f"dimension {index}" + (f" ({names[index]})" if index < len(names) else "")

@@ -32,12 +32,6 @@ from tests.builders import make_batch, quiet
 NEEDED = (CONFIG, WEIGHTS, PREPROCESSOR, POSTPROCESSOR)
 
 
-@pytest.fixture
-def copy(teacher_folder: Path, tmp_path: Path) -> Path:
-    """A teacher folder to break."""
-    return Path(shutil.copytree(teacher_folder, tmp_path / "copy"))
-
-
 def edit(file: Path, **changes: object) -> None:
     file.write_text(json.dumps(json.loads(file.read_text()) | changes))
 

@@ -1,7 +1,6 @@
 """The policy's own processors: loaded as saved, or refused where LeRobot would go on in silence."""
 
 import json
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +14,6 @@ from reflow.policies import FlowPolicy, load_policy, load_processors
 from reflow.policies.folder import POSTPROCESSOR, PREPROCESSOR, VLM
 from reflow.policies.processors import save_new_processors
 from tests.builders import HEIGHT, TASKS, TOP, WIDTH, make_policy, make_statistics
-
-
-@pytest.fixture
-def copy(teacher_folder: Path, tmp_path: Path) -> Path:
-    """A teacher folder to break."""
-    return Path(shutil.copytree(teacher_folder, tmp_path / "copy"))
 
 
 @pytest.fixture(scope="module")

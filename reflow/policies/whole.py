@@ -1,0 +1,194 @@
+"""Are a policy's files whole? Asked before anything is loaded, and answered by the name of the file.
+
+Left out: whether what they say fits together (:mod:`reflow.policies.mending`, :mod:`reflow.policies.statistics`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError, safe_open
+
+from reflow.errors import MissingFileError, UserError
+from reflow.files import read_json
+from reflow.policies import stock
+from reflow.policies.files import (
+    ADAPTER,
+    ADAPTER_CONFIG,
+    CONFIG,
+    POSTPROCESSOR,
+    PREPROCESSOR,
+    PROCESSORS,
+    VLM,
+    WEIGHTS,
+)
+
+_POINTER = b"version https://git-lfs"
+MIGRATE = "python -m lerobot.processor.migrate_policy_normalization --pretrained-path"
+
+
+def check_whole(folder: Path, said: str) -> None:
+    """Refuses a policy folder whose files cannot be read, each by its name.
+
+    Args:
+        folder: of the policy.
+        said: how the user called it (``teacher.path=...``), for errors.
+
+    Raises:
+        MissingFileError: files are missing in it.
+        UserError: a file is cut short or a git-lfs pointer, or a processor's step is none of LeRobot's registry.
+    """
+    for file in sorted({*_there(folder), *_there(folder / VLM)}):
+        _check_file(file)
+    _check_complete(folder, said)
+    config = read_json(folder / CONFIG)
+    if not isinstance(config, dict):
+        raise UserError(f"{folder / CONFIG} holds no JSON object; copy the policy's folder anew")
+    for name in PROCESSORS:
+        if (folder / name).is_file():
+            check_steps(folder / name, str(config.get("type")))
+
+
+def check_steps(file: Path, policy_type: str) -> None:
+    """Refuses a processor with a step that LeRobot does not know, or that makes other actions than are distilled.
+
+    Args:
+        file: the processor's JSON.
+        policy_type: LeRobot's name for the policy.
+
+    Raises:
+        UserError: names file and step.
+        MissingFileError: a step's state is not beside it.
+    """
+    for number, step in enumerate(_steps(file)):
+        _check_step(file, number, step, policy_type)
+
+
+def check_weights(file: Path) -> None:
+    """Refuses a safetensors file that is cut short, or a pointer to one."""
+    with open(file, "rb") as handle:
+        _refuse_pointer(file, handle.read(len(_POINTER)))
+    try:
+        with safe_open(file, "pt"):
+            pass
+    except SafetensorError as error:
+        raise UserError(
+            f"{file} is no whole safetensors file ({error}); it may be cut short: copy or download it anew"
+        ) from error
+
+
+def _there(folder: Path) -> Iterator[Path]:
+    if folder.is_dir():
+        yield from (
+            file for file in folder.iterdir() if file.suffix in (".json", ".safetensors") and file.is_file()
+        )
+
+
+def _check_file(file: Path) -> None:
+    if file.suffix == ".safetensors":
+        check_weights(file)
+        return
+    with open(file, "rb") as handle:
+        _refuse_pointer(file, handle.read(len(_POINTER)))
+    read_json(file)
+
+
+def _refuse_pointer(file: Path, head: bytes) -> None:
+    if head == _POINTER:
+        raise UserError(
+            f"{file} is a git-lfs pointer, not the file itself; fetch it with `git lfs pull` in {file.parent}, or "
+            "download the policy from the hub again"
+        )
+
+
+def _check_complete(folder: Path, said: str) -> None:
+    needed = [CONFIG, WEIGHTS, *PROCESSORS]
+    adapter = (folder / ADAPTER).is_file() or (folder / ADAPTER_CONFIG).is_file()
+    adapted = adapter and (folder / CONFIG).is_file() and bool(read_json(folder / CONFIG).get("use_peft"))
+    if adapted:
+        needed = [CONFIG, ADAPTER, ADAPTER_CONFIG, *PROCESSORS]
+    missing = [name for name in needed if not (folder / name).is_file()]
+    if set(missing) == set(PROCESSORS) and _normalises(folder / WEIGHTS):
+        return  # they are made from the weights
+    if not missing:
+        return
+    ways = f"A folder of an older LeRobot: {MIGRATE} {folder}"
+    if adapted:
+        ways = f"{CONFIG} says use_peft: true, so the adapter has to be there too"
+    elif adapter and missing == [WEIGHTS]:
+        ways = f"{ADAPTER} is there: if this is an adapter, set use_peft to true in {CONFIG}"
+    raise MissingFileError(
+        f"{said} is incomplete: {', '.join(missing)} missing; it needs {CONFIG}, {WEIGHTS}, "
+        f"{PREPROCESSOR} and {POSTPROCESSOR}, as LeRobot >= 0.4 saves them in checkpoints/*/pretrained_model. {ways}"
+    )
+
+
+def _normalises(weights: Path) -> bool:
+    if not weights.is_file():
+        return False
+    with safe_open(weights, "pt") as file:
+        return bool(old_buffers(file.keys()))
+
+
+def old_buffers(names: Any) -> list[str]:
+    """Names of the weights that are normalisation, as LeRobot before its processors kept them there."""
+    names = dict.fromkeys(names)
+    kept = stock.remove_normalization_layers(names)
+    return [name for name in names if name not in kept]
+
+
+def _steps(file: Path) -> list[dict[str, Any]]:
+    content = read_json(file)
+    steps = content.get("steps") if isinstance(content, dict) else None
+    if not isinstance(steps, list) or not all(isinstance(step, dict) for step in steps):
+        raise UserError(f'{file} holds no list of "steps"; copy the policy\'s folder anew')
+    return steps
+
+
+def _check_step(file: Path, number: int, step: dict[str, Any], policy_type: str) -> None:
+    name = step.get("registry_name")
+    if name is None:
+        raise UserError(
+            f"{file}: step {number} names the class {step.get('class')!r}; only steps of "
+            "LeRobot's registry are loaded, because a class path in JSON can run any code"
+        )
+    if stock.step_class(name) is None:
+        installed = ", ".join(stock.plugins_installed()) or "none"
+        raise UserError(
+            f"{file}: step {number} is {name!r}, which LeRobot {stock.LEROBOT} does not know; install the "
+            "package that registers it (LeRobot imports by itself what is installed under a name like "
+            f"{stock.PLUGINS}; installed here: {installed}), or take the step out if the policy does not need it"
+        )
+    state = step.get("state_file")
+    if state and not (file.parent / state).is_file():
+        raise MissingFileError(
+            f"{file}: step {number} ({name}) keeps its state in {state}, which is missing in {file.parent}; copy the "
+            "policy's folder anew"
+        )
+    _check_relative(file, number, step, policy_type)
+
+
+def _check_relative(file: Path, number: int, step: dict[str, Any], policy_type: str) -> None:
+    """Steps that turn actions into another kind of actions: only absolute ones are distilled."""
+    name, config = step["registry_name"], step.get("config") or {}
+    where = f"{file}: step {number} is {name!r}"
+    if name in ("relative_actions_processor", "absolute_actions_processor") and config.get("enabled"):
+        kind = stock.config_class(policy_type)
+        supported = kind is not None and "use_relative_actions" in stock.fields_of(kind)
+        reason = (
+            "LeRobot adds to its chunk the state that its preprocessor saw last, which is not the state of every "
+            "observation that reflow compares at once"
+            if supported
+            else f"LeRobot's {policy_type} has no use_relative_actions: it was not trained on them"
+        )
+        raise UserError(
+            f"{where}, enabled: actions relative to the state are not supported here for policies of type "
+            f"{policy_type} ({reason}); give a teacher of absolute actions"
+        )
+    if name in ("map_tensor_to_delta_action_dict", "map_delta_action_to_robot_action"):
+        raise UserError(
+            f"{where}, which makes of one action the deltas of an arm's hand, as teleoperation does; no policy "
+            "type of LeRobot acts in chunks of them: take the step out of the policy's processors"
+        )
