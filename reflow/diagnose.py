@@ -17,8 +17,9 @@ from rich.console import Console
 
 from reflow.cli import build, command
 from reflow.config.diagnose import DIAGNOSE, RENAMED, asked_rule, check_diagnosis, students_of
-from reflow.config.parts import Teacher, data_arguments, device_of, open_data, rename_of
-from reflow.data import SAMPLE, load_metadata
+from reflow.config.inputs import open_inputs
+from reflow.config.parts import device_of
+from reflow.data import SAMPLE
 from reflow.doctor import (
     CANNOT_RUN,
     Check,
@@ -35,7 +36,7 @@ from reflow.ending import document_of
 from reflow.errors import UserError
 from reflow.files import UnwritableError, write_json
 from reflow.flow import Draws
-from reflow.policies import FlowPolicy, check_belongs, load_policy, load_processors, share_frozen
+from reflow.policies import FlowPolicy, check_belongs, load_policy, share_frozen
 from reflow.probes import Observations
 
 
@@ -59,21 +60,16 @@ def diagnose(config: DictConfig) -> Diagnosis:
         UserError: other bad input.
     """
     check_diagnosis(config)
-    source: Teacher = build(config.teacher)
     solver, trained = build(config.solver), tuple(config.student.trained)
     students = dict(students_of(config))
     device = device_of(config.device)
-    teacher = source.load(device)
+    inputs = open_inputs(config, device=device, preload=False, num_workers=0)  # each frame is looked at once
+    source, teacher, meta = inputs.source, inputs.teacher, inputs.metas[0]
     for student in students.values():
         check_belongs(student, source.folder, loaded=teacher, trained=trained)
-    preprocess, _ = load_processors(source.folder, teacher, device, rename_of(config))
-
-    # Each frame is looked at once.
-    arguments = data_arguments(config, source, preload=False, num_workers=0)
-    meta = load_metadata(arguments["repo_id"], arguments["root"])
-    fit = fit_check(meta, teacher.config, teacher.space, rename_of(config), source.folder)
+    fit = fit_check(meta, teacher.config, teacher.space, inputs.rename, source.folder)
     try:
-        data = open_data(arguments, teacher, preprocess, seed=config.seed)
+        data = inputs.open_data(seed=config.seed)
     except UserError as error:
         raise DoesNotFitError(str(error), fit) from error
     start = time.perf_counter()

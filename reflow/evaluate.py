@@ -11,9 +11,10 @@ from collections.abc import Sequence
 
 from omegaconf import DictConfig, OmegaConf
 
-from reflow.cli import build, command, overrides, plain
+from reflow.cli import command, overrides, plain
 from reflow.config.evaluate import EVALUATE, RENAMED, check_evaluation, offline_identity
-from reflow.config.parts import Teacher, data_arguments, device_of, open_data, rename_of, settings_of
+from reflow.config.inputs import open_inputs
+from reflow.config.parts import device_of, settings_of
 from reflow.data import LeRobotDataModule
 from reflow.data.robot import robot_of
 from reflow.evaluation.folders import Folders
@@ -59,7 +60,7 @@ def evaluate(config: DictConfig, overrides: Sequence[str] = ()) -> dict[str, flo
     by, data = _load(config, folders, device)
     robot = robot_of(data.meta, lower=config.lower, upper=config.upper, limit_margin=config.limit_margin)
     if env is not None:
-        check_environment(env, by.policies, {**folders.policies})
+        check_environment(env, by.policies, {str(who): folder for who, folder in folders.policies.items()})
     results.check_writable()
 
     if found is None and config.offline:
@@ -92,12 +93,11 @@ def evaluate(config: DictConfig, overrides: Sequence[str] = ()) -> dict[str, flo
 
 def _load(config: DictConfig, folders: Folders, device: str) -> tuple[Observations, LeRobotDataModule]:
     """Both policies, and the held-out observations they are shown."""
-    source: Teacher = build(config.teacher)
-    teacher = source.load(device)
-    teacher.num_steps = source.steps(teacher)
+    inputs = open_inputs(config, device=device, preload=False)  # each frame is looked at once or twice
+    teacher = inputs.teacher
+    teacher.num_steps = inputs.source.steps(teacher)
     check_belongs(folders.student, folders.teacher, loaded=teacher, trained=config.student.trained)
     student = load_policy(folders.student, device)
-    preprocess, postprocess = load_processors(source.folder, teacher, rename=rename_of(config))
     _, student_postprocess = load_processors(folders.student, student)
     teacher.requires_grad_(False)
     student.requires_grad_(False)
@@ -106,10 +106,9 @@ def _load(config: DictConfig, folders: Folders, device: str) -> tuple[Observatio
         {"teacher": teacher, "student": student},
         Draws(config.seed),
         config.val_draws,
-        postprocess={"teacher": postprocess, "student": student_postprocess},
+        postprocess={"teacher": inputs.postprocess, "student": student_postprocess},
     )
-    arguments = data_arguments(config, source, preload=False)  # each frame is looked at once or twice
-    return by, open_data(arguments, teacher, preprocess, seed=config.seed)
+    return by, inputs.open_data(seed=config.seed)
 
 
 @command("evaluate", EVALUATE, renamed=RENAMED)

@@ -18,6 +18,7 @@ from lightning.pytorch.callbacks import RichProgressBar
 from omegaconf import DictConfig
 
 from reflow.cli import build, build_with, command, overrides
+from reflow.config.inputs import open_inputs
 from reflow.config.pairs import (
     PAIRS,
     RENAMED,
@@ -26,7 +27,7 @@ from reflow.config.pairs import (
     learning_command,
     pair_folder,
 )
-from reflow.config.parts import Teacher, data_arguments, open_data, rename_of, rule_of
+from reflow.config.parts import rule_of
 from reflow.endpoints import (
     Manifest,
     Part,
@@ -41,7 +42,6 @@ from reflow.endpoints.cost import check_disk, measure_cost
 from reflow.endpoints.fill import FillPairs, ShardWriter
 from reflow.endpoints.wanted import samples_of
 from reflow.flow import Solver
-from reflow.policies import load_processors, with_velocity
 
 
 class _Progress(RichProgressBar):
@@ -64,14 +64,12 @@ def generate(config: DictConfig, overrides: Sequence[str] = ()) -> Path:
         UserError: bad input, or a cache of other pairs, before anything is made.
     """
     check_pair_settings(config)
-    source: Teacher = build(config.teacher)
     solver: Solver = build(config.solver)
-    arguments = data_arguments(config, source, preload=False)  # each frame is looked at once
     part = Part.parse(config.part)
     torch.set_float32_matmul_precision(config.matmul_precision)
-    teacher = with_velocity(source.load(), config.velocity)
-    preprocess, _ = load_processors(source.folder, teacher, rename=rename_of(config))
-    data = open_data(arguments, teacher, preprocess, seed=config.seed)
+    inputs = open_inputs(config, velocity=config.velocity, preload=False)  # each frame is looked at once
+    source, teacher, data = inputs.source, inputs.teacher, inputs.open_data(seed=config.seed)
+    inputs.warn_of_complaints()
     rule = rule_of(config, teacher.space)
 
     folder = pair_folder(config)

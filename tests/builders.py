@@ -164,8 +164,9 @@ def make_dataset(
     frames: int | Sequence[int] = 12,
     fps: int = 10,
     seed: int = 0,
+    video: bool = False,
 ) -> Path:
-    """A LeRobotDataset v3 of images, on disk; every frame, state and action differs from every other.
+    """A LeRobotDataset v3, on disk; every frame, state and action differs from every other.
 
     Args:
         root: folder to create.
@@ -174,17 +175,16 @@ def make_dataset(
         frames: of every episode, or of each.
         fps: frames per second.
         seed: of the contents.
+        video: keep frames as video rather than as images.
     """
     datasets.disable_progress_bars()
     rng = np.random.default_rng(seed)
-    features: dict[str, Any] = {
-        key: {"dtype": "image", "shape": (HEIGHT, WIDTH, 3), "names": ["height", "width", "channels"]}
-        for key in cameras
-    }
+    camera = {"dtype": "video" if video else "image", "names": ["height", "width", "channels"]}
+    features: dict[str, Any] = {key: {**camera, "shape": (HEIGHT, WIDTH, 3)} for key in cameras}
     for key, width in (("observation.state", state_dim), ("action", action_dim)):
         features[key] = {"dtype": "float32", "shape": (width,), "names": [f"joint_{i}" for i in range(width)]}
     dataset = LeRobotDataset.create(
-        repo_id(root), fps, features, root=root, robot_type="made_up", use_videos=False
+        repo_id(root), fps, features, root=root, robot_type="made_up", use_videos=video
     )
     lengths = [frames] * episodes if isinstance(frames, int) else list(frames)
     for episode, length in zip(range(episodes), lengths, strict=True):

@@ -14,7 +14,7 @@ from omegaconf import DictConfig
 
 from reflow.cli import build
 from reflow.config.parts import Teacher, data_arguments, open_data
-from reflow.data import LeRobotDataModule, open_sources
+from reflow.data import LeRobotDataModule, load_metadata
 from reflow.data.robot import joint_names
 from reflow.doctor import in_one_line, quick_complaints
 from reflow.notices import warn
@@ -56,7 +56,6 @@ class Inputs:
             self.arguments,
             self.teacher,
             self.preprocess,
-            saved_rename=saved_rename(self.source.folder),
             **more,
         )
 
@@ -68,12 +67,18 @@ class Inputs:
 
 
 def open_inputs(
-    config: DictConfig, *, device: str = "cpu", velocity: str | None = "stock", **changes: Any
+    config: DictConfig,
+    source: Teacher | None = None,
+    *,
+    device: str = "cpu",
+    velocity: str | None = "stock",
+    **changes: Any,
 ) -> Inputs:
     """Opens teacher and data of a command.
 
     Args:
         config: composed, with sections ``teacher`` and ``data``.
+        source: of the teacher, where it was asked for already.
         device: of the teacher.
         velocity: how it computes velocities; None for the way that suits training.
         changes: other values of the section ``data``.
@@ -81,10 +86,10 @@ def open_inputs(
     Raises:
         UserError: names the file, or the key, and the way out.
     """
-    source: Teacher = build(config.teacher)
+    source = source or build(config.teacher)
     arguments = data_arguments(config, source, **changes)
     folder = source.folder
-    metas = open_sources(arguments)
+    metas = (load_metadata(arguments["repo_id"], arguments["root"]),)
     names = {
         feature: joint_names(metas[0], feature, int(metas[0].features[feature]["shape"][0]))
         for feature in (OBS_STATE, ACTION)
@@ -92,5 +97,7 @@ def open_inputs(
     }
     check_statistics(folder, names)
     teacher = with_velocity(source.load(device), velocity)
-    preprocess, postprocess = load_processors(folder, teacher, device, rename={})  # the data rename themselves
+    preprocess, postprocess = load_processors(
+        folder, teacher, rename=saved_rename(folder) | dict(arguments["rename"] or {})
+    )
     return Inputs(source, teacher, preprocess, postprocess, metas, arguments)

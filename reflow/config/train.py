@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import warnings
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from reflow.cli import build, build_with, plain
 from reflow.config.checks import check_devices, check_least, check_matmul_precision, check_padding
+from reflow.config.inputs import open_inputs
 from reflow.config.naming import AUTO, padding_name
 from reflow.config.parts import (
     COMMON,
@@ -19,8 +19,6 @@ from reflow.config.parts import (
     PADDING,
     Teacher,
     data_arguments,
-    open_data,
-    rename_of,
     rule_of,
 )
 from reflow.config_path import CONFIG_DIR
@@ -36,10 +34,13 @@ from reflow.endpoints.source import LiveEndpoints, Stored, StoredEndpoints
 from reflow.endpoints.wanted import Source, Walks, fit
 from reflow.errors import UserError
 from reflow.flow import Draws, EndpointTime, Solver
+from reflow.notices import warn
 from reflow.objectives import Objective
-from reflow.policies import FlowPolicy, load_processors, with_velocity
+from reflow.policies import FlowPolicy
 from reflow.probes import Observations, PaddingAsDeployed, PaddingSupervision, measure
 from reflow.schema import OPEN, schema, schema_of
+from reflow.simulator.environment import EnvironmentSettings
+from reflow.simulator.runtime import check_environment
 
 TRAIN = schema(
     **COMMON,
@@ -85,27 +86,23 @@ def check_settings(config: DictConfig) -> None:
 
 def build_distillation(config: DictConfig, source: Teacher) -> tuple[Distillation, LeRobotDataModule]:
     """The run's module and data; ``padding`` answers ``auto`` afterwards."""
-    teacher = with_velocity(source.load(), config.velocity)
-    preprocess, _ = load_processors(source.folder, teacher, rename=rename_of(config))
+    inputs = open_inputs(config, source, velocity=config.velocity)
+    teacher = inputs.teacher
+    if config.env is not None:  # what is played after training is refused before it
+        env = EnvironmentSettings.from_mapping(plain(config.env))
+        check_environment(env, {"teacher": teacher}, {"teacher": source.folder})
     objective: Objective = build(config.objective)
     solver: Solver = build(config.solver)
-    arguments = data_arguments(config, source)
     stored = None
     if config.pairs.path is not None:
-        stored = _stored(config, source, teacher, objective, solver, arguments)
-    data = open_data(
-        arguments,
-        teacher,
-        preprocess,
-        seed=config.seed,
-        stored=stored,
-        with_actions=objective.needs_actions,
-    )
+        stored = _stored(config, source, teacher, objective, solver, inputs.arguments)
+    data = inputs.open_data(seed=config.seed, stored=stored, with_actions=objective.needs_actions)
+    inputs.warn_of_complaints()
     if padding_name(config) == AUTO:
         _choose_fix(config, teacher, data)
     rule = rule_of(config, teacher.space)
     if (harm := harm_of(rule, getattr(objective, "time", EndpointTime()))) is not None:
-        warnings.warn(harm, stacklevel=2)
+        warn(harm)
     student = make_student(teacher, source.folder, rule, **plain(config.student))
     live = LiveEndpoints(teacher, solver, source.steps(teacher), rule)
     module = Distillation(

@@ -15,8 +15,8 @@ from lerobot.envs.utils import preprocess_observation
 from lerobot.utils.constants import ACTION
 
 from reflow.flow import Draws
-from reflow.policies import load_policy, load_processors
-from reflow.simulator.environment import EnvironmentSettings, check_look, saved_rename
+from reflow.policies import load_policy, load_processors, saved_rename
+from reflow.simulator.environment import EnvironmentSettings, check_look
 from reflow.simulator.looking import Observation
 
 

@@ -11,7 +11,6 @@ import importlib.metadata
 import importlib.util
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from lerobot.configs import PreTrainedConfig
@@ -21,8 +20,6 @@ from lerobot.envs.utils import env_to_policy_features
 from lerobot.utils.constants import ACTION, OBS_IMAGE, OBS_STATE
 
 from reflow.errors import NotInstalledError, UserError
-from reflow.files import read_json
-from reflow.policies.folder import PREPROCESSOR
 from reflow.simulator import robotwin
 
 _OURS = ("type", "rename", "instruction", "discover_packages_path")
@@ -111,14 +108,6 @@ class EnvironmentSettings:
 def cameras_of(policy: PreTrainedConfig) -> list[str]:
     """The cameras a policy looks at, without those it keeps empty."""
     return [key for key in policy.image_features if ".empty_camera_" not in key]
-
-
-def saved_rename(folder: Path) -> dict[str, str]:
-    """The map of observation keys in a policy folder's own preprocessor."""
-    for step in read_json(folder / PREPROCESSOR)["steps"]:
-        if step.get("registry_name") == "rename_observations_processor":
-            return dict(step.get("config", {}).get("rename_map", {}))
-    return {}
 
 
 def check_fit(config: EnvConfig, policy: PreTrainedConfig, rename: Mapping[str, str], who: str) -> None:

@@ -18,9 +18,9 @@ from safetensors.numpy import load_file, save_file
 
 from reflow.errors import UserError
 from reflow.files import replace_file
-from reflow.policies import fingerprint
+from reflow.policies import fingerprint, saved_rename
 from reflow.simulator.actor import Conditions, Contender
-from reflow.simulator.environment import check_fit, saved_rename
+from reflow.simulator.environment import check_fit
 from reflow.simulator.journal import Episode, Journal, Key
 from reflow.simulator.rollout import Player
 from reflow.simulator.runtime import check_runtime

@@ -14,10 +14,10 @@ from lerobot.envs.factory import make_env
 from lerobot.envs.utils import close_envs
 
 from reflow.errors import NotInstalledError, UserError
-from reflow.policies import FlowPolicy
+from reflow.policies import FlowPolicy, saved_rename
 from reflow.quiet import unprinted
 from reflow.simulator import robotwin
-from reflow.simulator.environment import EnvironmentSettings, check_fit, saved_rename
+from reflow.simulator.environment import EnvironmentSettings, check_fit
 from reflow.simulator.gl import prepare_gl
 
 

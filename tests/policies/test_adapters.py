@@ -81,7 +81,7 @@ def close(folder: Path, unmerged: torch.Tensor) -> bool:
     flow = load_policy(folder)
     # A merged layer sums once what the unmerged one sums in two: as two ways to compute the same velocity.
     bound = rounding.of_endpoint(flow, 32, flow.num_steps)
-    print('BOUND', bound, rounding.apart(chunk(flow.policy), unmerged))
+    print("BOUND", bound, rounding.apart(chunk(flow.policy), unmerged))
     return rounding.apart(chunk(flow.policy), unmerged) <= min(bound, 1e-3)
 
 

@@ -11,11 +11,11 @@ from omegaconf import OmegaConf
 
 from reflow.config_path import CONFIG_DIR
 from reflow.errors import NotInstalledError
+from reflow.policies import saved_rename
 from reflow.simulator.environment import (
     EnvironmentSettings,
     check_fit,
     check_look,
-    saved_rename,
 )
 from reflow.simulator.runtime import check_runtime, make_vector_env
 from tests.builders import TOP, make_teacher_folder

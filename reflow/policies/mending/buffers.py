@@ -32,7 +32,9 @@ def take_out_buffers(files: PolicyFiles) -> Iterator[str]:
     if not (names := old_buffers(files.weight_names())):
         return
     statistics = _statistics(files, names)
-    files.weight_changes.insert(0, stock.remove_normalization_layers)  # an adapter is merged into what a policy has
+    files.weight_changes.insert(
+        0, stock.remove_normalization_layers
+    )  # an adapter is merged into what a policy has
     where = f"{files.weights_file}: the weights hold {len(names)} tensors of normalisation"
     if files.processors:
         files.doubts += [
