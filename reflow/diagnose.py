@@ -64,10 +64,10 @@ def diagnose(config: DictConfig) -> Diagnosis:
     students = dict(students_of(config))
     device = device_of(config.device)
     inputs = open_inputs(config, device=device, preload=False, num_workers=0)  # each frame is looked at once
-    source, teacher, meta = inputs.source, inputs.teacher, inputs.metas[0]
+    source, teacher, meta = inputs.source, inputs.teacher, inputs.data[0].meta
     for student in students.values():
         check_belongs(student, source.folder, loaded=teacher, trained=trained)
-    fit = fit_check(meta, teacher.config, teacher.space, inputs.rename, source.folder)
+    fit = fit_check(meta, teacher.config, teacher.space, inputs.data[0].rename, source.folder)
     try:
         data = inputs.open_data(seed=config.seed)
     except UserError as error:

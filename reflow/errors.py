@@ -8,7 +8,16 @@ from __future__ import annotations
 
 
 class UserError(ValueError):
-    """Something that only the user can mend: a value, a file, a package, a machine."""
+    """Something that only the user can mend: a value, a file, a package, a machine.
+
+    A data loader raises what happened in a worker anew, with the worker's whole traceback as the message; here it
+    becomes the one line again.
+    """
+
+    def __init__(self, *words: object) -> None:
+        if len(words) == 1 and str(words[0]).startswith("Caught ") and "\nTraceback" in str(words[0]):
+            words = (str(words[0]).rstrip().rpartition(f".{type(self).__qualname__}: ")[2],)
+        super().__init__(*words)
 
 
 class MissingFileError(UserError, FileNotFoundError):

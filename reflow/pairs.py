@@ -28,6 +28,7 @@ from reflow.config.pairs import (
     pair_folder,
 )
 from reflow.config.parts import rule_of
+from reflow.data import samples_of
 from reflow.endpoints import (
     Manifest,
     Part,
@@ -40,7 +41,6 @@ from reflow.endpoints import (
 )
 from reflow.endpoints.cost import check_disk, measure_cost
 from reflow.endpoints.fill import FillPairs, ShardWriter
-from reflow.endpoints.wanted import samples_of
 from reflow.flow import Solver
 
 
@@ -75,7 +75,7 @@ def generate(config: DictConfig, overrides: Sequence[str] = ()) -> Path:
     folder = pair_folder(config)
     asked = asked_manifest(config, source, teacher, rule, solver, data, overrides)
     manifest = settle(asked, folder)
-    manifest.check_covers(*samples_of(data.meta, data.train_episodes), folder)
+    manifest.check_covers(*samples_of(data.sources), folder)
     if config.repair and manifest.checksums:
         for line in drop_damaged(folder, manifest, part):
             _say(f"damaged, to be made anew: {line}")

@@ -5,16 +5,16 @@ First the teacher's files, then the data's, then the two against each other, and
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from lerobot.datasets.dataset_metadata import LeRobotDatasetMetadata
 from lerobot.utils.constants import ACTION, OBS_STATE
 from omegaconf import DictConfig
 
 from reflow.cli import build
 from reflow.config.parts import Teacher, data_arguments, open_data
-from reflow.data import LeRobotDataModule, load_metadata
+from reflow.data import LeRobotDataModule, OpenSource, open_sources, sources_of
 from reflow.data.robot import joint_names
 from reflow.doctor import in_one_line, quick_complaints
 from reflow.notices import warn
@@ -30,7 +30,8 @@ class Inputs:
         teacher: loaded, in eval mode.
         preprocess: its preprocessor, for data whose cameras have the policy's names already.
         postprocess: its postprocessor.
-        metas: metadata of each data set.
+        data: the data sets, opened.
+        saved_rename: from camera keys to the policy's, as the teacher has saved it.
         arguments: of the data module, in plain values.
     """
 
@@ -38,13 +39,9 @@ class Inputs:
     teacher: FlowPolicy
     preprocess: Any
     postprocess: Any
-    metas: tuple[LeRobotDatasetMetadata, ...]
+    data: tuple[OpenSource, ...]
+    saved_rename: Mapping[str, str]
     arguments: dict[str, Any]
-
-    @property
-    def rename(self) -> dict[str, str]:
-        """From the data set's camera keys to the policy's: the map that the teacher has saved, and what is added."""
-        return saved_rename(self.source.folder) | dict(self.arguments["rename"] or {})
 
     def open_data(self, **more: Any) -> LeRobotDataModule:
         """The data, for this teacher; ``more`` goes to the module as it is.
@@ -53,16 +50,13 @@ class Inputs:
             UserError: data and teacher do not fit, or values in the data are no numbers.
         """
         return open_data(
-            self.arguments,
-            self.teacher,
-            self.preprocess,
-            **more,
+            self.arguments, self.teacher, self.preprocess, saved_rename=self.saved_rename, **more
         )
 
     def warn_of_complaints(self) -> None:
         """Says what the doctor would complain of at once."""
-        for meta in self.metas:
-            for finding in quick_complaints(self.source.folder, meta, self.teacher, self.rename):
+        for data in self.data:
+            for finding in quick_complaints(self.source.folder, data.meta, self.teacher, data.rename):
                 warn(in_one_line(finding))
 
 
@@ -89,15 +83,18 @@ def open_inputs(
     source = source or build(config.teacher)
     arguments = data_arguments(config, source, **changes)
     folder = source.folder
-    metas = (load_metadata(arguments["repo_id"], arguments["root"]),)
-    names = {
-        feature: joint_names(metas[0], feature, int(metas[0].features[feature]["shape"][0]))
-        for feature in (OBS_STATE, ACTION)
-        if feature in metas[0].features
-    }
-    check_statistics(folder, names)
+    saved = saved_rename(folder)
+    data = open_sources(sources_of(arguments), saved)
+    check_statistics(folder, _joints(data[0]))
     teacher = with_velocity(source.load(device), velocity)
-    preprocess, postprocess = load_processors(
-        folder, teacher, rename=saved_rename(folder) | dict(arguments["rename"] or {})
-    )
-    return Inputs(source, teacher, preprocess, postprocess, metas, arguments)
+    preprocess, postprocess = load_processors(folder, teacher, rename={})  # the data rename themselves
+    return Inputs(source, teacher, preprocess, postprocess, data, saved, arguments)
+
+
+def _joints(data: OpenSource) -> dict[str, tuple[str, ...]]:
+    features = data.meta.features
+    return {
+        feature: joint_names(data.meta, feature, int(features[feature]["shape"][0]))
+        for feature in (OBS_STATE, ACTION)
+        if feature in features
+    }

@@ -13,10 +13,10 @@ from omegaconf import DictConfig
 from reflow.cli import plain
 from reflow.config.checks import check_devices, check_least, check_matmul_precision, check_padding
 from reflow.config.naming import AUTO, padding_name
-from reflow.config.parts import COMMON, GONE, PADDING, Teacher, rename_of
-from reflow.data import LeRobotDataModule
+from reflow.config.parts import COMMON, GONE, PADDING, Teacher
+from reflow.data import LeRobotDataModule, samples_of
 from reflow.endpoints import Layout, Manifest, Samples
-from reflow.endpoints.wanted import Walks, decisive_versions, pair_identity, samples_of
+from reflow.endpoints.wanted import Walks, decisive_versions, pair_identity
 from reflow.errors import UserError
 from reflow.flow import PaddingRule, Solver
 from reflow.policies import FlowPolicy
@@ -81,7 +81,7 @@ def asked_manifest(
     """The manifest of a cache that holds what is asked for and nothing else."""
     precision = config.trainer.get("precision", "32-true")
     walks = Walks(solver.name, source.num_steps, config.seed, precision, config.matmul_precision)
-    samples, _ = samples_of(data.meta, data.train_episodes)
+    samples, _ = samples_of(data.sources)
     layout = Layout(
         Samples.of(samples),
         config.samples_per_shard,
@@ -91,11 +91,15 @@ def asked_manifest(
         dict.fromkeys(_stores(config), config.store_precision),
         torch.get_num_threads(),
     )
+    names = ", ".join(source.source.repo_id for source in data.sources)
     again = [override for override in overrides if _key(override) not in ("part", "repair")]
     return Manifest(
-        pair_identity(teacher, source.folder, rule, data.meta, rename_of(config), walks),
+        pair_identity(teacher, source.folder, rule, data.sources, walks),
         layout,
-        {"command": shlex.join(["python", "-m", "reflow.pairs", *again]), "repo_id": data.meta.repo_id},
+        {
+            "command": shlex.join(["python", "-m", "reflow.pairs", *again]),
+            "repo_id": names,
+        },
         decisive_versions(),
     )
 

@@ -55,8 +55,7 @@ class Teacher:
 TEACHER = schema_of(Teacher, _target_=str)
 DATA = schema_of(
     LeRobotDataModule,
-    but=("policy", "preprocess", "seed", "with_actions", "stored"),
-    repo_id=str | None,
+    but=("policy", "preprocess", "seed", "with_actions", "stored", "saved_rename"),
     _target_=str,
 )
 PADDING = schema(noise=str, target=str, loss=str, inert=bool)
@@ -81,7 +80,7 @@ def data_arguments(config: DictConfig, teacher: Teacher, **changes: Any) -> dict
         UserError: ``data.repo_id`` is missing beside a teacher, or a folder, of one's own.
     """
     arguments = plain(config.data) | changes
-    if arguments["repo_id"] is not None:
+    if arguments["repo_id"] is not None or arguments["mixture"] is not None:
         return arguments
     own_teacher = not (teacher.path or embedded.PREFIX).startswith(embedded.PREFIX)
     if own_teacher or arguments["root"] is not None:

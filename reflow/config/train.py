@@ -22,7 +22,7 @@ from reflow.config.parts import (
     rule_of,
 )
 from reflow.config_path import CONFIG_DIR
-from reflow.data import LeRobotDataModule
+from reflow.data import LeRobotDataModule, sources_of
 from reflow.distill.checkpoints import AtomicCheckpointIO
 from reflow.distill.harm import harm_of
 from reflow.distill.module import Distillation
@@ -31,7 +31,7 @@ from reflow.distill.student import make_student
 from reflow.distill.success import measure_success
 from reflow.doctor import padding_regime, recommend_fix
 from reflow.endpoints.source import LiveEndpoints, Stored, StoredEndpoints
-from reflow.endpoints.wanted import Source, Walks, fit
+from reflow.endpoints.wanted import Walks, fit
 from reflow.errors import UserError
 from reflow.flow import Draws, EndpointTime, Solver
 from reflow.notices import warn
@@ -162,7 +162,7 @@ def _stored(
         teacher,
         source.folder,
         rule_of(config, teacher.space),
-        Source(*(data[name] for name in ("repo_id", "root", "episodes", "val_episodes", "rename"))),
+        sources_of(data),
         Walks(solver.name, source.num_steps, config.seed, precision, config.matmul_precision),
         stored_precision=config.pairs.precision,
         trained=tuple(config.student.trained),

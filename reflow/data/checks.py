@@ -14,13 +14,22 @@ from lerobot.utils.constants import ACTION, OBS_STATE
 from reflow.errors import UserError
 
 
-def check_fit(meta: LeRobotDatasetMetadata, policy: PreTrainedConfig, rename: Mapping[str, str]) -> None:
+def check_fit(
+    meta: LeRobotDatasetMetadata,
+    policy: PreTrainedConfig,
+    rename: Mapping[str, str],
+    saved: Mapping[str, str] | None = None,
+    where: str = "data",
+) -> None:
     """Compares a data set's features with what a policy was trained on.
 
     Args:
         meta: the data set's metadata.
         policy: LeRobot's configuration of the teacher.
         rename: from the data set's camera keys to the policy's (``data.rename``).
+        saved: likewise, of the policy's own preprocessor; ``rename`` goes first. What the data set lacks of it is no
+            mistake.
+        where: the section that names the data set, for errors.
 
     Raises:
         UserError: action or state width differ, cameras of the policy are missing, or it reads more than one frame.
@@ -43,30 +52,31 @@ def check_fit(meta: LeRobotDatasetMetadata, policy: PreTrainedConfig, rename: Ma
                 f"{what} dimension does not fit: data set {meta.repo_id} has {key} of "
                 f"{'no such key' if have is None else have['shape'][0]}"
                 f"{_names(have)}, the teacher expects {feature.shape[0]}; choose the data set this teacher was "
-                "trained on (data.repo_id=..., data.root=...) or another teacher (teacher.path=...)"
+                f"trained on ({where}.repo_id=..., {where}.root=...) or another teacher (teacher.path=...)"
             )
     unknown = sorted(set(rename) - set(meta.features))
     if unknown:
         raise UserError(
-            f"data.rename names {unknown}, which data set {meta.repo_id} does not have; "
+            f"{where}.rename names {unknown}, which data set {meta.repo_id} does not have; "
             f"its cameras: {sorted(meta.camera_keys)}"
         )
+    given, rename = rename, {**(saved or {}), **rename}
     have_cameras = [rename.get(key, key) for key in meta.camera_keys]
     twice = sorted({key for key in have_cameras if have_cameras.count(key) > 1})
     if twice:
         raise UserError(
-            f"data.rename gives {twice} to more than one camera of data set {meta.repo_id}, "
+            f"{where}.rename gives {twice} to more than one camera of data set {meta.repo_id}, "
             f"{sorted(meta.camera_keys)}; one would silently hide the other: rename the other camera too"
         )
     wanted = [key for key in policy.image_features if ".empty_camera_" not in key]
     missing = [key for key in wanted if key not in have_cameras]
     if missing:
         spare = [key for key in meta.camera_keys if rename.get(key, key) not in wanted]
-        renames = {**rename, **dict(zip(spare or ["<camera>"], missing, strict=False))}
+        renames = {**given, **dict(zip(spare or ["<camera>"], missing, strict=False))}
         pairs = ",".join(f"{old}:{new}" for old, new in renames.items())
         raise UserError(
             f"cameras do not fit: the teacher sees {wanted}, data set {meta.repo_id} has "
-            f"{sorted(meta.camera_keys)}; missing {missing}. If only the names differ: 'data.rename={{{pairs}}}'"
+            f"{sorted(meta.camera_keys)}; missing {missing}. If only the names differ: '{where}.rename={{{pairs}}}'"
         )
 
 
@@ -85,54 +95,6 @@ def check_lengths(
             f"episode of data set {meta.repo_id} has {longest} frames (fps {meta.fps}); is it recorded at another "
             "frame rate? If it is meant so: data.allow_short_episodes=true"
         )
-
-
-def split_episodes(
-    total: int, episodes: Sequence[int] | None, val_episodes: Sequence[int] | None
-) -> tuple[list[int], list[int]]:
-    """Training and held-out episodes.
-
-    Args:
-        total: episodes in the data set.
-        episodes: chosen for training; None for all that are not held out.
-        val_episodes: held out; None for the last tenth of the chosen ones, at least one.
-
-    Returns:
-        Training and held-out episode numbers, disjoint.
-
-    Raises:
-        UserError: numbers out of range or given twice, an empty choice, or nothing left to hold out.
-    """
-    for field, chosen in (("data.episodes", episodes), ("data.val_episodes", val_episodes)):
-        if chosen is None:
-            continue
-        if not chosen:
-            raise UserError(f"{field}=[] chooses no episode; give numbers from 0 to {total - 1}, or null")
-        bad = [number for number in chosen if not 0 <= number < total]
-        if bad:
-            raise UserError(
-                f"{field} names {bad}, but the data set has episodes 0 to {total - 1}; leave those out"
-            )
-        if len(set(chosen)) < len(chosen):
-            raise UserError(f"{field} names an episode twice: {sorted(chosen)}")
-    pool = list(range(total)) if episodes is None else list(episodes)
-    if val_episodes is None:
-        count = max(1, len(pool) // 10)
-        train, held_out = pool[:-count], pool[-count:]
-    else:
-        held_out = list(val_episodes)
-        overlap = sorted(set(held_out) & set(episodes or []))
-        if overlap:
-            raise UserError(
-                f"episodes {overlap} stand in data.episodes and in data.val_episodes; held-out means held out"
-            )
-        train = [number for number in pool if number not in set(held_out)]
-    if not train:
-        raise UserError(
-            f"no episode is left to train on: {len(pool)} chosen, {len(held_out)} held out; "
-            "choose at least two (data.episodes=[0,1,...])"
-        )
-    return train, held_out
 
 
 def _names(feature: Mapping[str, object] | None) -> str:

@@ -7,22 +7,29 @@ last action, mark it in ``action_is_pad``), which is much faster than LeRobot's 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import io
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
+import av
 import numpy as np
 import torch
 from lerobot.datasets.lerobot_dataset import LeRobotDataset
 from lerobot.utils.constants import ACTION, OBS_STATE
+from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset
 
 from reflow.data.order import Visit
+from reflow.errors import UserError
 
 SAMPLE, VISIT = "sample", "visit"
 """Batch keys: identity of the frame in its data set, and which visit to it this is."""
 ENDPOINT = "endpoint"
 """Batch key: the teacher's endpoints of this visit's noises, ``[b, k, h, d]``; only where a pair cache is read."""
+
+# What LeRobot, PIL, PyAV and torchcodec raise where a picture, or a frame of a video, does not decode.
+_UNREADABLE = (OSError, SyntaxError, ValueError, IndexError, RuntimeError, AssertionError, av.FFmpegError)
 
 Reading = Literal["all", "words", "identity"]
 """What is read of a frame: everything; state and task, no camera; nothing but which frame it is."""
@@ -36,6 +43,14 @@ class Frames(Dataset[dict[str, Any]]):
         chunk_size: length of the action chunks, or None to leave actions out.
         preload: decode every frame now and keep it in memory as 8-bit.
         reading: what of a frame is read; what is stored elsewhere need not be.
+        cameras: the camera keys that are read, and what they are called in an item; None for all, as they are.
+        offset: what its frame numbers begin behind, so that no other data set has them.
+
+    Attributes:
+        samples: identities of the frames, ``[n]``.
+        frame_index: place of each in its episode.
+        owners: number of its episode.
+        starts: rows at which data sets begin and end: here 0 and ``n``.
     """
 
     def __init__(
@@ -44,19 +59,22 @@ class Frames(Dataset[dict[str, Any]]):
         chunk_size: int | None = None,
         preload: bool = False,
         reading: Reading = "all",
+        cameras: Mapping[str, str] | None = None,
+        offset: int = 0,
     ) -> None:
         self.dataset = dataset
         self.reading: Reading = reading
-        self.cameras: list[str] = list(dataset.meta.camera_keys)
+        self.cameras = {key: key for key in dataset.meta.camera_keys} if cameras is None else dict(cameras)
         table = dataset.hf_dataset.data
         self.frame_index = table.column("frame_index").to_numpy()
-        self.samples = torch.from_numpy(table.column("index").to_numpy().copy())
+        self.owners = table.column("episode_index").to_numpy()
+        self.samples = torch.from_numpy(table.column("index").to_numpy().copy()) + offset
+        self.starts = np.array([0, len(self.samples)])
         self.actions: Tensor | None = None
         if chunk_size is not None:
             self.actions = torch.from_numpy(np.stack(table.column(ACTION).to_numpy()).astype(np.float32))
-            episodes = table.column("episode_index").to_numpy()
-            rows = np.arange(len(episodes))
-            last = np.searchsorted(episodes, episodes, side="right") - 1
+            rows = np.arange(len(self.owners))
+            last = np.searchsorted(self.owners, self.owners, side="right") - 1
             wanted = rows[:, None] + np.arange(chunk_size)
             self.chunk_rows = torch.from_numpy(np.minimum(wanted, last[:, None]))
             self.chunk_is_pad = torch.from_numpy(wanted > last[:, None])
@@ -88,13 +106,36 @@ class Frames(Dataset[dict[str, Any]]):
         return {OBS_STATE: self._states[row], "task": task}
 
     def _decode(self, row: int) -> dict[str, Any]:
-        item = self.dataset[row]
-        return {key: item[key] for key in (*self.cameras, OBS_STATE, "task")}
+        try:
+            item = self.dataset[row]
+        except _UNREADABLE as error:
+            raise UserError(f"{self._place(row)} cannot be read ({self._what(row, error)})") from error
+        return {name: item[key] for key, name in self._kept.items()}
+
+    @property
+    def _kept(self) -> dict[str, str]:
+        others = [key for key in (OBS_STATE, "task") if key == "task" or key in self.dataset.meta.features]
+        return self.cameras | {key: key for key in others}
+
+    def _place(self, row: int) -> str:
+        meta = self.dataset.meta
+        return f"data set {meta.repo_id} ({meta.root}): episode {self.owners[row]}, frame {self.frame_index[row]}"
+
+    def _what(self, row: int, error: BaseException) -> str:
+        """Which camera it is that does not decode, and where to go from there."""
+        pictures = [key for key in self.dataset.meta.camera_keys if key not in self.dataset.meta.video_keys]
+        broken = [key for key in pictures if not _is_picture(self.dataset.hf_dataset.data.column(key)[row])]
+        cameras = ", ".join(broken or self.dataset.meta.video_keys or pictures)
+        why = " ".join(str(error).split())[:200]
+        return (
+            f"{cameras}: {type(error).__name__}: {why}); copy its file anew, or leave the episode out with "
+            f"exclude_episodes=[{self.owners[row]}] beside its repo_id (data.exclude_episodes=..."
+        )
 
     def _shrink(self, item: dict[str, Any]) -> dict[str, Any]:
         """8-bit cameras where nothing is lost by it."""
         small = dict(item)
-        for key in self.cameras:
+        for key in self.cameras.values():
             eight_bit = (item[key] * 255.0).round().to(torch.uint8)
             if torch.equal(eight_bit.float() / 255.0, item[key]):
                 small[key] = eight_bit
@@ -107,6 +148,16 @@ class Frames(Dataset[dict[str, Any]]):
         }
 
 
+def _is_picture(cell: Any) -> bool:
+    picture = cell.as_py() or {}
+    try:
+        with Image.open(io.BytesIO(picture.get("bytes") or b"")) as opened:
+            opened.load()
+    except (OSError, SyntaxError, ValueError):
+        return False
+    return True
+
+
 class Portions(Dataset[list[dict[str, Any]]]):
     """Frames in portions that somebody else chose, the first visit to each.
 
@@ -115,7 +166,7 @@ class Portions(Dataset[list[dict[str, Any]]]):
         rows: of each portion, ``[b]``.
     """
 
-    def __init__(self, frames: Frames, rows: Sequence[Tensor]) -> None:
+    def __init__(self, frames: Dataset[dict[str, Any]], rows: Sequence[Tensor]) -> None:
         self.frames, self.rows = frames, rows
 
     def __len__(self) -> int:

@@ -13,6 +13,7 @@ import numpy as np
 from torch.utils.data import Dataset
 
 from reflow.data.frames import Frames
+from reflow.data.mixed import Mixed
 from reflow.data.order import Visit
 from reflow.errors import UserError
 
@@ -27,7 +28,7 @@ class Looks(Dataset[dict[str, Any]]):
         times: how often each of those comes up in an epoch; 1 changes nothing.
     """
 
-    def __init__(self, frames: Frames, every: int, within: int, times: int) -> None:
+    def __init__(self, frames: Frames | Mixed, every: int, within: int, times: int) -> None:
         if times < 1 or within < 0:
             raise UserError(
                 f"data.look_times is {times}, data.look_within {within}; allowed: times 1 or more, within 0 or more"
@@ -36,6 +37,8 @@ class Looks(Dataset[dict[str, Any]]):
         phase = frames.frame_index % every
         near = np.minimum(phase, every - phase) <= within
         self.rows = np.repeat(np.arange(len(frames)), np.where(near, times, 1))
+        # Of each data set, how many rows.
+        self.sizes = np.diff(np.searchsorted(self.rows, frames.starts)).tolist()
         self.occurrence = np.arange(len(self.rows)) - np.searchsorted(self.rows, self.rows)
 
     def __len__(self) -> int:

@@ -16,19 +16,16 @@ from typing import Any, Protocol
 
 import lightning as L
 import torch
-from huggingface_hub.errors import HFValidationError
 from lerobot.configs import PreTrainedConfig
-from lerobot.datasets.dataset_metadata import LeRobotDatasetMetadata
-from lerobot.datasets.lerobot_dataset import LeRobotDataset
-from lerobot.datasets.utils import CompatibilityError
 from torch import Tensor
 from torch.utils.data import DataLoader, Subset, default_collate
 
-from reflow.data.checks import check_fit, check_lengths, split_episodes
+from reflow.data.agree import check_sources, kept_cameras
 from reflow.data.frames import SAMPLE, VISIT, Frames, Portions, Reading
 from reflow.data.looks import Looks
+from reflow.data.mixed import Mixed, MixedOrder
 from reflow.data.order import Order, StepSampler
-from reflow.errors import MissingFileError, UserError
+from reflow.data.sources import content_of, open_sources, sources_of
 
 
 class Extras(Protocol):
@@ -54,22 +51,34 @@ class LeRobotDataModule(L.LightningDataModule):
     Args:
         policy: LeRobot's configuration of the policy that will be given them.
         preprocess: its saved preprocessor (``reflow.policies.load_processors``).
-        repo_id: name of the data set (a hub id, or any name beside a local ``root``).
+        repo_id: name of the data set (a hub id, or any name beside a local ``root``); None beside a ``mixture``.
         root: local folder of the data set; None takes it from LeRobot's cache or the hub.
         episodes: training episodes; None for all but the held-out ones.
         val_episodes: held-out episodes; None for the last tenth.
+        exclude_episodes: episodes that are used for neither.
+        mixture: several data sets in the place of one: a list of entries with the keys above, ``rename`` and
+            ``weight`` (:class:`reflow.data.Source`). Held out are frames of all of them.
         batch_size: observations per step and process.
         seed: of the run; with the step it determines the order.
         num_workers: loader processes; 0 decodes in the training process.
         prefetch_factor: batches each worker prepares ahead.
         pin_memory: page-locked batches, for CUDA.
         preload: decode every frame once and keep it in memory; for small data sets.
-        rename: from the data set's camera keys to the policy's.
+        rename: from the data set's camera keys to the policy's; done here, so the preprocessor has none to rename.
+        saved_rename: camera names that the policy's own preprocessor was saved with; ``rename`` goes first.
         val_frames: at most so many held-out frames, evenly spread.
         with_actions: also give ``action`` and ``action_is_pad``, to train a teacher.
         allow_short_episodes: accept episodes shorter than the policy's chunk.
         look_within, look_times: frames this close to the start of a chunk come up so many times (:class:`Looks`).
         stored: what training batches hold besides, and need not read of the data set (:class:`Extras`).
+
+    Attributes:
+        sources: the data sets, opened, with their metadata and chosen episodes (:class:`OpenSource`).
+        meta: of the first of them.
+
+    Raises:
+        MissingFileError: a data set, or a file of it, is not there.
+        UserError: data and policy do not fit, something in the data is damaged or no number, or a choice cannot be.
     """
 
     def __init__(
@@ -77,10 +86,12 @@ class LeRobotDataModule(L.LightningDataModule):
         policy: PreTrainedConfig,
         preprocess: Preprocessor,
         *,
-        repo_id: str,
+        repo_id: str | None = None,
         root: str | Path | None = None,
         episodes: Sequence[int] | None = None,
         val_episodes: Sequence[int] | None = None,
+        exclude_episodes: Sequence[int] | None = None,
+        mixture: Sequence[Mapping[str, Any]] | None = None,
         batch_size: int = 32,
         seed: int = 0,
         num_workers: int = 2,
@@ -88,6 +99,7 @@ class LeRobotDataModule(L.LightningDataModule):
         pin_memory: bool = False,
         preload: bool = False,
         rename: Mapping[str, str] | None = None,
+        saved_rename: Mapping[str, str] | None = None,
         val_frames: int = 256,
         with_actions: bool = False,
         allow_short_episodes: bool = False,
@@ -100,31 +112,52 @@ class LeRobotDataModule(L.LightningDataModule):
         self.stored = stored
         self.batch_size, self.seed, self.val_frames = batch_size, seed, val_frames
         self.num_workers, self.prefetch_factor, self.pin_memory = num_workers, prefetch_factor, pin_memory
-        self.meta = load_metadata(repo_id, root)
-        check_fit(self.meta, policy, rename or {})
-        self.train_episodes, self.held_out_episodes = split_episodes(
-            self.meta.total_episodes, episodes, val_episodes
-        )
-        chunk_size = len(policy.action_delta_indices or ())
-        check_lengths(self.meta, self.train_episodes, chunk_size, allow_short_episodes)
-        chunk = chunk_size if with_actions else None
+        asked = {
+            "repo_id": repo_id,
+            "root": root,
+            "episodes": episodes,
+            "val_episodes": val_episodes,
+            "exclude_episodes": exclude_episodes,
+            "rename": rename,
+            "mixture": mixture,
+        }
+        self.sources = open_sources(sources_of(asked), saved_rename)
+        self.meta = self.sources[0].meta
+        check_sources(self.sources, policy, allow_short_episodes, saved_rename)
+        chunk = len(policy.action_delta_indices or ()) if with_actions else None
+        cameras = kept_cameras(self.sources, policy)
         self.train_frames, self.held_out = (
             Looks(
-                Frames(
-                    LeRobotDataset(repo_id, root=root, episodes=chosen, video_backend=video_backend()),
-                    chunk,
-                    preload,
-                    reading,
+                Mixed(
+                    [
+                        Frames(
+                            source.dataset(getattr(source, which)),
+                            chunk,
+                            preload,
+                            reading,
+                            seen,
+                            source.offset,
+                        )
+                        for source, seen in zip(self.sources, cameras, strict=True)
+                    ]
                 ),
                 policy.n_action_steps,
                 look_within,
                 look_times,
             )
-            for chosen, reading in (
-                (self.train_episodes, self.stored.reading if self.stored else "all"),
-                (self.held_out_episodes, "all"),
+            for which, reading in (
+                ("train", self.stored.reading if self.stored else "all"),
+                ("held_out", "all"),
             )
         )
+        self.order = MixedOrder(
+            self.train_frames.sizes, [source.source.weight for source in self.sources], seed
+        )
+
+    @functools.cached_property
+    def content(self) -> str:
+        """A fingerprint of all files of its data sets: another one, and it is another run."""
+        return content_of(self.sources)
 
     def train_dataloader(self) -> DataLoader[Any]:
         trainer = self.trainer
@@ -133,7 +166,7 @@ class LeRobotDataModule(L.LightningDataModule):
                 self.visits(trainer.max_steps * trainer.accumulate_grad_batches * trainer.world_size)
             )
         sampler = StepSampler(
-            Order(len(self.train_frames), self.seed),
+            self.order,
             self.batch_size,
             first_step=trainer.global_step * trainer.accumulate_grad_batches if trainer else 0,
             rank=trainer.global_rank if trainer else 0,
@@ -145,7 +178,7 @@ class LeRobotDataModule(L.LightningDataModule):
 
     def visits(self, batches: int) -> int:
         """How often, at most, so many training batches visit one frame."""
-        return math.ceil(batches * self.batch_size / len(self.train_frames)) * self.train_frames.times
+        return self.order.most_visits(batches * self.batch_size) * self.train_frames.times
 
     def val_dataloader(self) -> DataLoader[Any]:
         spread = range(0, len(self.held_out), max(1, math.ceil(len(self.held_out) / self.val_frames)))
@@ -180,45 +213,6 @@ class LeRobotDataModule(L.LightningDataModule):
         identity = {key: batch.pop(key) for key in (SAMPLE, VISIT)}
         observed = self.preprocess(batch) if batch else {}
         return {**observed, **identity, **(stored(identity[SAMPLE], identity[VISIT]) if stored else {})}
-
-
-def load_metadata(repo_id: str, root: str | Path | None) -> LeRobotDatasetMetadata:
-    """Metadata of a data set, or an error that says which field to correct.
-
-    Raises:
-        MissingFileError: there is no such data set here or on the hub.
-        UserError: it is empty, or of a version that LeRobot does not read any more.
-    """
-    if root is not None and not (Path(root) / "meta" / "info.json").is_file():
-        raise MissingFileError(
-            f"data.root={root} is no LeRobotDataset v3: meta/info.json is missing; give the folder that holds "
-            "meta/ and data/"
-        )
-    try:
-        meta = LeRobotDatasetMetadata(repo_id, root=root)
-    except (CompatibilityError, NotImplementedError) as error:
-        raise UserError(f"data set {repo_id} (data.root={root}): {' '.join(str(error).split())}") from error
-    except (OSError, HFValidationError) as error:
-        raise MissingFileError(
-            f"data.repo_id={repo_id} is neither in LeRobot's cache nor given by the hub ({type(error).__name__}); "
-            "for a local data set name its folder with data.root=..."
-            if root is None
-            else f"data.root={root} is incomplete: files of its meta/ are missing, and the hub does not give "
-            f"data.repo_id={repo_id} ({type(error).__name__}); copy the whole folder"
-        ) from error
-    if meta.total_episodes == 0:
-        raise UserError(f"data set {repo_id} (data.root={root}) has no episode")
-    return meta
-
-
-@functools.cache
-def video_backend() -> str:
-    """The decoder that works here; asked quietly, where LeRobot prints pages of traceback."""
-    try:
-        import torchcodec  # noqa: F401  (needs FFmpeg's shared libraries)
-    except (ImportError, OSError, RuntimeError):
-        return "pyav"
-    return "torchcodec"
 
 
 def _quiet_worker(_: int) -> None:

@@ -6,9 +6,9 @@ would have seen without the interruption. Left out: decoding (``reflow.data.fram
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import numpy as np
 from torch.utils.data import Sampler
@@ -28,6 +28,13 @@ class Visit(NamedTuple):
     visit: int
 
 
+class Places(Protocol):
+    """An endless order of visits."""
+
+    def visits(self, start: int, count: int) -> list[Visit]:
+        """The visits at places ``start`` to ``start + count - 1``."""
+
+
 @dataclass(frozen=True)
 class Order:
     """An endless shuffled order over ``num_rows`` rows, epoch after epoch.
@@ -35,20 +42,26 @@ class Order:
     Attributes:
         num_rows: rows of the data set, at least 1.
         seed: of the run.
+        stream: which of several orders of one seed; 0 is a single data set's.
     """
 
     num_rows: int
     seed: int
+    stream: int = 0
 
     def epoch(self, number: int) -> np.ndarray:
         """The permutation of epoch ``number``, int64 ``[num_rows]``."""
-        return np.random.Generator(np.random.Philox(np.random.SeedSequence([self.seed, number]))).permutation(
+        entropy = [self.seed, number, self.stream] if self.stream else [self.seed, number]
+        return np.random.Generator(np.random.Philox(np.random.SeedSequence(entropy))).permutation(
             self.num_rows
         )
 
     def visits(self, start: int, count: int) -> list[Visit]:
         """The visits at places ``start`` to ``start + count - 1`` of the endless order."""
-        places = range(start, start + count)
+        return self.at(range(start, start + count))
+
+    def at(self, places: Sequence[int]) -> list[Visit]:
+        """The visits at some places of the endless order."""
         permutations = {number: self.epoch(number) for number in {p // self.num_rows for p in places}}
         return [
             Visit(int(permutations[p // self.num_rows][p % self.num_rows]), p // self.num_rows)
@@ -68,7 +81,7 @@ class StepSampler(Sampler[list[Visit]]):
     """
 
     def __init__(
-        self, order: Order, batch_size: int, first_step: int = 0, rank: int = 0, world_size: int = 1
+        self, order: Places, batch_size: int, first_step: int = 0, rank: int = 0, world_size: int = 1
     ) -> None:
         if batch_size < 1:
             raise UserError(f"data.batch_size is {batch_size}; allowed: 1 or more")

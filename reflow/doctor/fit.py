@@ -15,6 +15,7 @@ from lerobot.datasets.dataset_metadata import LeRobotDatasetMetadata
 from lerobot.utils.constants import ACTION, OBS_STATE
 
 from reflow.data import check_fit
+from reflow.data.features import picture_size
 from reflow.doctor.finding import Check, Finding, Table, rows
 from reflow.errors import UserError
 from reflow.files import read_json
@@ -29,6 +30,7 @@ def fit_check(
     space: ActionSpace,
     rename: Mapping[str, str],
     folder: Path,
+    saved_rename: Mapping[str, str] | None = None,
 ) -> Check:
     """Puts data and policy side by side; works also where they do not fit.
 
@@ -38,13 +40,15 @@ def fit_check(
         space: the teacher's.
         rename: from the data set's camera keys to the policy's.
         folder: the teacher's, for what its training wrote down (``train_config.json``).
+        saved_rename: likewise, of the policy's own preprocessor; ``rename`` goes first.
     """
     lengths = [int(length) for length in meta.episodes["length"]]
     long_enough = sum(length >= space.chunk_size for length in lengths) / len(lengths)
     trained = _training(folder)
     policy_fps = (trained.get("env") or {}).get("fps")
-    cameras = {rename.get(key, key): meta.features[key]["shape"] for key in meta.camera_keys}
-    wanted = {key: list(feature.shape) for key, feature in policy.image_features.items()}
+    names = {**(saved_rename or {}), **rename}
+    cameras = {names.get(key, key): picture_size(meta.features[key]) for key in meta.camera_keys}
+    wanted = {key: picture_size({"shape": feature.shape}) for key, feature in policy.image_features.items()}
     lines: list[tuple[object, object, object]] = [
         (key, _image(cameras.get(key)), _image(wanted.get(key))) for key in sorted(cameras.keys() | wanted)
     ]
@@ -69,7 +73,7 @@ def fit_check(
         "share_of_episodes_as_long_as_a_chunk": long_enough,
     }
     found = [
-        *_misfit(meta, policy, rename),
+        *_misfit(meta, policy, rename, saved_rename),
         *_cameras(cameras, wanted),
         *_times(meta.fps, policy_fps, long_enough, space.chunk_size),
     ]
@@ -80,10 +84,13 @@ def fit_check(
 
 
 def _misfit(
-    meta: LeRobotDatasetMetadata, policy: PreTrainedConfig, rename: Mapping[str, str]
+    meta: LeRobotDatasetMetadata,
+    policy: PreTrainedConfig,
+    rename: Mapping[str, str],
+    saved: Mapping[str, str] | None,
 ) -> Iterator[Finding]:
     try:
-        check_fit(meta, policy, rename)
+        check_fit(meta, policy, rename, saved)
     except UserError as error:
         override = _OVERRIDE.search(str(error))
         yield Finding(
@@ -99,7 +106,7 @@ def _cameras(have: Mapping[str, Any], wanted: Mapping[str, Any]) -> Iterator[Fin
     if spare := sorted(have.keys() - wanted.keys()):
         yield Finding("unused_cameras", "note", f"The policy does not use {spare} of the data.")
     for key in sorted(have.keys() & wanted.keys()):
-        (height, width), (policy_height, policy_width) = have[key][:2], wanted[key][-2:]
+        (height, width), (policy_height, policy_width) = have[key], wanted[key]
         if abs(height * policy_width - width * policy_height) > max(height, width):
             yield Finding(
                 "camera_shape",
@@ -137,8 +144,5 @@ def _width(meta: LeRobotDatasetMetadata, key: str) -> object:
     return meta.features[key]["shape"][0] if key in meta.features else "missing"
 
 
-def _image(shape: Any) -> str:
-    if shape is None:
-        return "missing"
-    sizes = [size for size in shape if size not in (1, 3)]
-    return "x".join(map(str, sizes))
+def _image(size: tuple[int, int] | None) -> str:
+    return "missing" if size is None else "x".join(map(str, size))

@@ -1,6 +1,7 @@
 """Pairs of noise and endpoint on disk: made once, read at random, refused where they do not fit."""
 
-from reflow.endpoints.identity import Identity, data_content, noise_stream
+from reflow.data.content import data_content
+from reflow.endpoints.identity import Identity, noise_stream
 from reflow.endpoints.layout import PRECISIONS, STORES, Layout, Samples
 from reflow.endpoints.manifest import MANIFEST, Manifest, OtherPairsError, settle
 from reflow.endpoints.read import PairCache

@@ -9,13 +9,10 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 
 from reflow.flow import Draws
-
-_END = 2**20  # bytes read in the beginning, the middle and the end of a video
 
 
 @dataclass(frozen=True)
@@ -25,7 +22,7 @@ class Identity:
     Attributes:
         teacher: fingerprint of the teacher's weights, configuration and processors.
         data_revision: of the data set.
-        data_content: :func:`data_content` of the data set's folder.
+        data_content: :func:`reflow.data.data_content` of the data set's folder.
         rename: from the data set's camera keys to the policy's.
         solver: name of the teacher's solver.
         num_steps: the teacher's steps.
@@ -85,40 +82,6 @@ def noise_stream(seed: int) -> str:
     """A fingerprint of the numbers that a seed stands for."""
     sample, draw = torch.tensor([0, 1, 2**20]), torch.tensor([[0, 1], [2, 3], [7, 2**40]])
     return hashlib.sha256(Draws(seed).noise(sample, draw, (4, 8)).numpy().tobytes()).hexdigest()
-
-
-def data_content(root: Path) -> str:
-    """A fingerprint of a LeRobotDataset's folder.
-
-    SHA-256 over name and content of ``meta/info.json``, the tables of tasks and episodes and every
-    ``data/**/*.parquet``. Of a video (anything under ``videos/``) it takes name, size and the first, middle and last
-    MiB: a change elsewhere that leaves the size alone passes unnoticed.
-
-    Args:
-        root: the folder that holds ``meta/`` and ``data/``.
-    """
-    digest = hashlib.sha256()
-    tables = ("meta/info.json", "meta/tasks*", "meta/episodes/**/*.parquet", "data/**/*.parquet")
-    wholes = sorted({file for pattern in tables for file in root.glob(pattern)})
-    for file in (*wholes, *sorted(file for file in root.glob("videos/**/*") if file.is_file())):
-        content = _whole(file) if file in wholes else _ends(file)
-        digest.update(file.relative_to(root).as_posix().encode() + b"\0" + content)
-    return digest.hexdigest()
-
-
-def _whole(file: Path) -> bytes:
-    with open(file, "rb") as handle:
-        return hashlib.file_digest(handle, "sha256").digest()
-
-
-def _ends(file: Path) -> bytes:
-    size = file.stat().st_size
-    digest = hashlib.sha256(str(size).encode())
-    with open(file, "rb") as handle:
-        for start in (0, max(0, size // 2 - _END // 2), max(0, size - _END)):
-            handle.seek(start)
-            digest.update(handle.read(_END))
-    return digest.digest()
 
 
 def _short(value: object) -> str:

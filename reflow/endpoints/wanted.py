@@ -7,18 +7,12 @@ Asked alike by who makes a cache (``reflow.pairs``) and who learns from one (``r
 from __future__ import annotations
 
 import warnings
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
-from lerobot.datasets.dataset_metadata import LeRobotDatasetMetadata
-from lerobot.datasets.lerobot_dataset import LeRobotDataset
-from torch import Tensor
-
-from reflow.data import load_metadata, split_episodes
-from reflow.data.module import video_backend
-from reflow.endpoints import Identity, PairCache, data_content, noise_stream
+from reflow.data import OpenSource, Source, content_of, open_sources, samples_of
+from reflow.endpoints import Identity, PairCache, noise_stream
 from reflow.errors import UserError
 from reflow.flow import PaddingRule
 from reflow.policies import VELOCITY, FlowPolicy, StorablePrefix, fingerprint
@@ -26,17 +20,6 @@ from reflow.versions import versions_of
 
 _DECISIVE = ("reflow", "torch", "lerobot", "transformers", "numpy")
 _PRECISIONS = {"32": "32-true", "64": "64-true", "16": "16-mixed", "bf16": "bf16-mixed"}
-
-
-@dataclass(frozen=True)
-class Source:
-    """Which observations: arguments of :class:`reflow.data.LeRobotDataModule` of the same names."""
-
-    repo_id: str
-    root: str | Path | None = None
-    episodes: Sequence[int] | None = None
-    val_episodes: Sequence[int] | None = None
-    rename: Mapping[str, str] | None = None
 
 
 @dataclass(frozen=True)
@@ -62,8 +45,7 @@ def pair_identity(
     teacher: FlowPolicy,
     folder: Path,
     rule: PaddingRule,
-    meta: LeRobotDatasetMetadata,
-    rename: Mapping[str, str] | None,
+    sources: Sequence[OpenSource],
     walks: Walks,
 ) -> Identity:
     """What decides about the pairs of a run.
@@ -72,15 +54,14 @@ def pair_identity(
         teacher: loaded, with its way of computing velocities.
         folder: that it was loaded from.
         rule: what of a draw the teacher starts from.
-        meta: of the data set, whose files are here.
-        rename: camera keys, the data set's to the policy's.
+        sources: the data sets, opened.
         walks: how the teacher integrates.
     """
     return Identity(
         teacher=fingerprint(folder),
-        data_revision=str(meta.revision),
-        data_content=data_content(Path(meta.root)),
-        rename=dict(rename or {}),
+        data_revision=", ".join(str(source.meta.revision) for source in sources),
+        data_content=content_of(sources),
+        rename=_renames(sources),
         solver=walks.solver,
         num_steps=walks.num_steps or teacher.num_steps,
         teacher_noise="full" if rule.inert else rule.noise_dims,
@@ -99,7 +80,7 @@ def fit(
     teacher: FlowPolicy,
     folder: Path,
     rule: PaddingRule,
-    source: Source,
+    sources: Sequence[Source],
     walks: Walks,
     *,
     stored_precision: str = "float32",
@@ -112,7 +93,7 @@ def fit(
         teacher: loaded, with its way of computing velocities.
         folder: that it was loaded from.
         rule: what of a draw the teacher starts from.
-        source: the run's observations.
+        sources: the data sets of the run's observations.
         walks: how its teacher would integrate.
         stored_precision: that stored vision features or prefixes must have.
         trained: the student's parameter groups in training; what is stored and depends on them is not its own, and
@@ -132,26 +113,19 @@ def fit(
                 f"pairs.precision={stored_precision}, but {store} is stored as {precision} in {cache.path}; accept "
                 f"its rounding (pairs.precision={precision}), or make a cache with store_precision={stored_precision}"
             )
-    meta = load_metadata(source.repo_id, source.root)
-    train, held_out = split_episodes(meta.total_episodes, source.episodes, source.val_episodes)
-    if source.root is None:  # or files that are still to be downloaded would be missing in the fingerprint
-        LeRobotDataset(source.repo_id, episodes=sorted([*train, *held_out]), video_backend=video_backend())
-    cache.manifest.check_identity(
-        pair_identity(teacher, folder, rule, meta, source.rename, walks), cache.path
-    )
-    cache.manifest.check_covers(*samples_of(meta, train), cache.path)
+    opened = open_sources(sources)
+    cache.manifest.check_identity(pair_identity(teacher, folder, rule, opened, walks), cache.path)
+    cache.manifest.check_covers(*samples_of(opened), cache.path)
     warn_of_versions(cache)
     return cache
 
 
-def samples_of(meta: LeRobotDatasetMetadata, episodes: Sequence[int]) -> tuple[Tensor, Tensor]:
-    """Identities of the frames of some episodes, and the episode of each; ``[n]`` both."""
-    runs = [
-        torch.arange(meta.episodes[number]["dataset_from_index"], meta.episodes[number]["dataset_to_index"])
-        for number in sorted(episodes)
-    ]
-    owners = [torch.full_like(run, number) for run, number in zip(runs, sorted(episodes), strict=True)]
-    return torch.cat(runs), torch.cat(owners)
+def _renames(sources: Sequence[OpenSource]) -> dict[str, str]:
+    """What was asked to be renamed; of several data sets each behind its number."""
+    asked = [source.source.rename or {} for source in sources]
+    if len(asked) == 1:
+        return dict(asked[0])
+    return {f"{number}/{key}": name for number, rename in enumerate(asked) for key, name in rename.items()}
 
 
 def decisive_versions() -> dict[str, str]:

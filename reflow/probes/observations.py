@@ -201,9 +201,8 @@ def episode_looks(data: LeRobotDataModule, every: int) -> list[list[int]]:
         The rows of every held-out episode, in order of time.
     """
     frames = data.held_out.frames
-    episodes = frames.dataset.hf_dataset.data.column("episode_index").to_numpy()
     looks: dict[int, list[int]] = {}
-    for row, (episode, frame) in enumerate(zip(episodes, frames.frame_index, strict=True)):
+    for row, (episode, frame) in enumerate(zip(frames.owners, frames.frame_index, strict=True)):
         if frame % every == 0:
             looks.setdefault(int(episode), []).append(row)
     return list(looks.values())

@@ -17,7 +17,7 @@ import torch
 from lerobot.datasets.lerobot_dataset import LeRobotDataset
 
 from reflow.data import SAMPLE, VISIT, LeRobotDataModule, Order, load_metadata
-from reflow.data.module import video_backend
+from reflow.data.opening import video_backend
 from reflow.policies import load_processors
 from tests.builders import TASKS, TOP, make_dataset, repo_id
 
@@ -96,7 +96,7 @@ def test_training_follows_the_order_over_the_training_episodes(build):
 
 def test_training_and_held_out_frames_are_disjoint_and_complete(build):
     data = build()
-    assert (data.train_episodes, data.held_out_episodes) == ([0, 1, 2], [3])
+    assert (data.sources[0].train, data.sources[0].held_out) == ([0, 1, 2], [3])
     train = {sample for sample, _ in identities(take(data.train_dataloader(), 9))}
     held_out = [sample for sample, _ in identities(data.val_dataloader())]
     assert train == set(range(FRAMES - LENGTHS[3]))
@@ -259,10 +259,11 @@ def edit(root: Path, **changes: Any) -> None:
 
 
 def test_a_root_that_holds_no_data_set_is_refused(tmp_path):
-    for root in (tmp_path, tmp_path / "nowhere"):
-        with pytest.raises(
-            FileNotFoundError, match=rf"data.root={root} is no LeRobotDataset v3: meta/info.json"
-        ):
+    for root, what in (
+        (tmp_path, "meta/info.json is missing"),
+        (tmp_path / "nowhere", "there is no such folder"),
+    ):
+        with pytest.raises(FileNotFoundError, match=rf"data.root={root} is no LeRobotDataset v3: {what}"):
             load_metadata("a/b", root)
 
 
@@ -286,10 +287,20 @@ def test_an_empty_data_set_is_refused(copy):
         load_metadata("local/copy", copy)
 
 
-@pytest.mark.parametrize(("version", "message"), [("v2.1", "is in 2.1 format"), ("v2.0", "Contact")])
+@pytest.mark.parametrize(
+    ("version", "message"),
+    [
+        (
+            "v2.1",
+            r"convert_dataset_v21_to_v30 --repo-id=local/copy --root='.*copy' --push-to-hub=false",
+        ),
+        ("v2.0", "codebase_version is v2.0, LeRobot reads v3.0; convert it to v2.1"),
+        ("v9.0", "install the LeRobot it was made with"),
+    ],
+)
 def test_a_data_set_of_an_older_lerobot_is_refused(copy, version, message):
     edit(copy, codebase_version=version)
-    with pytest.raises(ValueError, match=rf"data set local/copy \(data.root={copy}\): .*{message}"):
+    with pytest.raises(ValueError, match=message):
         load_metadata("local/copy", copy)
 
 

@@ -7,10 +7,10 @@ from typing import Any
 import lightning as L
 import pytest
 
-from reflow.data import LeRobotDataModule, load_metadata
+from reflow.data import LeRobotDataModule, load_metadata, samples_of
 from reflow.endpoints import Layout, Manifest, Part, Samples, missing_work, settle
 from reflow.endpoints.fill import FillPairs, ShardWriter
-from reflow.endpoints.wanted import Walks, decisive_versions, pair_identity, samples_of
+from reflow.endpoints.wanted import Walks, decisive_versions, pair_identity
 from reflow.flow import PaddingRule, get_solver
 from reflow.policies import FlowPolicy, load_policy, load_processors, with_velocity
 from tests.builders import make_dataset, make_teacher_folder, repo_id
@@ -80,10 +80,10 @@ def filler(
     teacher = with_velocity(load_policy(folder), "shared")
     module = open_data(folder, root, teacher, **(data or {}))
     padding = PaddingRule(teacher.space, *rule)
-    samples, _ = samples_of(module.meta, module.train_episodes)
+    samples, _ = samples_of(module.sources)
     sizes = {"samples_per_shard": 10, "batch_size": 4, "draws_at_once": 4} | layout
     asked = Manifest(
-        pair_identity(teacher, folder, padding, module.meta, None, walks),
+        pair_identity(teacher, folder, padding, module.sources, walks),
         Layout(Samples.of(samples), *sizes.values(), blocks=((0, draws),), stores=stores or {}),
         {"command": "python -m reflow.pairs name=test"},
         decisive_versions(),

@@ -9,13 +9,13 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from reflow.data import load_metadata
+from reflow.data import Source, load_metadata
 from reflow.distill.module import Distillation
 from reflow.distill.student import make_student
 from reflow.endpoints import Manifest, PairCache, Part, Work, missing_work, seal
 from reflow.endpoints.cost import Cost, check_disk, measure_cost
 from reflow.endpoints.shards import joined
-from reflow.endpoints.wanted import Source, Walks, decisive_versions, fit
+from reflow.endpoints.wanted import Walks, decisive_versions, fit
 from reflow.flow import PaddingRule, UniformTime, get_solver
 from reflow.policies import CONTEXT, VISION, load_policy, with_velocity
 from tests.builders import drawn, make_dataset, make_distillation, make_teacher_folder, repo_id
@@ -232,7 +232,7 @@ def ask(filled: Path, folder: Path, root: Path, **changes: Any) -> PairCache:
     names = ("trained", "stored_precision")
     kept = {name: changes.pop(name) for name in names if name in changes}
     source = Source(repo_id(root), root, **changes)
-    return fit(filled, teacher, folder, rule, source, Walks(**walks), **kept)
+    return fit(filled, teacher, folder, rule, [source], Walks(**walks), **kept)
 
 
 def test_a_cache_that_fits_is_opened(filled: Path, own_teacher: Path, demos: Path) -> None:
