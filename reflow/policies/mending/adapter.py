@@ -121,7 +121,10 @@ def _merged(files: PolicyFiles, weights: Tensors) -> Tensors:
             f"{sorted(unexpected)[:4]}; {ADAPTER_CONFIG} may name another policy's base"
         )
     try:
-        with unprinted(), warnings.catch_warnings(action="ignore"):  # of missing keys, which are refused below
+        with (
+            unprinted(),
+            warnings.catch_warnings(action="ignore"),
+        ):  # of missing keys, which are refused below
             adapted = PeftModel.from_pretrained(policy, str(files.folder))
         have = get_peft_model_state_dict(adapted, save_embedding_layers=False).keys()
         with safe_open(files.folder / ADAPTER, "pt") as file:
