@@ -265,6 +265,11 @@ def test_a_base_of_another_size_is_refused(adapter, teacher_folder, tmp_path):
     refused(adapter, r"the base of the adapter in .*, does not fit SmolVLAPolicy: 2 missing keys")
 
 
+def test_a_policy_that_reflow_cannot_distill_is_not_merged(adapter):
+    edit(adapter / CONFIG, type="somebody_s")
+    refused(adapter, r"policy type 'somebody_s' has no adapter")
+
+
 def test_a_base_cut_short_is_named(adapter, teacher_folder, tmp_path):
     base = Path(shutil.copytree(teacher_folder, tmp_path / "base"))
     (base / WEIGHTS).write_bytes((base / WEIGHTS).read_bytes()[:-7])
