@@ -65,9 +65,8 @@ def _written(files: PolicyFiles) -> Path:
     folder = home / POLICY
     if folder.is_dir():
         return folder
-    weights = (
-        files.load_weights() if files.weight_changes else None
-    )  # refuses, if it does, before anything is written
+    # Before anything is written: it may refuse.
+    weights = files.load_weights() if files.weight_changes else None
 
     def fill(staged: Path) -> None:
         write_json(staged / CONFIG, files.config)

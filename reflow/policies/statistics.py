@@ -96,7 +96,7 @@ def saved_statistics(folder: Path, name: str = PREPROCESSOR) -> SavedStatistics:
         if step.get("registry_name") == NORMALIZERS[name]:
             config = step.get("config", {})
             modes |= config.get("norm_map", {})
-            kinds |= {key: feature["type"] for key, feature in config.get("features", {}).items()}
+            kinds |= {key: feature.get("type", "") for key, feature in config.get("features", {}).items()}
             if step.get("state_file"):
                 loaded = load_file(folder / step["state_file"])
                 tensors |= loaded

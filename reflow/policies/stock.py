@@ -25,7 +25,6 @@ from lerobot.processor import (
     UnnormalizerProcessorStep,
 )
 from lerobot.processor.migrate_policy_normalization import (
-    clean_state_dict,
     extract_normalization_stats,
     remove_normalization_layers,
 )
@@ -40,7 +39,6 @@ __all__ = [
     "NormalizerProcessorStep",
     "Pipeline",
     "UnnormalizerProcessorStep",
-    "clean_state_dict",
     "config_class",
     "config_from",
     "extract_normalization_stats",

@@ -21,9 +21,9 @@ from reflow.policies.files import (
     POSTPROCESSOR,
     PREPROCESSOR,
     PROCESSORS,
-    VLM,
     WEIGHTS,
 )
+from reflow.policies.folder import vlm_source
 
 _POINTER = b"version https://git-lfs"
 MIGRATE = "python -m lerobot.processor.migrate_policy_normalization --pretrained-path"
@@ -40,12 +40,15 @@ def check_whole(folder: Path, said: str) -> None:
         MissingFileError: files are missing in it.
         UserError: a file is cut short or a git-lfs pointer, or a processor's step is none of LeRobot's registry.
     """
-    for file in sorted({*_there(folder), *_there(folder / VLM)}):
+    for file in _there(folder):
         _check_file(file)
     _check_complete(folder, said)
     config = read_json(folder / CONFIG)
     if not isinstance(config, dict):
         raise UserError(f"{folder / CONFIG} holds no JSON object; copy the policy's folder anew")
+    for file in _there(Path(vlm_source(folder, str(config.get("vlm_model_name"))))):
+        if file.suffix == ".json":  # of its weights nothing is read
+            _check_file(file)
     for name in PROCESSORS:
         if (folder / name).is_file():
             check_steps(folder / name, str(config.get("type")))
@@ -81,9 +84,8 @@ def check_weights(file: Path) -> None:
 
 def _there(folder: Path) -> Iterator[Path]:
     if folder.is_dir():
-        yield from (
-            file for file in folder.iterdir() if file.suffix in (".json", ".safetensors") and file.is_file()
-        )
+        files = (file for file in folder.iterdir() if file.suffix in (".json", ".safetensors"))
+        yield from sorted(file for file in files if file.is_file())
 
 
 def _check_file(file: Path) -> None:
@@ -142,7 +144,9 @@ def old_buffers(names: Any) -> list[str]:
 def _steps(file: Path) -> list[dict[str, Any]]:
     content = read_json(file)
     steps = content.get("steps") if isinstance(content, dict) else None
-    if not isinstance(steps, list) or not all(isinstance(step, dict) for step in steps):
+    if not isinstance(steps, list) or not all(
+        isinstance(step, dict) and isinstance(step.get("config", {}), dict) for step in steps
+    ):
         raise UserError(f'{file} holds no list of "steps"; copy the policy\'s folder anew')
     return steps
 

@@ -81,8 +81,7 @@ def close(folder: Path, unmerged: torch.Tensor) -> bool:
     flow = load_policy(folder)
     # A merged layer sums once what the unmerged one sums in two: as two ways to compute the same velocity.
     bound = rounding.of_endpoint(flow, 32, flow.num_steps)
-    print("BOUND", bound, rounding.apart(chunk(flow.policy), unmerged))
-    return rounding.apart(chunk(flow.policy), unmerged) <= min(bound, 1e-3)
+    return rounding.apart(chunk(flow.policy), unmerged) <= bound  # measured: 4e-7
 
 
 def ordinary(folder: Path) -> None:
@@ -201,8 +200,8 @@ def test_a_base_that_is_not_to_be_had_is_named_with_the_ways_out(adapter, named)
     edit(adapter / ADAPTER_CONFIG, base_model_name_or_path=named)
     refused(
         adapter,
-        rf"^{adapter / ADAPTER_CONFIG} names base_model_name_or_path={named}, which is neither .*set base_model_name_or_path "
-        rf"to the base's pretrained_model folder, or put the base's {WEIGHTS} beside the adapter",
+        rf"^{adapter / ADAPTER_CONFIG} names base_model_name_or_path={named}, which is neither .*set "
+        rf"base_model_name_or_path to the base's .*, or put the base's {WEIGHTS} beside the adapter",
         FileNotFoundError,
     )
 
@@ -264,6 +263,11 @@ def test_a_base_of_another_size_is_refused(adapter, teacher_folder, tmp_path):
     change_weights(base, lambda weights: {k: v for k, v in weights.items() if "state_proj" not in k})
     edit(adapter / ADAPTER_CONFIG, base_model_name_or_path=str(base))
     refused(adapter, r"the base of the adapter in .*, does not fit SmolVLAPolicy: 2 missing keys")
+
+
+def test_a_policy_that_reflow_cannot_distill_is_not_merged(adapter):
+    edit(adapter / CONFIG, type="somebody_s")
+    refused(adapter, r"policy type 'somebody_s' has no adapter")
 
 
 def test_a_base_cut_short_is_named(adapter, teacher_folder, tmp_path):

@@ -28,12 +28,9 @@ from reflow.policies import (
 from reflow.policies.folder import CONFIG, POSTPROCESSOR, PREPROCESSOR, VLM, WEIGHTS
 from reflow.policies.smolvla import SmolVLAFlow
 from tests.builders import make_batch, quiet
+from tests.policies.editing import change, edit
 
 NEEDED = (CONFIG, WEIGHTS, PREPROCESSOR, POSTPROCESSOR)
-
-
-def edit(file: Path, **changes: object) -> None:
-    file.write_text(json.dumps(json.loads(file.read_text()) | changes))
 
 
 def chunk(policy: SmolVLAPolicy, seed: int = 0) -> torch.Tensor:
@@ -226,6 +223,29 @@ def test_the_device_written_is_the_source_s_own(copy, tmp_path):
     edit(copy / CONFIG, device="cuda")
     folder = save_policy(load_policy(copy), copy, tmp_path / "student")
     assert json.loads((folder / CONFIG).read_text())["device"] == "cuda"
+
+
+@pytest.mark.parametrize("compiled", [True, False])
+def test_whether_it_is_compiled_is_the_source_s_own_too(copy, tmp_path, compiled):
+    """It is loaded uncompiled: a compiled sampler rounds in another order, and its chunk could not be compared."""
+    edit(copy / CONFIG, compile_model=compiled)
+    assert find_folder(copy) == copy
+    flow = load_policy(copy)
+    assert flow.config.compile_model is False
+    assert not hasattr(flow.policy.model.sample_actions, "get_compiler_config")
+    folder = save_policy(flow, copy, tmp_path / "student")
+    assert json.loads((folder / CONFIG).read_text())["compile_model"] is compiled
+    assert flow.config.compile_model is False
+
+
+def test_a_source_that_says_nothing_of_it_adds_nothing(copy, tmp_path):
+    def silent(content):
+        del content["compile_model"], content["device"]
+
+    change(copy / CONFIG, silent)
+    folder = save_policy(load_policy(copy), copy, tmp_path / "student")
+    config = json.loads((folder / CONFIG).read_text())
+    assert (config["compile_model"], config["device"]) == (False, None)
 
 
 def test_the_vlm_s_own_weights_stay_behind(copy, tmp_path):

@@ -151,6 +151,18 @@ def test_fields_of_steps_likewise(copy, capsys):
         find_folder(copy)
 
 
+@pytest.mark.parametrize(
+    "changes",
+    [{"features": {"action": 3}}, {"norm_map": {"ACTION": "SOMEHOW"}}, {"features": {"action": {}}}],
+)
+def test_a_step_that_lerobot_cannot_make_is_refused_with_its_words(copy, changes):
+    change(
+        copy / PREPROCESSOR, lambda content: step(content, "normalizer_processor")["config"].update(changes)
+    )
+    with pytest.raises(ValueError, match=r"cannot make its step .normalizer_processor. \(\w+: "):
+        find_folder(copy)
+
+
 # -- statistics under a prefix
 
 

@@ -1,6 +1,7 @@
 """The policy's own processors: loaded as saved, or refused where LeRobot would go on in silence."""
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +11,12 @@ from lerobot.configs import NormalizationMode
 from safetensors.torch import load_file, save_file
 from transformers import AutoTokenizer
 
-from reflow.policies import FlowPolicy, load_policy, load_processors
+from reflow.errors import UserError
+from reflow.policies import FlowPolicy, load_policy, load_processors, saved_rename
 from reflow.policies.folder import POSTPROCESSOR, PREPROCESSOR, VLM
 from reflow.policies.processors import save_new_processors
 from tests.builders import HEIGHT, TASKS, TOP, WIDTH, make_policy, make_statistics
+from tests.policies.editing import change, step
 
 
 @pytest.fixture(scope="module")
@@ -63,6 +66,43 @@ def test_a_camera_of_another_name_is_renamed(teacher_folder, flow):
     got = preprocess(dict(batch))
     assert torch.equal(got[TOP], batch["observation.images.front"])
     assert "observation.images.front" not in got
+
+
+def save_rename(folder: Path, **renames: str) -> None:
+    how = {f"observation.images.{key}": value for key, value in renames.items()}
+    change(
+        folder / PREPROCESSOR,
+        lambda content: step(content, "rename_observations_processor")["config"].update(rename_map=how),
+    )
+
+
+def test_the_saved_rename_map_is_kept_unless_another_takes_its_place(copy, flow):
+    save_rename(copy, front=TOP)
+    front = raw_batch("observation.images.front")
+    assert saved_rename(copy) == {"observation.images.front": TOP}
+    assert TOP in load_processors(copy, flow)[0](dict(front))
+    other, _ = load_processors(copy, flow, rename={"observation.images.wrist": TOP})
+    assert "observation.images.front" in other(dict(front))
+    assert TOP in other(raw_batch("observation.images.wrist"))
+
+
+def test_an_empty_rename_map_says_that_nothing_is_renamed(copy, flow):
+    save_rename(copy, top="observation.images.other")
+    preprocess, _ = load_processors(copy, flow, rename={})
+    assert TOP in preprocess(raw_batch())
+    assert TOP not in load_processors(copy, flow)[0](raw_batch())
+
+
+def test_a_tokenizer_that_is_not_to_be_had_is_a_matter_for_the_user(copy, flow):
+    shutil.rmtree(copy / VLM)
+    change(
+        copy / PREPROCESSOR,
+        lambda content: step(content, "tokenizer_processor")["config"].update(tokenizer_name="/gone/smolvlm"),
+    )
+    with pytest.raises(
+        UserError, match=r"LeRobot cannot make the processors .*tokenizer_processor.*/gone/smolvlm"
+    ):
+        load_processors(copy, flow)
 
 
 def test_the_batch_is_left_on_the_device_asked_for(teacher_folder, flow):

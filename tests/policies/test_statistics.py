@@ -1,5 +1,6 @@
-"""What is read from a folder's files is what LeRobot's own normaliser does."""
+"""What is read from a folder's files is what LeRobot's own normaliser does; what cannot be true is refused."""
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -7,9 +8,11 @@ import torch
 from lerobot.configs import FeatureType, NormalizationMode
 from lerobot.processor import NormalizerProcessorStep
 
-from reflow.policies import SavedStatistics, load_policy, load_processors, saved_statistics
-from reflow.policies.folder import POSTPROCESSOR
-from tests.builders import make_statistics, make_teacher_folder
+from reflow.errors import UserError
+from reflow.policies import SavedStatistics, check_statistics, load_policy, load_processors, saved_statistics
+from reflow.policies.files import CONFIG, POSTPROCESSOR, PREPROCESSOR
+from tests.builders import TOP, make_statistics, make_teacher_folder
+from tests.policies.editing import STATES, change, change_statistics, step
 
 
 @pytest.fixture(scope="module")
@@ -49,3 +52,139 @@ def test_what_is_not_normalised_has_no_line(folder: Path) -> None:
     tensors = saved_statistics(folder).tensors
     assert SavedStatistics(tensors, {"ACTION": "IDENTITY"}).line("action", "ACTION") is None
     assert SavedStatistics({}, {"ACTION": "MEAN_STD"}).line("action", "ACTION") is None
+
+
+# -- what is refused
+
+
+def spoil(folder: Path, key: str, index: int, value: float, *names: str) -> None:
+    """Sets one value of these processors' statistics; of both, where none is named."""
+
+    def how(tensors: dict[str, torch.Tensor]) -> None:
+        tensors[key].view(-1)[index] = value
+
+    change_statistics(folder, how, *names)
+
+
+def only(*keys: str, width: int):
+    """Statistics cut or stretched to another width."""
+
+    def how(tensors):
+        return {key: value[:width] if key in keys else value for key, value in tensors.items()}
+
+    return how
+
+
+def test_statistics_that_can_be_true_pass(copy):
+    check_statistics(copy)
+    check_statistics(copy, {"action": ["a"]})
+
+
+@pytest.mark.parametrize(
+    ("value", "said"), [(float("nan"), "nan"), (float("inf"), "inf"), (-float("inf"), "-inf")]
+)
+@pytest.mark.parametrize(
+    "key", ["action.mean", "action.std", "observation.state.mean", "observation.state.std"]
+)
+def test_a_value_that_is_no_number_is_refused_by_file_key_and_dimension(copy, key, value, said):
+    spoil(copy, key, 3, value)
+    message = rf"^{copy / STATES[PREPROCESSOR]}: {key} is {said} for dimension 3; normalisation would"
+    with pytest.raises(UserError, match=message):
+        check_statistics(copy)
+    with pytest.raises(UserError, match=message):
+        load_processors(copy, load_policy(copy))
+
+
+def test_the_joint_is_named_where_its_name_is_known(copy):
+    spoil(copy, "action.std", 3, float("nan"), POSTPROCESSOR)
+    spoil(copy, "action.std", 5, float("nan"), POSTPROCESSOR)
+    names = [f"joint_{i}" for i in range(14)]
+    with pytest.raises(
+        UserError,
+        match=rf"{STATES[POSTPROCESSOR]}: action.std is nan for dimension 3 \(joint_3\) \(and 1 more\)",
+    ):
+        check_statistics(copy, {"action": names})
+    with pytest.raises(UserError, match=r"dimension 3 \(and 1 more\)"):
+        check_statistics(copy, {"action": names[:2], "observation.state": names})
+
+
+def test_a_value_that_no_mode_uses_is_no_matter(folder, tmp_path):
+    copy = Path(shutil.copytree(folder, tmp_path / "copy"))
+    spoil(copy, "action.min", 3, float("nan"))
+    spoil(copy, "observation.state.q99", 3, float("inf"), PREPROCESSOR)
+    change_statistics(copy, lambda tensors: tensors | {"timestamp.mean": torch.tensor([torch.nan])})
+    check_statistics(copy)
+
+
+def normalise_images(folder: Path, mode: str) -> None:
+    change(
+        folder / PREPROCESSOR,
+        lambda content: step(content, "normalizer_processor")["config"]["norm_map"].update(VISUAL=mode),
+    )
+
+
+def test_images_count_where_they_are_normalised(copy):
+    image = {
+        f"{TOP}.{name}": torch.full((3, 1, 1), value) for name, value in (("mean", 0.5), ("std", torch.nan))
+    }
+    change_statistics(copy, lambda tensors: tensors | image)
+    check_statistics(copy)
+    normalise_images(copy, "MEAN_STD")
+    with pytest.raises(UserError, match=rf"{TOP}.std is nan for dimension 0 \(and 2 more\)"):
+        check_statistics(copy)
+
+
+@pytest.mark.parametrize("width", [1, 7])
+@pytest.mark.parametrize("feature", ["action", "observation.state"])
+def test_another_width_is_refused_and_both_are_named(copy, feature, width):
+    keys = (f"{feature}.mean", f"{feature}.std")
+    change_statistics(copy, only(*keys, width=width))
+    with pytest.raises(
+        UserError,
+        match=rf"{STATES[PREPROCESSOR]}: {feature}.mean has {width} values?, but .*{CONFIG} says 14 for {feature};",
+    ):
+        check_statistics(copy)
+
+
+def test_one_statistic_of_another_width_is_refused_too(copy):
+    change_statistics(copy, only("action.std", width=1), POSTPROCESSOR)
+    with pytest.raises(UserError, match=rf"{STATES[POSTPROCESSOR]}: action.std has 1 value, but"):
+        check_statistics(copy)
+
+
+@pytest.mark.parametrize("key", ["action.mean", "observation.state.std"])
+def test_processors_of_different_statistics_are_refused(copy, key):
+    spoil(copy, key, 2, 5.0, POSTPROCESSOR)
+    feature = key.rpartition(".")[0]
+    with pytest.raises(
+        UserError,
+        match=rf"^{key} for dimension 2 \(elbow\) is .* in {copy / STATES[PREPROCESSOR]} and 5 in "
+        rf"{copy / STATES[POSTPROCESSOR]}; the policy would act in another scale",
+    ):
+        check_statistics(copy, {feature: ["waist", "shoulder", "elbow"]})
+
+
+def test_what_differs_but_is_not_used_is_no_matter(folder, tmp_path):
+    copy = Path(shutil.copytree(folder, tmp_path / "copy"))
+    spoil(copy, "action.q99", 2, 5.0, POSTPROCESSOR)
+    change_statistics(
+        copy,
+        lambda tensors: {k: v for k, v in tensors.items() if not k.startswith("observation")},
+        POSTPROCESSOR,
+    )
+    check_statistics(copy)
+
+
+@pytest.mark.parametrize("kind", ["ACTION", "STATE"])
+def test_processors_of_different_modes_are_refused(copy, kind):
+    change(
+        copy / POSTPROCESSOR,
+        lambda content: step(content, "unnormalizer_processor")["config"]["norm_map"].update(
+            {kind: "MIN_MAX"}
+        ),
+    )
+    with pytest.raises(
+        UserError,
+        match=rf"{PREPROCESSOR} normalises {kind} by MEAN_STD, {copy / POSTPROCESSOR} by MIN_MAX; the policy",
+    ):
+        check_statistics(copy)

@@ -46,13 +46,29 @@ def test_a_git_lfs_pointer_is_named(copy, name):
     refused(copy, rf"^{copy / name} is a git-lfs pointer, .*`git lfs pull` in {(copy / name).parent}, or")
 
 
+@pytest.mark.parametrize("name", ["/gone/vlm", "elsewhere"])
+def test_the_vlm_s_files_are_found_where_the_policy_finds_them(copy, tmp_path, name):
+    """Inside where the named folder is gone; else where it is. Its weights are never read."""
+    vlm = copy / VLM
+    if name == "elsewhere":
+        vlm = vlm.rename(tmp_path / name)
+        name = str(vlm)
+    edit(copy / CONFIG, vlm_model_name=name)
+    (vlm / "model.safetensors").write_text(POINTER)
+    assert find_folder(copy) == copy
+    (vlm / "tokenizer.json").write_text(POINTER)
+    refused(copy, rf"^{vlm / 'tokenizer.json'} is a git-lfs pointer")
+
+
 @pytest.mark.parametrize("content", ["[]", "3", '"text"', "null"])
 def test_json_of_another_kind_is_named(copy, content):
     (copy / CONFIG).write_text(content)
     refused(copy, rf"{CONFIG} holds no JSON object; copy the policy's folder anew")
 
 
-@pytest.mark.parametrize("content", ["[]", "{}", '{"steps": 3}', '{"steps": ["normalizer_processor"]}'])
+@pytest.mark.parametrize(
+    "content", ["[]", "{}", '{"steps": 3}', '{"steps": ["one"]}', '{"steps": [{"config": 3}]}']
+)
 @pytest.mark.parametrize("name", [PREPROCESSOR, POSTPROCESSOR])
 def test_a_processor_without_steps_is_named(copy, name, content):
     (copy / name).write_text(content)

@@ -22,6 +22,7 @@ from reflow.policies import stock
 from reflow.policies.files import ADAPTER, ADAPTER_CONFIG, CONFIG, WEIGHTS, PolicyFiles, Tensors
 from reflow.policies.folder import bare_policy
 from reflow.policies.locate import descend, fetch_base
+from reflow.policies.registry import get_adapter
 from reflow.policies.whole import check_weights
 from reflow.quiet import unprinted
 
@@ -47,6 +48,7 @@ def apply_adapter(files: PolicyFiles) -> Iterator[str]:
             "adapter was merged before; use_peft is off from here on, or LeRobot would look for an adapter"
         )
         return
+    get_adapter(str(files.config.get("type")))  # or it would be merged for nothing
     settings = read_json(files.folder / ADAPTER_CONFIG)
     _check(files.folder, settings)
     files.weights_file, base = _find_base(files, settings)

@@ -22,7 +22,9 @@ from reflow.errors import UserError
 from reflow.files import read_json
 from reflow.policies import stock
 from reflow.policies.files import PREPROCESSOR, PROCESSORS, WEIGHTS, PolicyFiles, Tensors
+from reflow.policies.folder import vlm_source
 from reflow.policies.whole import MIGRATE, old_buffers
+from reflow.quiet import unprinted
 
 _PREFIXED = re.compile(r"(normalize_inputs|normalize_targets|unnormalize_outputs)\.(.+)\.(buffer_.+)")
 
@@ -94,8 +96,11 @@ def _make_processors(files: PolicyFiles, statistics: dict[str, dict[str, Tensor]
     )
     try:
         config = stock.config_from(files.config)
-        pipelines = stock.make_pre_post_processors(config, dataset_stats=statistics)
-    except (ValueError, KeyError, TypeError, NotImplementedError, ImportError) as error:
+        if (vlm := getattr(config, "vlm_model_name", None)) is not None:
+            config.vlm_model_name = vlm_source(files.folder, vlm)
+        with unprinted():
+            pipelines = stock.make_pre_post_processors(config, dataset_stats=statistics)
+    except (ValueError, KeyError, TypeError, NotImplementedError, ImportError, OSError) as error:
         raise UserError(
             f"{files.folder} has no processors, and LeRobot makes none of its {WEIGHTS} "
             f"({type(error).__name__}: {' '.join(str(error).split())[:300]}); try {command}"

@@ -34,7 +34,7 @@ def drop_unknown_step_fields(files: PolicyFiles) -> Iterator[str]:
 
 
 def check_readable(files: PolicyFiles) -> Iterator[str]:
-    """Refuses a configuration that LeRobot itself refuses, with its reason; there is nothing to change."""
+    """Refuses a configuration, or a step that normalises, that LeRobot itself refuses; there is nothing to change."""
     if stock.config_class(str(files.config.get(_CHOICE))) is None:
         return
     try:
@@ -44,6 +44,14 @@ def check_readable(files: PolicyFiles) -> Iterator[str]:
             f"{files.folder / CONFIG}: LeRobot {stock.LEROBOT} refuses it ({type(error).__name__}: "
             f"{' '.join(str(error).split())[:300]}); correct what it names, or train the policy without it"
         ) from error
+    for name, step in files.normalizers():
+        try:
+            _ = stock.step_class(step["registry_name"])(**step["config"])  # type: ignore[misc]
+        except Exception as error:  # likewise
+            raise UserError(
+                f"{files.folder / name}: LeRobot {stock.LEROBOT} cannot make its step {step['registry_name']!r} "
+                f"({type(error).__name__}: {' '.join(str(error).split())[:300]}); copy the policy's folder anew"
+            ) from error
     yield from ()
 
 
