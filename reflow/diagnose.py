@@ -16,7 +16,7 @@ from omegaconf import DictConfig
 from rich.console import Console
 
 from reflow.cli import build, command
-from reflow.config.diagnose import DIAGNOSE, RENAMED, asked_rule, check_diagnosis, students_of
+from reflow.config.diagnose import ALIASES, DIAGNOSE, RENAMED, asked_rule, check_diagnosis, students_of
 from reflow.config.inputs import open_inputs
 from reflow.config.parts import device_of
 from reflow.data import SAMPLE
@@ -116,7 +116,7 @@ def _keep(config: DictConfig, document: dict) -> None:
             raise UserError(f"run_dir={config.run_dir}: {error}") from error
 
 
-@command("diagnose", DIAGNOSE, renamed=RENAMED)
+@command("diagnose", DIAGNOSE, renamed=RENAMED, aliases=ALIASES)
 def main(config: DictConfig) -> int:
     """Command-line entry: diagnoses, prints, writes; returns the exit code."""
     try:

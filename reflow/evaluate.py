@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from omegaconf import DictConfig, OmegaConf
 
 from reflow.cli import command, overrides, plain
-from reflow.config.evaluate import EVALUATE, RENAMED, check_evaluation, offline_identity
+from reflow.config.evaluate import ALIASES, EVALUATE, RENAMED, check_evaluation, offline_identity
 from reflow.config.inputs import open_inputs
 from reflow.config.parts import device_of, settings_of
 from reflow.data import LeRobotDataModule
@@ -111,7 +111,7 @@ def _load(config: DictConfig, folders: Folders, device: str) -> tuple[Observatio
     return by, inputs.open_data(seed=config.seed)
 
 
-@command("evaluate", EVALUATE, renamed=RENAMED)
+@command("evaluate", EVALUATE, renamed=RENAMED, aliases=ALIASES)
 def main(config: DictConfig) -> None:
     """Command-line entry."""
     try:

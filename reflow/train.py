@@ -18,6 +18,7 @@ from reflow.cli import build, command, overrides, plain
 from reflow.config import Teacher, run_directory
 from reflow.config.run_folder import RunFolder, fingerprint
 from reflow.config.train import (
+    ALIASES,
     RENAMED,
     TRAIN,
     build_all,
@@ -111,7 +112,7 @@ def _words(config: DictConfig, data: LeRobotDataModule) -> Words:
     )
 
 
-@command("train", TRAIN, renamed=RENAMED)
+@command("train", TRAIN, renamed=RENAMED, aliases=ALIASES)
 def main(config: DictConfig) -> None:
     """Command-line entry."""
     check_settings(config)

@@ -179,6 +179,13 @@ def test_values_that_hydra_reads_otherwise_come_back_in_quotes_that_work(
     assert "matches no run" in capsys.readouterr().err
 
 
+def test_a_key_of_another_name_today_is_taken_for_it(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("diagnose", "draws=0") == 2
+    assert re.search(
+        r"note: draws=... is called val_draws now.*\nerror: val_draws=0; allowed", capsys.readouterr().err
+    )
+
+
 @pytest.mark.parametrize("flag", ["--cfg=hydra", "--hydra-help"])
 def test_hydra_s_own_flags_work(flag: str) -> None:
     """In a process of its own: there Hydra closes every handler of logging, and with absl's pytest's own stream."""

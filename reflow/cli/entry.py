@@ -20,6 +20,7 @@ from omegaconf import DictConfig, OmegaConf
 from reflow.cli.explain import CONFIGURATION, Command, ConfigurationError, check_schema, explain
 from reflow.config_path import CONFIG_DIR
 from reflow.ending import ending, in_words
+from reflow.notices import note
 from reflow.quiet import hush
 
 _FULL = "HYDRA_FULL_ERROR"
@@ -34,6 +35,7 @@ def command(
     schema: type,
     *,
     renamed: Mapping[str, str] | None = None,
+    aliases: Mapping[str, str] | None = None,
 ) -> Callable[[Callable[[DictConfig], int | None]], Callable[[], None]]:
     """Makes the entry point of a function of a composed configuration.
 
@@ -41,17 +43,19 @@ def command(
         name: of its file in ``conf/``, which begins with ``defaults: [NAME_schema, base, ...]``.
         schema: a dataclass (:mod:`reflow.schema`). With a key ``json`` the command takes ``--json``.
         renamed: keys that are no more, each with what to do instead.
+        aliases: keys of another name today and the same meaning.
 
     Returns:
         A decorator. The entry point exits with what the function returns (None: 0), or as :mod:`reflow.ending` says.
     """
     ConfigStore.instance().store(f"{name}_schema", schema)
-    this = _commands[name] = Command(name, schema, renamed or {})
+    this = _commands[name] = Command(name, schema, renamed or {}, aliases or {})
 
     def decorate(run: Callable[[DictConfig], int | None]) -> Callable[[], None]:
         @functools.wraps(run)
         def main() -> None:
             asked, codes = os.environ.get(_FULL), [0]
+            sys.argv = [sys.argv[0], *_by_todays_names(this, sys.argv[1:])]
 
             def job(config: DictConfig) -> None:
                 hush()
@@ -116,6 +120,15 @@ def _ending(this: Command, as_json: bool) -> contextlib.AbstractContextManager[N
         return in_words(error)
 
     return ending(words, as_json=as_json, full=os.environ.get(_FULL) == "1")
+
+
+def _by_todays_names(this: Command, words: Sequence[str]) -> Iterator[str]:
+    for word in words:
+        key, equals, value = word.partition("=")
+        today = this.aliases.get(key.lstrip("+"))
+        if today is not None:
+            note(f"{key}=... is called {today} now, and taken for that")
+        yield word if today is None else f"{today}{equals}{value}"
 
 
 def _no_flags(rest: Sequence[str]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
 from omegaconf import DictConfig, OmegaConf
@@ -28,12 +28,14 @@ class Command:
     Attributes:
         name: of its file in ``conf/``.
         schema: a dataclass (:mod:`reflow.schema`).
-        renamed: keys that are no more, each with what to do instead ("is now val_draws").
+        renamed: keys that are no more, each with what to do instead ("is now run_dir").
+        aliases: keys of another name today and the same meaning: they are taken, and that is said.
     """
 
     name: str
     schema: type
     renamed: Mapping[str, str]
+    aliases: Mapping[str, str] = field(default_factory=dict)
 
 
 def check_schema(this: Command, config: DictConfig, overrides: Sequence[str] = ()) -> None:

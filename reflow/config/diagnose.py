@@ -34,10 +34,8 @@ DIAGNOSE = schema(
     json=bool,
     run_dir=str | None,
 )
-RENAMED = GONE | {
-    "output": "is now run_dir (a folder: diagnosis.json goes there)",
-    "draws": "is now val_draws",
-}
+RENAMED = GONE | {"output": "is now run_dir (a folder: diagnosis.json goes there)"}
+ALIASES = {"draws": "val_draws"}
 
 
 def check_diagnosis(config: DictConfig) -> None:

@@ -29,7 +29,8 @@ EVALUATE = schema(
     device=str,
     offline=bool,
 )
-RENAMED = GONE | {"output": "is now run_dir", "draws": "is now val_draws"}
+RENAMED = GONE | {"output": "is now run_dir"}
+ALIASES = {"draws": "val_draws"}
 # What changes no figure: how data are read.
 _NOT_COMPARED = ("_target_", "num_workers", "prefetch_factor", "pin_memory", "preload")
 

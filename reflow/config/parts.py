@@ -98,11 +98,6 @@ def open_data(
     return build_with(arguments, policy.config, preprocess, **more)
 
 
-def rename_of(config: DictConfig) -> dict[str, str]:
-    """From the data set's camera keys to the policy's."""
-    return dict(config.data.rename or {})
-
-
 def rule_of(config: DictConfig, space: ActionSpace) -> PaddingRule:
     """The padding rule that the section ``padding`` answers with."""
     padding = config.padding

@@ -62,7 +62,8 @@ TRAIN = schema(
     env=dict[str, Any] | None,
     simulator=schema_of(measure_success, but=("student", "folder", "env")),
 )
-RENAMED = GONE | {"simulator.env": "is now env (env=pick)", "objective.val_draws": "is now val_draws"}
+RENAMED = GONE | {"simulator.env": "is now env (env=pick)"}
+ALIASES = {"objective.val_draws": "val_draws"}
 
 
 def check_settings(config: DictConfig) -> None:

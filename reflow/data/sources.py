@@ -77,7 +77,7 @@ def sources_of(arguments: Mapping[str, Any]) -> tuple[Source, ...]:
         if arguments.get("repo_id") is None:
             raise UserError("neither data.repo_id nor data.mixture is given; name a data set, or several")
         alone: dict[str, Any] = {name: arguments.get(name) for name in _ALONE}
-        return (Source(**alone),)
+        return (Source(**_expanded(alone)),)
     if given:
         raise UserError(
             f"data.mixture and {', '.join(f'data.{name}' for name in given)} are both given; put what is said of one "
@@ -97,7 +97,13 @@ def _entry(values: Any, where: str) -> Source:
         raise UserError(f"{where} has {unknown}; allowed: {', '.join(_KEYS)}")
     if values.get("repo_id") is None:
         raise UserError(f"{where}.repo_id is missing; name the data set (any name beside a local root)")
-    return Source(**{str(key): value for key, value in values.items()}, where=where)
+    return Source(**_expanded({str(key): value for key, value in values.items()}), where=where)
+
+
+def _expanded(values: dict[str, Any]) -> dict[str, Any]:
+    """With ``~`` in the place of a home folder understood, as shells do only where it is not quoted."""
+    root = values.get("root")
+    return values if root is None else values | {"root": Path(root).expanduser()}
 
 
 @dataclass(frozen=True)
