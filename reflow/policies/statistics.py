@@ -142,7 +142,7 @@ def check_statistics(folder: Path, names: Mapping[str, Sequence[str]] | None = N
 
 
 def _widths(config: Mapping[str, Any], feature: str, saved: SavedStatistics) -> list[int]:
-    """How wide a feature's statistics may be: as it is itself, or padded, where the processor takes it padded."""
+    """How wide a feature's statistics may be: as it is itself, or padded where the processor takes it so."""
     features = (config.get("input_features") or {}) | (config.get("output_features") or {})
     if feature not in PADDED or feature not in features:
         return []

@@ -224,5 +224,5 @@ def test_statistics_of_padded_values_are_no_other_width(copy, capsys):
 
 def test_nor_is_another_width_a_padded_one(copy):
     padded(copy, 20)
-    with pytest.raises(UserError, match="has 20 values, but .* says 14 for observation.state"):
+    with pytest.raises(UserError, match=r"has 20 values, but .* says 14 for observation.state"):
         check_statistics(copy)
