@@ -135,8 +135,8 @@ def check_statistics(folder: Path, names: Mapping[str, Sequence[str]] | None = N
             if widths and (width := values.numel()) not in widths:
                 raise UserError(
                     f"{file}: {key} has {width} value{'s' * (width != 1)}, but {folder / CONFIG} says {widths[0]} "
-                    f"for {feature}; the two have to agree, or values would be stretched over joints they are not of. "
-                    "Save the policy with the statistics of the data it was trained on"
+                    f"for {feature}; the two have to agree, or values would be stretched over joints they are not "
+                    "of. Save the policy with the statistics of the data it was trained on"
                 )
     _check_same(folder, both[PREPROCESSOR], both[POSTPROCESSOR], names or {})
 
