@@ -33,8 +33,7 @@ def policy_path(path: str | None, default: Path = TEACHER) -> str | Path:
     if path is None:
         return default
     if not path.startswith(PREFIX):
-        inside = Path(path).expanduser() / "pretrained_model"
-        return inside if inside.is_dir() else path
+        return path
     folder = ASSETS / path.removeprefix(PREFIX)
     if not (folder / "config.json").is_file():
         there = sorted(f"{PREFIX}{config.parent.name}" for config in ASSETS.glob("*/config.json"))

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from reflow.demo import embedded
-from reflow.policies import find_folder
+from reflow.policies import find_folder, locate
 
 _STUDENT = "pretrained_model"
 Who = Literal["teacher", "student"]
@@ -43,8 +43,11 @@ class Folders:
         """
         found = find_folder(embedded.policy_path(student), "student.path")
         results = Path("outputs", f"evaluation-{Path(student).name}")
-        if found.name == _STUDENT:
-            results = found.parent / "evaluation"
+        given = locate(
+            embedded.policy_path(student), "student.path"
+        ).resolve()  # what was found may be a mended copy
+        if given.name == _STUDENT:
+            results = given.parent / "evaluation"
         if output is not None:
             results = Path(output).expanduser()
         return cls(find_folder(embedded.policy_path(teacher)), found, results.resolve())

@@ -25,6 +25,7 @@ from reflow.policies.groups import (
     shares_prefix,
     train_groups,
 )
+from reflow.policies.locate import locate
 from reflow.policies.processors import load_processors, saved_rename
 from reflow.policies.registry import get_adapter, policy_types
 from reflow.policies.statistics import SavedStatistics, check_statistics, saved_statistics
@@ -51,6 +52,7 @@ __all__ = [
     "get_adapter",
     "load_policy",
     "load_processors",
+    "locate",
     "parameter_groups",
     "policy_types",
     "prefix_parameters",

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from lerobot.utils.constants import ACTION, OBS_STATE
 from safetensors import safe_open
 from safetensors.torch import load_file
 from torch import Tensor
@@ -28,6 +29,9 @@ ADAPTER_CONFIG = "adapter_config.json"
 NORMALIZERS = {PREPROCESSOR: "normalizer_processor", POSTPROCESSOR: "unnormalizer_processor"}
 """The registered step that normalises, by processor."""
 RENAME = "rename_observations_processor"
+
+PADDED = {OBS_STATE: "max_state_dim", ACTION: "max_action_dim"}
+"""The configuration's fields that say to which width they are padded; some policies normalise them padded."""
 
 Tensors = dict[str, Tensor]
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
 from lerobot.utils.constants import ACTION, OBS_STATE
@@ -18,7 +19,7 @@ from torch import Tensor
 
 from reflow.errors import UserError
 from reflow.files import read_json
-from reflow.policies.files import CONFIG, NORMALIZERS, POSTPROCESSOR, PREPROCESSOR
+from reflow.policies.files import CONFIG, NORMALIZERS, PADDED, POSTPROCESSOR, PREPROCESSOR
 
 NEEDED = {
     "IDENTITY": (),
@@ -46,12 +47,14 @@ class SavedStatistics:
         modes: how each kind of feature (``STATE``, ``ACTION``, ``VISUAL``) is normalised.
         kinds: the kind of each feature that is normalised.
         files: where each of the tensors stands, by name.
+        widths: of state and action where they are normalised, by feature.
     """
 
     tensors: dict[str, Tensor]
     modes: dict[str, str]
     kinds: dict[str, str] = field(default_factory=dict)
     files: dict[str, str] = field(default_factory=dict)
+    widths: dict[str, int] = field(default_factory=dict)
 
     def used(self) -> Iterator[tuple[str, str, Tensor]]:
         """Feature, statistic and values of all that normalisation reads."""
@@ -92,16 +95,22 @@ def saved_statistics(folder: Path, name: str = PREPROCESSOR) -> SavedStatistics:
     modes: dict[str, str] = {}
     kinds: dict[str, str] = {}
     files: dict[str, str] = {}
+    widths: dict[str, int] = {}
     for step in read_json(folder / name)["steps"]:
         if step.get("registry_name") == NORMALIZERS[name]:
             config = step.get("config", {})
             modes |= config.get("norm_map", {})
+            widths |= {
+                key: feature["shape"][0]
+                for key, feature in config.get("features", {}).items()
+                if key in PADDED
+            }
             kinds |= {key: feature.get("type", "") for key, feature in config.get("features", {}).items()}
             if step.get("state_file"):
                 loaded = load_file(folder / step["state_file"])
                 tensors |= loaded
                 files |= dict.fromkeys(loaded, step["state_file"])
-    return SavedStatistics(tensors, modes, kinds, files)
+    return SavedStatistics(tensors, modes, kinds, files, widths)
 
 
 def check_statistics(folder: Path, names: Mapping[str, Sequence[str]] | None = None) -> None:
@@ -117,24 +126,29 @@ def check_statistics(folder: Path, names: Mapping[str, Sequence[str]] | None = N
             or widths.
     """
     config = read_json(folder / CONFIG)
-    shapes = {
-        key: feature["shape"]
-        for which in ("input_features", "output_features")
-        for key, feature in (config.get(which) or {}).items()
-        if key in (OBS_STATE, ACTION)
-    }
     both = {name: saved_statistics(folder, name) for name in (PREPROCESSOR, POSTPROCESSOR)}
     for saved in both.values():
         for feature, statistic, values in saved.used():
             file, key = folder / saved.files[f"{feature}.{statistic}"], f"{feature}.{statistic}"
             _check_finite(file, key, values, (names or {}).get(feature, ()))
-            if feature in shapes and (width := values.numel()) != shapes[feature][0]:
+            widths = _widths(config, feature, saved)
+            if widths and (width := values.numel()) not in widths:
                 raise UserError(
-                    f"{file}: {key} has {width} value{'s' * (width != 1)}, but {folder / CONFIG} says "
-                    f"{shapes[feature][0]} for {feature}; the two have to agree, or values would be stretched "
-                    "over joints they are not of. Save the policy with the statistics of the data it was trained on"
+                    f"{file}: {key} has {width} value{'s' * (width != 1)}, but {folder / CONFIG} says {widths[0]} "
+                    f"for {feature}; the two have to agree, or values would be stretched over joints they are not "
+                    "of. Save the policy with the statistics of the data it was trained on"
                 )
     _check_same(folder, both[PREPROCESSOR], both[POSTPROCESSOR], names or {})
+
+
+def _widths(config: Mapping[str, Any], feature: str, saved: SavedStatistics) -> list[int]:
+    """How wide a feature's statistics may be: as it is itself, or padded where the processor takes it so."""
+    features = (config.get("input_features") or {}) | (config.get("output_features") or {})
+    if feature not in PADDED or feature not in features:
+        return []
+    widths = [features[feature]["shape"][0]]
+    padded = config.get(PADDED[feature])
+    return [*widths, padded] if padded is not None and saved.widths.get(feature) == padded else widths
 
 
 def _check_finite(file: Path, key: str, values: Tensor, names: Sequence[str]) -> None:

@@ -5,7 +5,7 @@ Left out: whether what they say fits together (:mod:`reflow.policies.mending`, :
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,10 @@ from reflow.policies.files import (
 )
 from reflow.policies.folder import vlm_source
 
+_OLD_MODULES = {
+    *("normalize_inputs", "normalize_targets", "unnormalize_outputs", "unnormalize_targets"),
+    *("normalize", "unnormalize", "input_normalizer", "output_normalizer"),
+}
 _POINTER = b"version https://git-lfs"
 MIGRATE = "python -m lerobot.processor.migrate_policy_normalization --pretrained-path"
 
@@ -108,7 +112,8 @@ def _refuse_pointer(file: Path, head: bytes) -> None:
 def _check_complete(folder: Path, said: str) -> None:
     needed = [CONFIG, WEIGHTS, *PROCESSORS]
     adapter = (folder / ADAPTER).is_file() or (folder / ADAPTER_CONFIG).is_file()
-    adapted = adapter and (folder / CONFIG).is_file() and bool(read_json(folder / CONFIG).get("use_peft"))
+    config = read_json(folder / CONFIG) if (folder / CONFIG).is_file() else {}
+    adapted = adapter and isinstance(config, dict) and bool(config.get("use_peft"))
     if adapted:
         needed = [CONFIG, ADAPTER, ADAPTER_CONFIG, *PROCESSORS]
     missing = [name for name in needed if not (folder / name).is_file()]
@@ -134,11 +139,15 @@ def _normalises(weights: Path) -> bool:
         return bool(old_buffers(file.keys()))
 
 
-def old_buffers(names: Any) -> list[str]:
-    """Names of the weights that are normalisation, as LeRobot before its processors kept them there."""
-    names = dict.fromkeys(names)
-    kept = stock.remove_normalization_layers(names)
-    return [name for name in names if name not in kept]
+def old_buffers(names: Iterable[str]) -> list[str]:
+    """Names of the weights that are normalisation, as LeRobot before its processors kept them there.
+
+    LeRobot's migration takes all that it removes for that; a policy of today may well have a ``normalizer`` of
+    its own deeper inside, which is a part of it.
+    """
+    names = list(names)
+    kept = stock.remove_normalization_layers(dict.fromkeys(names))
+    return [name for name in names if name not in kept and name.partition(".")[0] in _OLD_MODULES]
 
 
 def _steps(file: Path) -> list[dict[str, Any]]:

@@ -3,6 +3,7 @@
 import importlib.util
 import json
 import shutil
+import sys
 from pathlib import Path
 
 import pytest
@@ -263,6 +264,19 @@ def test_a_base_of_another_size_is_refused(adapter, teacher_folder, tmp_path):
     change_weights(base, lambda weights: {k: v for k, v in weights.items() if "state_proj" not in k})
     edit(adapter / ADAPTER_CONFIG, base_model_name_or_path=str(base))
     refused(adapter, r"the base of the adapter in .*, does not fit SmolVLAPolicy: 2 missing keys")
+    change_weights(base, lambda weights: weights | {"model.state_proj.weight": torch.zeros(3, 3)})
+    refused(adapter, r"does not fit SmolVLAPolicy: .*size mismatch for model.state_proj.weight")
+
+
+def test_settings_that_are_none_are_named(adapter):
+    (adapter / ADAPTER_CONFIG).write_text("[]")
+    refused(adapter, rf"{ADAPTER_CONFIG} holds no JSON object")
+
+
+def test_a_peft_that_does_not_import_is_said(adapter, monkeypatch):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda *_: True)
+    monkeypatch.setitem(sys.modules, "peft", None)
+    refused(adapter, r"peft, which is installed but does not import .*pip install -U", ModuleNotFoundError)
 
 
 def test_a_policy_that_reflow_cannot_distill_is_not_merged(adapter):

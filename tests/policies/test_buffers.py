@@ -79,6 +79,11 @@ def test_values_that_were_never_set_are_no_difference(copy, capsys):
     assert "warning" not in capsys.readouterr().err
 
 
+def test_a_normalizer_that_is_part_of_a_policy_is_left_in_it(copy):
+    change_weights(copy, lambda weights: weights | {"model.normalizer.weight": torch.ones(3)})
+    assert find_folder(copy) == copy
+
+
 # -- no processors
 
 

@@ -9,8 +9,15 @@ from lerobot.configs import FeatureType, NormalizationMode
 from lerobot.processor import NormalizerProcessorStep
 
 from reflow.errors import UserError
-from reflow.policies import SavedStatistics, check_statistics, load_policy, load_processors, saved_statistics
-from reflow.policies.files import CONFIG, POSTPROCESSOR, PREPROCESSOR
+from reflow.policies import (
+    SavedStatistics,
+    check_statistics,
+    find_folder,
+    load_policy,
+    load_processors,
+    saved_statistics,
+)
+from reflow.policies.files import CONFIG, NORMALIZERS, POSTPROCESSOR, PREPROCESSOR
 from tests.builders import TOP, make_statistics, make_teacher_folder
 from tests.policies.editing import STATES, change, change_statistics, step
 
@@ -187,4 +194,35 @@ def test_processors_of_different_modes_are_refused(copy, kind):
         UserError,
         match=rf"{PREPROCESSOR} normalises {kind} by MEAN_STD, {copy / POSTPROCESSOR} by MIN_MAX; the policy",
     ):
+        check_statistics(copy)
+
+
+def padded(folder: Path, width: int = 32) -> None:
+    """Makes processors that normalise state and action after padding, as evo1's do."""
+
+    def wide(tensors):
+        return {
+            key: torch.nn.functional.pad(value, (0, width - 14), value=1.0) for key, value in tensors.items()
+        }
+
+    change_statistics(folder, wide)
+    for name, registry_name in NORMALIZERS.items():
+
+        def stretch(content, registry_name=registry_name):
+            for key, feature in step(content, registry_name)["config"]["features"].items():
+                feature["shape"] = [width] if key != TOP else feature["shape"]
+
+        change(folder / name, stretch)
+
+
+def test_statistics_of_padded_values_are_no_other_width(copy, capsys):
+    padded(copy)
+    assert find_folder(copy) == copy
+    assert capsys.readouterr().err == ""
+    check_statistics(copy)
+
+
+def test_nor_is_another_width_a_padded_one(copy):
+    padded(copy, 20)
+    with pytest.raises(UserError, match=r"has 20 values, but .* says 14 for observation.state"):
         check_statistics(copy)

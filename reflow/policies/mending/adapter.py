@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from lerobot.policies.pretrained import PreTrainedPolicy
 from safetensors import safe_open
 from safetensors.torch import load_file
 
@@ -68,6 +69,8 @@ def _check(folder: Path, settings: dict[str, Any]) -> None:
             f"{folder} is an adapter over a base (use_peft: true in {CONFIG}), and applying it needs the package "
             "peft, which is not installed: pip install 'reflow[peft]'"
         )
+    if not isinstance(settings, dict):
+        raise UserError(f"{folder / ADAPTER_CONFIG} holds no JSON object; copy the adapter anew")
     with safe_open(folder / ADAPTER, "pt") as file:
         names = set(file.keys())
     for one, other in (("lora_A", "lora_B"), ("lora_B", "lora_A")):
@@ -109,24 +112,18 @@ def _find_base(files: PolicyFiles, settings: dict[str, Any]) -> tuple[Path, str]
 
 def _merged(files: PolicyFiles, weights: Tensors) -> Tensors:
     """The weights with the adapter in them, by PEFT itself over LeRobot's own class."""
-    from peft import PeftModel, get_peft_model_state_dict  # an extra: reflow[peft]
-
-    policy = bare_policy(stock.config_from(files.config), files.folder)
-    # By strict=False a tied weight may be missing; anything else would be a base of another policy.
-    missing, unexpected = policy.load_state_dict(weights, strict=False)
-    tied = _tied(policy)
-    missing = [name for name in missing if name not in tied]
-    if missing or unexpected:
-        raise UserError(
-            f"{files.weights_file}, the base of the adapter in {files.folder}, does not fit {type(policy).__name__}: "
-            f"{len(missing)} missing keys {sorted(missing)[:4]}, {len(unexpected)} unexpected keys "
-            f"{sorted(unexpected)[:4]}; {ADAPTER_CONFIG} may name another policy's base"
-        )
     try:
-        with (
-            unprinted(),
-            warnings.catch_warnings(action="ignore"),
-        ):  # of missing keys, which are refused below
+        from peft import PeftModel, get_peft_model_state_dict  # an extra: reflow[peft]
+    except ImportError as error:
+        raise NotInstalledError(
+            f"{files.folder} needs the package peft, which is installed but does not import ({error}): pip "
+            "install -U 'reflow[peft]'"
+        ) from error
+    policy = bare_policy(stock.config_from(files.config), files.folder)
+    _load_base(files, policy, weights)
+    try:
+        # It warns of missing keys, which are refused here.
+        with unprinted(), warnings.catch_warnings(action="ignore"):
             adapted = PeftModel.from_pretrained(policy, str(files.folder))
         have = get_peft_model_state_dict(adapted, save_embedding_layers=False).keys()
         with safe_open(files.folder / ADAPTER, "pt") as file:
@@ -145,6 +142,23 @@ def _merged(files: PolicyFiles, weights: Tensors) -> Tensors:
         return load_file(Path(scratch, WEIGHTS))
 
 
+def _load_base(files: PolicyFiles, policy: PreTrainedPolicy, weights: Tensors) -> None:
+    what = f"{files.weights_file}, the base of the adapter in {files.folder}, does not fit {type(policy).__name__}"
+    mend = f"{ADAPTER_CONFIG} may name another policy's base"
+    try:
+        # Not strict, as a tied weight may be missing; anything else would be a base of another policy.
+        missing, unexpected = policy.load_state_dict(weights, strict=False)
+    except RuntimeError as error:  # other shapes
+        raise UserError(f"{what}: {' '.join(str(error).split())[:300]}; {mend}") from error
+    tied = _tied(policy)
+    missing = [name for name in missing if name not in tied]
+    if missing or unexpected:
+        raise UserError(
+            f"{what}: {len(missing)} missing keys {sorted(missing)[:4]}, {len(unexpected)} unexpected keys "
+            f"{sorted(unexpected)[:4]}; {mend}"
+        )
+
+
 def _check_names(folder: Path, missing: set[str], unexpected: set[str]) -> None:
     if missing or unexpected:
         raise UserError(
@@ -154,7 +168,7 @@ def _check_names(folder: Path, missing: set[str], unexpected: set[str]) -> None:
         )
 
 
-def _tied(policy: Any) -> set[str]:
+def _tied(policy: PreTrainedPolicy) -> set[str]:
     """Names of parameters that have another name as well."""
     every = policy.named_parameters(remove_duplicate=False)
     once = {name for name, _ in policy.named_parameters()}

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 from lerobot.utils.constants import OBS_IMAGE, OBS_STATE
 
-from reflow.policies.files import CONFIG, PREPROCESSOR, PolicyFiles
+from reflow.policies.files import CONFIG, PADDED, PREPROCESSOR, PolicyFiles
 
 EMPTY_CAMERA = ".empty_camera_"
 _USED = ("mean", "min", "q01", "q10")
@@ -19,6 +19,11 @@ _USED = ("mean", "min", "q01", "q10")
 def widen_state(files: PolicyFiles) -> Iterator[str]:
     """Gives the state the width of its statistics, in the configuration and in the steps that normalise."""
     feature = files.features("input_features").get(OBS_STATE)
+    own = {
+        step["config"]["features"][OBS_STATE]["shape"][0]
+        for step in files.steps(PREPROCESSOR, "normalizer_processor")
+        if OBS_STATE in step.get("config", {}).get("features", {})
+    }
     widths = {
         tensor.shape[-1]
         for step in files.steps(PREPROCESSOR, "normalizer_processor")
@@ -27,6 +32,8 @@ def widen_state(files: PolicyFiles) -> Iterator[str]:
     }
     # Of several widths none is the truth, and one value for many joints would be broadcast: both are refused later.
     if feature is None or len(widths) != 1 or 1 in widths or widths == {feature["shape"][0]}:
+        return
+    if widths == own == {files.config.get(PADDED[OBS_STATE])}:  # padded before it is normalised
         return
     (was,), (width,) = feature["shape"], widths
     feature["shape"] = [width]
