@@ -22,6 +22,7 @@ from reflow.policies.files import CONFIG, WEIGHTS, PolicyFiles
 from reflow.policies.folder import replace_folder
 from reflow.policies.locate import POLICY, locate
 from reflow.policies.mending import VERSION, mend
+from reflow.policies.registry import get_adapter
 from reflow.policies.whole import check_whole
 
 
@@ -44,6 +45,9 @@ def find_folder(path: str | Path, field: str = "teacher.path") -> Path:
     folder = locate(path, field).resolve()
     check_whole(folder, f"{field}={path}")
     files = PolicyFiles.read(folder)
+    get_adapter(
+        str(files.config.get("type"))
+    )  # refuses a type that cannot be distilled, whatever else is odd
     lines = mend(files)
     mended = _written(files) if lines else folder
     for line in lines:

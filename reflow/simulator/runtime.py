@@ -80,10 +80,10 @@ def check_environment(
         UserError: it does not show what they look at, or does not take what they do.
         NotInstalledError: its package or runtime is not installed.
     """
-    check_runtime(settings)
     config = settings.make_config()
     for who, policy in policies.items():
         check_fit(config, policy.config, settings.rename_for(policy.config, saved_rename(folders[who])), who)
+    check_runtime(settings)
 
 
 def _not_installed(config: EnvConfig, package: str) -> NotInstalledError:

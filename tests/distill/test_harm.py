@@ -40,6 +40,7 @@ def test_without_padding_or_with_an_inert_one_there_is_nothing_to_say() -> None:
     assert harm_of(PaddingRule(SPACE, inert=True), UniformTime()) is None
 
 
-def test_the_run_prints_it(run) -> None:
-    with pytest.warns(UserWarning, match="a clean copy of the endpoint's padding"):
-        run("+fix=keep_target", "time=uniform", "trainer.max_steps=1", "callbacks.padding=null")
+def test_the_run_prints_it(run, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("reflow.notices._said", set())
+    run("+fix=keep_target", "time=uniform", "trainer.max_steps=1", "callbacks.padding=null")
+    assert "warning: Target full and noise real: without noise on it" in capsys.readouterr().err
