@@ -30,7 +30,8 @@ def test_a_failed_checkpoint_leaves_the_last_one(tmp_path: Path, monkeypatch: py
     assert torch.load(path) == {"step": 1}
     writer.save_checkpoint({"step": 3}, path)
     assert torch.load(path) == {"step": 3}
-    assert [file.name for file in path.parent.iterdir()] == ["last.ckpt"]
+    assert torch.load(path.with_name("previous.ckpt")) == {"step": 1}
+    assert {file.name for file in path.parent.iterdir()} == {"last.ckpt", "previous.ckpt"}
 
 
 def test_throughput_leaves_out_warm_up_and_validation(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,29 @@
+"""What the data of a run hold: part of its identity, beside the teacher's fingerprint."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig
+
+from reflow.config.parts import Teacher, data_arguments
+from reflow.config.run_folder import DATA_CONTENT
+from reflow.data.module import load_metadata
+from reflow.endpoints import data_content
+from reflow.errors import MissingFileError
+
+
+def data_identity(config: DictConfig, teacher: Teacher) -> dict[str, Any]:
+    """The fingerprint of the data set's content by its key in ``run.json``; None where the data are not here.
+
+    Args:
+        config: of the run.
+        teacher: decides on the data where none are named.
+    """
+    arguments = data_arguments(config, teacher)
+    try:
+        root = load_metadata(arguments["repo_id"], arguments["root"]).root
+    except MissingFileError:  # a finished run needs them no more, and any other run says what is missing
+        return {DATA_CONTENT: None}
+    return {DATA_CONTENT: data_content(Path(root))}
