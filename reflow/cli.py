@@ -12,6 +12,7 @@ import functools
 import inspect
 import os
 import re
+import shutil
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
@@ -28,7 +29,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from reflow.config_path import CONFIG_DIR
 from reflow.ending import ending, in_words
-from reflow.errors import UserError
+from reflow.errors import NotInstalledError, UserError
 from reflow.quiet import hush
 
 _CONFIGURATION = (HydraException, OmegaConfBaseException)
@@ -101,6 +102,7 @@ def command(
                     job(config)
 
             with _ending(this, as_json):
+                _check_launcher(rest)
                 if flag.json:
                     _no_flags(rest)
                     job(composed(name, *rest, "json=true"))
@@ -239,6 +241,16 @@ def _ending(this: Command, as_json: bool) -> contextlib.AbstractContextManager[N
         return in_words(error)
 
     return ending(words, as_json=as_json, full=os.environ.get(_FULL) == "1")
+
+
+def _check_launcher(words: Sequence[str]) -> None:
+    """Refuses a sweep by SLURM where there is none; Hydra's launcher would end in a traceback."""
+    slurm = any(word.rpartition("launcher=")[2] in ("slurm", "submitit_slurm") for word in words)
+    if slurm and {"-m", "--multirun"} & {*words} and shutil.which("srun") is None:
+        raise NotInstalledError(
+            "+launcher=slurm needs SLURM's srun and sbatch, and this machine has none; give the command on a login "
+            "node of the cluster, or leave +launcher=slurm out: the jobs then run here, in turn"
+        )
 
 
 def _no_flags(rest: Sequence[str]) -> None:

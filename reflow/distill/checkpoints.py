@@ -84,7 +84,7 @@ def whole_checkpoint(folder: Path) -> Path | None:
     Raises:
         DamagedCheckpointError: there are some, and none is whole; names each.
     """
-    damaged = []
+    damaged: list[str] = []
     for path in (folder / LAST, folder / PREVIOUS):
         if not path.is_file():
             continue
