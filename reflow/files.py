@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import math
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -55,7 +56,32 @@ def replace_text(path: Path, text: str) -> Path:
 
 def write_json(path: Path, content: object) -> Path:
     """`replace_file` for indented JSON."""
-    return replace_text(path, json.dumps(content, indent=2) + "\n")
+    return replace_text(path, json.dumps(content, indent=2, allow_nan=False) + "\n")
+
+
+def write_metrics(path: Path, metrics: Mapping[str, float]) -> list[str]:
+    """Writes flat figures; null stands for one that is not finite, for JSON has no word for it.
+
+    Returns:
+        The names of those.
+    """
+    unknown = sorted(name for name, value in metrics.items() if not math.isfinite(value))
+    write_json(path, {name: None if name in unknown else metrics[name] for name in sorted(metrics)})
+    return unknown
+
+
+def read_metrics(path: Path) -> dict[str, float]:
+    """What `write_metrics` wrote; nan where it is null.
+
+    Raises:
+        MissingFileError: there is none.
+        NotJSONError: it is no JSON, or holds no names and numbers.
+    """
+    content = read_json(path)
+    try:
+        return {str(name): math.nan if value is None else float(value) for name, value in content.items()}
+    except (AttributeError, TypeError, ValueError) as error:
+        raise NotJSONError(f"{path} holds no names and numbers; make or copy it anew") from error
 
 
 def read_json(path: Path) -> Any:

@@ -6,16 +6,25 @@ In the run folder this leaves ``metrics.json`` (flat), ``report.html``, ``figure
 
 from __future__ import annotations
 
+import contextlib
+import copy
+import functools
 import shlex
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import lightning as L
 import torch
 from lerobot.utils.constants import ACTION
+from lightning.pytorch.utilities.exceptions import SIGTERMException
 from omegaconf import DictConfig, OmegaConf
 
 from reflow.cli import build, command, overrides, plain
 from reflow.config import Teacher, run_directory
+from reflow.config.identity import data_identity
+from reflow.config.installed import check_loggers
+from reflow.config.parts import rule_of
 from reflow.config.run_folder import RunFolder, fingerprint
 from reflow.config.train import (
     ALIASES,
@@ -29,12 +38,18 @@ from reflow.config.train import (
 from reflow.data import LeRobotDataModule
 from reflow.data.robot import joint_names
 from reflow.distill.callbacks import Measurement, with_probes
-from reflow.distill.deliver import deliver_student
+from reflow.distill.deliver import deliver_student, rehearse_delivery
+from reflow.distill.module import Distillation
 from reflow.distill.report import keep_for_report, report_run
+from reflow.distill.student import make_student
 from reflow.distill.success import measure_success
 from reflow.distill.summary import print_summary
+from reflow.policies import with_velocity
 from reflow.reports.folder import REPORT, Words
 from reflow.versions import versions_here
+
+TERMINATED = 143
+"""Exit code of a run that was told to stop (128 + SIGTERM), as shells have it."""
 
 
 def train(config: DictConfig, run_dir: Path) -> dict[str, float]:
@@ -52,11 +67,12 @@ def train(config: DictConfig, run_dir: Path) -> dict[str, float]:
         NonFiniteLossError: training diverged; stopped before the update.
     """
     check_settings(config)
+    check_loggers(config)
     teacher: Teacher = build(config.teacher)
     config.run_dir = str(run_dir)
     identity = plain(config) | {"teacher_fingerprint": fingerprint(teacher.folder)}
-    run = RunFolder(run_dir)
-    run.check(identity)
+    run, content = RunFolder(run_dir), functools.cache(lambda: data_identity(config, teacher))
+    run.check(identity | (content() if run.begun else {}))
     if (found := run.finished()) is not None:
         metrics = _play(config, run, found)
         if metrics != found or not (run.path / REPORT).is_file():
@@ -67,17 +83,19 @@ def train(config: DictConfig, run_dir: Path) -> dict[str, float]:
     L.seed_everything(config.seed, workers=True, verbose=False)
     torch.set_float32_matmul_precision(config.matmul_precision)
     module, data = build_distillation(config, teacher)
-    run.claim(identity)  # only now: bad input leaves no folder behind
+    _rehearse(config, teacher, module, data, run.path)
+    begin = run.checkpoint()
+    run.claim(identity | content())  # only now: bad input leaves no folder behind
     OmegaConf.save(config, run.path / "config.yaml", resolve=True)
     callbacks = with_probes(build_all(config.callbacks))
     trainer = build_trainer(config, list(callbacks.values()), list(build_all(config.logger).values()))
-    trainer.fit(module, data, ckpt_path=run.checkpoint, weights_only=False if run.checkpoint else None)
-    if trainer.interrupted:
-        raise SystemExit(f"interrupted; the same command goes on from {run.checkpoint}")
+    with _stopping(run):
+        trainer.fit(module, data, ckpt_path=begin, weights_only=False if begin else None)
 
     measurements = [callback for callback in callbacks.values() if isinstance(callback, Measurement)]
     measurer = build_trainer(config, measurements, [], limit_val_batches=1.0)
-    measurer.validate(module, data, verbose=False)
+    with _stopping(run):
+        measurer.validate(module, data, verbose=False)
     metrics = {key: value.item() for key, value in measurer.callback_metrics.items()}
     deliver_student(module, teacher.folder, run.student, data)
     keep_for_report(run.path, callbacks, _words(config, data))
@@ -86,6 +104,35 @@ def train(config: DictConfig, run_dir: Path) -> dict[str, float]:
     report_run(run.path, trainer.loggers, trainer.global_step)
     print_summary(metrics, run.path)
     return metrics
+
+
+@contextlib.contextmanager
+def _stopping(run: RunFolder) -> Iterator[None]:
+    """Where the run goes on, once it was told to stop; Lightning ends with 0 and with 1 then, without a word."""
+    try:
+        yield
+    except SIGTERMException as stop:
+        print(f"terminated; the same command goes on from {run.goes_on_from}", file=sys.stderr, flush=True)
+        raise SystemExit(TERMINATED) from stop
+    except SystemExit as stop:  # what Lightning makes of Ctrl-C
+        interrupt = KeyboardInterrupt()
+        interrupt.add_note(f"the same command goes on from {run.goes_on_from}")
+        raise interrupt from stop
+
+
+def _rehearse(
+    config: DictConfig, source: Teacher, module: Distillation, data: LeRobotDataModule, folder: Path
+) -> None:
+    """Delivers an untrained student, to be sure that the trained one can be."""
+    teacher = with_velocity(module.teacher, "stock")
+    rule = rule_of(config, teacher.space)
+    rehearse_delivery(
+        lambda: copy.deepcopy(make_student(teacher, source.folder, rule, **plain(config.student))),
+        lambda: build(config.objective),
+        source.folder,
+        folder,
+        data,
+    )
 
 
 def _play(config: DictConfig, run: RunFolder, metrics: dict[str, float]) -> dict[str, float]:

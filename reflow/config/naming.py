@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,11 @@ from typing import Any
 from omegaconf import DictConfig
 
 AUTO = "auto"
+LONGEST, SHORTENED = (
+    255,
+    120,
+)  # bytes: of a file's name on usual file systems, and of one that would be longer
+_SAYS_NOTHING = frozenset({"pretrained_model", "checkpoints", "last", ""})
 
 
 def run_directory(config: DictConfig, overrides: list[str]) -> Path:
@@ -20,7 +26,8 @@ def run_directory(config: DictConfig, overrides: list[str]) -> Path:
 
     Returns:
         ``run_dir`` where given; else ``outputs/<name>`` for the recommended padding rule (all full), and
-        ``outputs/<name>-<rule>-<other overrides>`` for anything else.
+        ``outputs/<name>-<rule>-<other overrides>`` for anything else. A name that no file system would take is cut,
+        its paths to what they end with, and ends with a digest of the whole.
     """
     if config.run_dir is not None:
         return Path(config.run_dir).resolve()
@@ -38,9 +45,25 @@ def run_directory(config: DictConfig, overrides: list[str]) -> Path:
     )
     rest = [override.lstrip("+") for override in overrides]
     parts += sorted(override for override in rest if not override.startswith(silent))
+    whole = _name(str(config.name), parts)
+    if len(whole.encode()) > LONGEST:
+        digest = hashlib.sha256("\0".join([str(config.name), *parts]).encode()).hexdigest()[:10]
+        short = _name(str(config.name), [_without_folders(part) for part in parts]).encode()
+        whole = f"{short[: SHORTENED - len(digest) - 1].decode(errors='ignore')}-{digest}"
+    return Path("outputs", whole).resolve()
+
+
+def _name(name: str, parts: list[str]) -> str:
     # No "," and no "=": the path is itself an argument of later commands.
     slug = "".join(c if c.isalnum() or c in "._-" else "_" for c in "-".join(parts))
-    return Path("outputs", f"{config.name}-{slug}" if slug else config.name).resolve()
+    return f"{name}-{slug}" if slug else name
+
+
+def _without_folders(override: str) -> str:
+    """An override whose value is a path, with the last two parts of it that say something."""
+    key, equals, value = override.partition("=")
+    telling = [part for part in value.split("/") if part not in _SAYS_NOTHING and not part.isdigit()]
+    return f"{key}{equals}{'/'.join(telling[-2:])}" if "/" in value else override
 
 
 def padding_name(config: Mapping[str, Any] | DictConfig) -> str:

@@ -7,18 +7,21 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from reflow.distill.checkpoints import LAST, whole_checkpoint
 from reflow.errors import UserError
-from reflow.files import write_json
+from reflow.files import read_json, read_metrics, write_json, write_metrics
+from reflow.notices import warn
 from reflow.policies.folder import fingerprint as fingerprint  # part of a run's identity
 
-RUN, METRICS, STUDENT, CHECKPOINT = "run.json", "metrics.json", "pretrained_model", "checkpoints/last.ckpt"
-# What changes no student: where things lie (the teacher's fingerprint is compared), how data are read, what is shown,
-# what is played afterwards.
+RUN, METRICS, STUDENT, CHECKPOINTS = "run.json", "metrics.json", "pretrained_model", "checkpoints"
+DATA_CONTENT = "data_content"
+# What changes no student: where things lie (what is in them is compared), how data are read, what is shown, what is
+# played afterwards.
 NOT_COMPARED = frozenset(
     {
         "run_dir",
@@ -26,6 +29,7 @@ NOT_COMPARED = frozenset(
         "logger",
         "teacher.path",
         "pairs.path",
+        "data.root",
         "data.num_workers",
         "data.prefetch_factor",
         "data.pin_memory",
@@ -53,6 +57,11 @@ class RunFolder:
 
     path: Path
 
+    @property
+    def begun(self) -> bool:
+        """Whether a run was begun there."""
+        return (self.path / RUN).is_file()
+
     def check(self, identity: Mapping[str, Any]) -> None:
         """Refuses a folder that is not this configuration's.
 
@@ -62,14 +71,20 @@ class RunFolder:
         Raises:
             OtherRunError: another configuration's run is in there, or files that are no run.
         """
-        if (self.path / RUN).is_file():
-            there, wanted = json.loads((self.path / RUN).read_text()), json.loads(json.dumps(identity))
-            differences = list(_differences(there, wanted))
+        if self.begun:
+            there, wanted = self._read_run(), json.loads(json.dumps(identity))
+            but = NOT_COMPARED
+            if there.get(DATA_CONTENT) is None or wanted.get(DATA_CONTENT) is None:
+                # A run of before the content was noted, or data that are gone: then their place is compared.
+                but = (but | {DATA_CONTENT}) - {"data.root"}
+            differences = list(_differences(there, wanted, but))
             if differences:
+                other_data = any(line.startswith(f"{DATA_CONTENT}:") for line in differences)
+                hint = "The data set under that path is another one than this run was trained on. "
                 raise OtherRunError(
                     f"run_dir={self.path} holds another configuration's run:\n  "
                     + "\n  ".join(differences)
-                    + "\n"
+                    + f"\n{hint if other_data else ''}"
                     "Give this run another folder (run_dir=... or name=...), or delete that one"
                 )
         elif self.path.is_dir() and any(self.path.iterdir()):
@@ -82,11 +97,27 @@ class RunFolder:
         self.path.mkdir(parents=True, exist_ok=True)
         write_json(self.path / RUN, identity)
 
-    @property
+    def _read_run(self) -> dict[str, Any]:
+        content = read_json(self.path / RUN)
+        if not isinstance(content, dict):
+            raise UserError(
+                f"{self.path / RUN} holds no names and values; copy it anew, or delete {self.path}"
+            )
+        return content
+
     def checkpoint(self) -> Path | None:
-        """The checkpoint to go on from, or None for a fresh start."""
-        path = self.path / CHECKPOINT
-        return path if path.is_file() else None
+        """The checkpoint to go on from, or None for a fresh start.
+
+        Raises:
+            DamagedCheckpointError: there are some, and none is whole.
+        """
+        return whole_checkpoint(self.path / CHECKPOINTS)
+
+    @property
+    def goes_on_from(self) -> str:
+        """Where the same command goes on, for whoever is told that it stopped."""
+        path = self.path / CHECKPOINTS / LAST
+        return str(path) if path.is_file() else "the beginning (there is no checkpoint yet)"
 
     @property
     def student(self) -> Path:
@@ -96,18 +127,28 @@ class RunFolder:
     def finished(self) -> dict[str, float] | None:
         """The metrics of a finished run, or None while there is something to do."""
         path = self.path / METRICS
-        return json.loads(path.read_text()) if path.is_file() and self.student.is_dir() else None
+        return read_metrics(path) if path.is_file() and self.student.is_dir() else None
 
     def finish(self, metrics: Mapping[str, float]) -> None:
-        """Writes ``metrics.json``: from now on the run is finished."""
-        write_json(self.path / METRICS, dict(sorted(metrics.items())))
+        """Writes ``metrics.json``, and says which figures are no numbers: from now on the run is finished."""
+        say_unknown(self.path / METRICS, write_metrics(self.path / METRICS, metrics))
 
 
-def _differences(old: Any, new: Any, where: str = "") -> Iterator[str]:
+def say_unknown(path: Path, names: Sequence[str]) -> None:
+    """Warns of figures that are not finite."""
+    if names:
+        more = f" and {len(names) - 12} more" if len(names) > 12 else ""
+        warn(
+            f"{len(names)} figures are not finite, and null in {path}: {', '.join(names[:12])}{more}; look for "
+            "values that are no numbers in the data (python -m reflow.diagnose) before this student is used"
+        )
+
+
+def _differences(old: Any, new: Any, but: Collection[str] = NOT_COMPARED, where: str = "") -> Iterator[str]:
     if isinstance(old, dict) and isinstance(new, dict):
         for key in sorted(old.keys() | new.keys()):
             path = f"{where}.{key}" if where else key
-            if path not in NOT_COMPARED:
-                yield from _differences(old.get(key), new.get(key), path)
+            if path not in but:
+                yield from _differences(old.get(key), new.get(key), but, path)
     elif old != new:
         yield f"{where}: {old} there, {new} now"

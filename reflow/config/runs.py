@@ -6,6 +6,7 @@ Left out: the comparison itself (:mod:`reflow.reports.compare`).
 from __future__ import annotations
 
 import glob
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +25,7 @@ EVALUATION = "evaluation"  # the folder beside the student that reflow.evaluate 
 EMBEDDED = "embedded"
 # Padding is told by the name of its fix, the teacher by its own, the seed by the runs of a row.
 _TOLD_OTHERWISE = frozenset({"seed", "padding"})
+_NOT_SHOWN = (NOT_COMPARED - {"data.root"}) | _TOLD_OTHERWISE  # here a place is all that is known of the data
 
 
 @dataclass(frozen=True)
@@ -99,9 +101,9 @@ def read_runs(folders: Iterable[Path]) -> list[Run]:
 
 def read_metrics(folder: Path) -> dict[str, float]:
     """A run's metrics, with those of its evaluation: of success the evaluation's, of the rest the run's own."""
-    own, evaluated = _read(folder / METRICS), {}
+    own, evaluated = _figures(folder / METRICS), {}
     if (folder / EVALUATION / METRICS).is_file():
-        evaluated = _read(folder / EVALUATION / METRICS)
+        evaluated = _figures(folder / EVALUATION / METRICS)
     rates = {name: value for name, value in evaluated.items() if name.startswith("success/")}
     return evaluated | own | rates
 
@@ -148,6 +150,10 @@ def _read_config(folder: Path) -> dict[str, Any]:
     return config
 
 
+def _figures(path: Path) -> dict[str, float]:
+    return {name: math.nan if value is None else float(value) for name, value in _read(path).items()}
+
+
 def _read(path: Path) -> dict[str, Any]:
     try:
         content = read_json(path)
@@ -164,5 +170,5 @@ def _flat(settings: Any, where: str = "") -> Iterator[tuple[str, Any]]:
         return
     for key, value in settings.items():
         path = f"{where}.{key}" if where else str(key)
-        if path not in NOT_COMPARED | _TOLD_OTHERWISE:
+        if path not in _NOT_SHOWN:
             yield from _flat(value, path)

@@ -55,6 +55,13 @@ class TrainedWeightsEMA(WeightAveraging):
                 owner, _, leaf = name.rpartition(".")
                 setattr(self._average_model.module.get_submodule(owner), leaf, parameter)
 
+    def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Nothing: the checkpoint that is written then holds both, like any other."""
+
+    def on_fit_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """The average becomes the module's; also where a checkpoint of the last step leaves nothing to train."""
+        self._copy_average_to_current(pl_module)
+
 
 class AveragedStudent:
     """A student whose trained weights are the average of another's: a target that some objectives ask for.

@@ -130,6 +130,7 @@ class Distillation(L.LightningModule):
         self._finite.look()
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        self._finite.look()  # a checkpoint is of a sound run
         if self.average is not None:
             checkpoint["averaged_student"] = self.average.state_dict()
 

@@ -16,7 +16,8 @@ from typing import Any
 from safetensors.numpy import load_file
 
 from reflow.errors import UserError
-from reflow.files import read_json, write_json
+from reflow.files import read_json, write_json, write_metrics
+from reflow.notices import warn
 from reflow.probes.figures import Figures
 from reflow.reports.folder import ARRAYS, METRICS, save_arrays
 from reflow.simulator.journal import EPISODES, IDENTITY
@@ -81,6 +82,8 @@ class ResultFolder:
         if not (self.path / OFFLINE).is_file():
             return None
         content = read_json(self.path / OFFLINE)
+        if not isinstance(content, dict) or not content.keys() >= {"identity", "metrics"}:
+            raise UserError(f"{self.path / OFFLINE} is none of ours; delete it, and it is measured anew")
         there, wanted = content["identity"], json.loads(json.dumps(identity))
         differing = [
             f"{key}: {there.get(key)} there, {wanted.get(key)} now"
@@ -103,5 +106,7 @@ class ResultFolder:
         )
 
     def finish(self, metrics: Mapping[str, float]) -> None:
-        """Writes ``metrics.json``: all figures, flat."""
-        write_json(self.path / METRICS, dict(sorted(metrics.items())))
+        """Writes ``metrics.json``: all figures, flat; says which are not finite."""
+        path = self.path / METRICS
+        if unknown := write_metrics(path, metrics):
+            warn(f"{len(unknown)} figures are not finite, and null in {path}: {', '.join(unknown[:12])}")

@@ -19,7 +19,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
 from reflow.errors import MissingFileError, UserError
-from reflow.files import read_json, replace_file, write_json
+from reflow.files import read_json, read_metrics, replace_file, write_json
 from reflow.reports.content import Content, Latency, SuccessRow
 from reflow.reports.figures import write_figures
 from reflow.reports.figures.drawing import contenders
@@ -110,7 +110,7 @@ def content_of_run(folder: Path) -> Content:
         raise MissingFileError(
             f"{folder} has no {METRICS}: it is the folder of no finished run or evaluation; give one of those"
         )
-    metrics = {str(name): float(value) for name, value in _json(folder / METRICS).items()}
+    metrics = read_metrics(folder / METRICS)
     words = load_words(folder)
     configuration = folder / CONFIGURATION
     return Content(

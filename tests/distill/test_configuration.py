@@ -203,6 +203,30 @@ def test_the_folder_is_a_function_of_the_configuration() -> None:
     assert len({name("+fix=full32", f"seed={seed}") for seed in range(3)}) == 3
 
 
+def test_a_folder_whose_name_no_file_system_takes_is_cut_and_is_still_one_per_configuration() -> None:
+    lab = "/work/projects/robot_learning_lab/experiments/2025_11/bimanual_station_three/pick_and_place/" * 2
+
+    def name(*overrides: str) -> str:
+        return run_directory(composed("+fix=full32", *overrides), list(overrides)).name
+
+    def long(data: str, *more: str) -> str:
+        return name(
+            f"teacher.path={lab}run_7/checkpoints/last/pretrained_model", f"data.root={lab}{data}", *more
+        )
+
+    assert len(long("set_3").encode()) <= 120
+    assert long("set_3") == long("set_3")
+    assert long("set_3").startswith("demo-data.root_pick_and_place_set_3-teacher.path_pick_and_place_run_7-")
+    assert (
+        len({long("set_3"), long("set_4"), long("set_3", "seed=1"), long("set_3", f"name={'n' * 300}")}) == 4
+    )
+    umlauts = [f"data.root='{lab}{chr(252) * 150}'"]
+    assert len(name(*umlauts).encode()) <= 120
+    assert len(name(f"name={'n' * 300}").encode()) <= 120
+    middling = name(f"data.root=/{'a' * 200}")  # fits, and so is what it always was
+    assert middling == f"demo-data.root__{'a' * 200}"
+
+
 def test_optimizer_settings_override_the_preset_one_by_one() -> None:
     from lerobot.policies.smolvla.configuration_smolvla import SmolVLAConfig
 

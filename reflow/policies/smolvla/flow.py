@@ -145,6 +145,17 @@ class SmolVLAFlow(
         # Under autocast the last layer answers in 16 bits; the state that it moves stays what it is.
         return v_t.to(x_t.dtype).unflatten(0, x_t.shape[:2])
 
+    def output(self, endpoint: Float[Tensor, "*b h d"]) -> Float[Tensor, "*b h o"]:
+        real = super().output(endpoint)
+        if not self.policy.config.adapt_to_pi_aloha:
+            return real
+        # LeRobot's ALOHA conversion writes into what it is given, and knows one leading dimension.
+        return self.policy._pi_aloha_encode_actions(real.flatten(0, -3).clone()).view(real.shape)
+
+    def stock_chunk(self, batch: Batch, noise: Float[Tensor, "b h d"]) -> Float[Tensor, "b h o"]:
+        # LeRobot's ALOHA conversion writes into the state it is given: hand it a copy.
+        return super().stock_chunk({**batch, OBS_STATE: batch[OBS_STATE].clone()}, noise)
+
     @torch.no_grad()
     def stock_velocity(
         self, batch: Batch, noise: Float[Tensor, "b h d"], t: Float[Tensor, " b"]

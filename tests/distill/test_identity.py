@@ -1,0 +1,110 @@
+"""What a run is told by, what its figures may be, and what is not installed."""
+
+import importlib.util
+import json
+import math
+import shutil
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from reflow.cli import _check_launcher
+from reflow.config.installed import check_loggers
+from reflow.config.run_folder import OtherRunError, RunFolder
+from reflow.config.runs import read_metrics as read_run
+from reflow.distill.summary import print_summary
+from reflow.errors import NotInstalledError, UserError
+from reflow.evaluation.result_folder import ResultFolder
+from reflow.files import read_metrics, write_json
+from reflow.reports.folder import report_on
+from tests.builders import make_dataset, repo_id
+from tests.distill.conftest import composed
+
+Run = Callable[..., dict[str, float]]
+
+
+def test_another_data_set_under_the_same_path_is_refused_moved_data_are_not(run: Run, tmp_path: Path) -> None:
+    root = make_dataset(tmp_path / "set", seed=0)
+    mine = ("+fix=full32", "trainer.max_steps=1", f"data.repo_id={repo_id(root)}")
+    first = run(*mine, f"data.root={root}")
+    root.rename(tmp_path / "moved")
+    assert run(*mine, f"data.root={tmp_path / 'moved'}") == first
+    assert run(*mine, f"data.root={root}") == first  # gone: a finished run needs them no more
+    make_dataset(root, seed=1)
+    with pytest.raises(
+        OtherRunError, match=r"(?s)data_content: \w+ there, \w+ now.*data set under that path is another one"
+    ):
+        run(*mine, f"data.root={root}")
+    record = tmp_path / "run" / "run.json"  # as runs of before wrote it
+    content = json.loads(record.read_text())
+    del content["data_content"]
+    record.write_text(json.dumps(content))
+    assert run(*mine, f"data.root={root}") == first
+    with pytest.raises(OtherRunError, match=r"data\.root: "):
+        run(*mine, f"data.root={tmp_path / 'moved'}")
+
+
+@pytest.mark.parametrize("content", ["", '{"seed": 1', "[1]"])
+def test_a_broken_record_is_named(tmp_path: Path, content: str) -> None:
+    (tmp_path / "run.json").write_text(content)
+    with pytest.raises(UserError, match=r"run\.json (is no JSON|holds no names and values)"):
+        RunFolder(tmp_path).check({})
+    (tmp_path / "metrics.json").write_text(content)
+    (tmp_path / "pretrained_model").mkdir()
+    with pytest.raises(UserError, match=r"metrics\.json (is no JSON|holds no names and numbers)"):
+        RunFolder(tmp_path).finished()
+
+
+def test_figures_that_are_not_finite_are_null_and_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    metrics = {
+        "student/endpoint_error@1": math.nan,
+        "teacher/endpoint_error@1": math.inf,
+        "deploy/loss": math.nan,
+        "train/loss": 0.5,
+    }
+    run = RunFolder(tmp_path)
+    run.finish(metrics)
+    said = capsys.readouterr().err
+    assert "warning: 3 figures are not finite, and null in" in said
+    assert "deploy/loss, student/endpoint_error@1, teacher/endpoint_error@1" in said
+    assert json.loads((tmp_path / "metrics.json").read_text())["deploy/loss"] is None
+    run.student.mkdir()
+    found = run.finished()
+    assert found is not None
+    assert math.isnan(found["deploy/loss"])
+    assert found["train/loss"] == read_run(tmp_path)["train/loss"] == 0.5
+    print_summary(found, tmp_path)
+    report_on(tmp_path)
+    assert (tmp_path / "report.html").is_file()
+    ResultFolder(tmp_path / "evaluation").finish(metrics)
+    assert math.isnan(read_metrics(tmp_path / "evaluation" / "metrics.json")["deploy/loss"])
+    assert "figures are not finite" in capsys.readouterr().err
+
+
+def test_bare_nan_is_never_written(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        write_json(tmp_path / "x.json", {"a": math.nan})
+
+
+def test_a_logger_whose_package_is_missing_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "wandb", None)
+    monkeypatch.setattr(
+        "reflow.config.installed.find_spec",
+        lambda name: None if name == "wandb" else importlib.util.find_spec(name),
+    )
+    with pytest.raises(NotInstalledError, match=r"logger\.wandb needs wandb.*pip install 'reflow\[wandb\]'"):
+        check_loggers(composed("logger=wandb"))
+    check_loggers(composed())
+    check_loggers(composed("logger=wandb", "logger.wandb=null"))
+
+
+def test_slurm_without_slurm_says_where_to_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shutil, "which", lambda _: None)
+    with pytest.raises(NotInstalledError, match=r"needs SLURM's srun.*login node"):
+        _check_launcher(["-m", "+launcher=slurm", "seed=1,2"])
+    _check_launcher(["-m", "seed=1,2"])
+    _check_launcher(["+launcher=slurm"])  # one job: it runs here
