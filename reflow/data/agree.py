@@ -41,11 +41,12 @@ def check_sources(
     for other in sources[1:]:
         _check_alike(sources[0], other, policy)
     for source in sources:
+        _ = source.files  # downloaded, and all there
         check_values(source)
         check_videos(source)
 
 
-def kept_cameras(sources: Sequence[OpenSource], policy: PreTrainedConfig) -> list[dict[str, str]]:
+def kept_cameras(sources: Sequence[OpenSource]) -> list[dict[str, str]]:
     """The cameras that are read of each data set, and what they are called for the policy.
 
     Of a single one all; of several those that all of them have, or their batches would differ.

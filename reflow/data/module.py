@@ -125,7 +125,7 @@ class LeRobotDataModule(L.LightningDataModule):
         self.meta = self.sources[0].meta
         check_sources(self.sources, policy, allow_short_episodes, saved_rename)
         chunk = len(policy.action_delta_indices or ()) if with_actions else None
-        cameras = kept_cameras(self.sources, policy)
+        cameras = kept_cameras(self.sources)
         self.train_frames, self.held_out = (
             Looks(
                 Mixed(

@@ -143,14 +143,25 @@ class OpenSource:
         """
         if self.source.root is None:
             self.dataset(self.chosen)
-        files = {self.root / self.meta.get_data_file_path(number) for number in self.chosen}
-        files |= {
-            self.root / self.meta.get_video_file_path(number, key)
-            for key in self.meta.video_keys
-            for number in self.chosen
-        }
-        check_files(self.root, sorted(files), self.source.where)
+        kinds = [self.files_of(), *(self.files_of(key) for key in self.meta.video_keys)]
+        check_files(self.root, sorted({file for files in kinds for file in files}), self.source.where)
         return self.root
+
+    def column(self, name: str) -> list[Any]:
+        """What ``meta/episodes`` says of every episode."""
+        return self.meta.episodes.data.column(name).to_pylist()
+
+    def files_of(self, video: str | None = None) -> list[Path]:
+        """Which file holds the table, or this camera's video, of each of the ``chosen`` episodes."""
+        kind, path = (
+            ("data", self.meta.data_path) if video is None else (f"videos/{video}", self.meta.video_path)
+        )
+        chunks, files = (self.column(f"{kind}/{what}_index") for what in ("chunk", "file"))
+        return [
+            self.root
+            / str(path).format(video_key=video, chunk_index=chunks[number], file_index=files[number])
+            for number in self.chosen
+        ]
 
     @cached_property
     def content(self) -> str:
@@ -159,12 +170,9 @@ class OpenSource:
 
     def samples(self) -> tuple[Tensor, Tensor]:
         """Identities of its training frames, and the episode of each; ``[n]`` both."""
-        bounds = [
-            (number, *(int(self.meta.episodes[number][f"dataset_{end}_index"]) for end in ("from", "to")))
-            for number in sorted(self.train)
-        ]
-        runs = [torch.arange(start, stop) for _, start, stop in bounds]
-        owners = [torch.full((stop - start,), number) for number, start, stop in bounds]
+        starts, stops = (self.column(f"dataset_{end}_index") for end in ("from", "to"))
+        runs = [torch.arange(starts[number], stops[number]) for number in sorted(self.train)]
+        owners = [torch.full_like(run, number) for run, number in zip(runs, sorted(self.train), strict=True)]
         return torch.cat(runs) + self.offset, torch.cat(owners)
 
 
