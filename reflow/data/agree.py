@@ -41,7 +41,6 @@ def check_sources(
     for other in sources[1:]:
         _check_alike(sources[0], other, policy)
     for source in sources:
-        _ = source.files  # downloaded, and all there
         check_values(source)
         check_videos(source)
 

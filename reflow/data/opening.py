@@ -68,7 +68,13 @@ def _in_words(repo_id: str, root: str | Path | None, where: str) -> Iterator[Non
             else f"{where}.root={root} is incomplete: files are missing, and the Hugging Face hub does not give "
             f"{where}.repo_id={repo_id} ({type(error).__name__}); copy the whole folder"
         ) from error
-    except (KeyError, TypeError, ValueError, RuntimeError) as error:  # of LeRobot, about what the files say
+    except (
+        AttributeError,
+        KeyError,
+        TypeError,
+        ValueError,
+        RuntimeError,
+    ) as error:  # what is said in the files
         what = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
         raise UserError(
             f"{named(repo_id, where, root)} is not as LeRobot expects it ({what}); does lerobot-train read it?"

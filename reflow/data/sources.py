@@ -135,7 +135,7 @@ class OpenSource:
         return load_dataset(self.source.repo_id, self.source.root, episodes, self.source.where)
 
     @cached_property
-    def files(self) -> Path:
+    def here(self) -> Path:
         """Its folder, once all files of the chosen episodes are in it.
 
         Raises:
@@ -143,7 +143,7 @@ class OpenSource:
         """
         if self.source.root is None:
             self.dataset(self.chosen)
-        kinds = [self.files_of(), *(self.files_of(key) for key in self.meta.video_keys)]
+        kinds = [self._files_of(None), *(self._files_of(key) for key in self.meta.video_keys)]
         check_files(self.root, sorted({file for files in kinds for file in files}), self.source.where)
         return self.root
 
@@ -152,7 +152,11 @@ class OpenSource:
         return self.meta.episodes.data.column(name).to_pylist()
 
     def files_of(self, video: str | None = None) -> list[Path]:
-        """Which file holds the table, or this camera's video, of each of the ``chosen`` episodes."""
+        """Which file holds the table, or this camera's video, of each of the ``chosen`` episodes; all are there."""
+        _ = self.here
+        return self._files_of(video)
+
+    def _files_of(self, video: str | None) -> list[Path]:
         kind, path = (
             ("data", self.meta.data_path) if video is None else (f"videos/{video}", self.meta.video_path)
         )
@@ -166,7 +170,7 @@ class OpenSource:
     @cached_property
     def content(self) -> str:
         """A fingerprint of its files, downloaded first where it is the hub's."""
-        return data_content(self.files)
+        return data_content(self.here)
 
     def samples(self) -> tuple[Tensor, Tensor]:
         """Identities of its training frames, and the episode of each; ``[n]`` both."""

@@ -22,8 +22,9 @@ Build = Callable[..., LeRobotDataModule]
 
 @pytest.fixture
 def build(policy: Any, preprocess: Any) -> Build:
-    def build(root: Path, **changes: Any) -> LeRobotDataModule:
-        arguments = {"repo_id": repo_id(root), "root": root, "batch_size": 4, "num_workers": 0}
+    def build(path: Path | None, **changes: Any) -> LeRobotDataModule:
+        one = {"repo_id": repo_id(path), "root": path} if path is not None else {}
+        arguments = {**one, "batch_size": 4, "num_workers": 0}
         return LeRobotDataModule(policy.config, preprocess, **(arguments | changes))
 
     return build
@@ -132,7 +133,7 @@ def test_a_mixture_names_the_entry(build, copy, demos):
     change(copy, STATE, put(13, 5, NAN))
     entries = [{"repo_id": "a", "root": str(demos)}, {"repo_id": "b", "root": str(copy)}]
     with pytest.raises(ValueError, match=r"data set b .*\(exclude_episodes: \[1\] in data\.mixture\[1\]\)$"):
-        build(copy, repo_id=None, root=None, mixture=entries)
+        build(None, mixture=entries)
 
 
 def test_rows_of_another_width_are_refused(build, copy):

@@ -125,7 +125,7 @@ def test_without_network_the_hub_is_named_and_the_way_out(monkeypatch):
     monkeypatch.setattr(socket, "getaddrinfo", refuse)
     with pytest.raises(
         FileNotFoundError,
-        match=r"data\.repo_id=nobody/nothing is neither in LeRobot's cache nor given by the Hugging Face hub \(\w+\); "
-        r"for a local data set name its folder with data\.root=\.\.\.$",
+        match=r"data\.repo_id=nobody/nothing is neither in LeRobot's cache nor given by the Hugging Face hub "
+        r"\(\w+\); for a local data set name its folder with data\.root=\.\.\.$",
     ):
         load_metadata("nobody/nothing", None)
