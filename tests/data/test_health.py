@@ -10,8 +10,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import yaml
+from torch.utils.data import DataLoader
 
 from reflow.data import SAMPLE, LeRobotDataModule
+from reflow.errors import MissingFileError, UserError
 from tests.builders import make_dataset, repo_id
 
 TABLE = "data/chunk-000/file-000.parquet"
@@ -177,6 +179,17 @@ def test_a_picture_that_does_not_decode_is_named(build, copy, num_workers, pictu
     ) as caught:
         list(data.val_dataloader())
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("kind", [UserError, MissingFileError])
+def test_what_a_loaders_worker_says_stays_one_line(kind):
+    """torch raises it anew with the worker's traceback as the message; also of a pair cache that lacks a file."""
+
+    def collate(items: list[int]) -> None:
+        raise kind("shard 3 is missing; make it anew")
+
+    with pytest.raises(kind, match=r"^shard 3 is missing; make it anew$"):
+        list(DataLoader(range(4), num_workers=1, collate_fn=collate))  # type: ignore[arg-type]  # is a sequence
 
 
 def test_a_robot_of_one_joint_is_read(tmp_path):
