@@ -21,7 +21,7 @@ from reflow.data.robot import joint_names
 from reflow.data.sources import OpenSource
 from reflow.errors import UserError
 
-_PLACE = ["episode_index", "frame_index", "index"]
+_PLACE = ["episode_index", "frame_index", "index", "task_index"]
 
 
 @dataclass(frozen=True)
@@ -105,7 +105,7 @@ def _look(source: OpenSource, file: Path, episodes: list[int]) -> Iterator[Bad]:
         )
     keys = [key for key in (OBS_STATE, ACTION) if key in meta.features]
     table = read_table(file, [*_PLACE, *keys])
-    episode, frame, index = (np.asarray(table.column(name)) for name in _PLACE)
+    episode, frame, index, task = (np.asarray(table.column(name)) for name in _PLACE)
     chosen = np.isin(episode, episodes)
     numbers, rows = np.unique(episode[chosen], return_counts=True)
     there = dict(zip(numbers.tolist(), rows.tolist(), strict=True))
@@ -121,6 +121,13 @@ def _look(source: OpenSource, file: Path, episodes: list[int]) -> Iterator[Bad]:
             "data set put together by hand? lerobot-edit-dataset does it right"
         )
     at = np.flatnonzero(chosen)
+    tasks = 0 if meta.tasks is None else len(meta.tasks)
+    if len(lost := at[(task[at] < 0) | (task[at] >= tasks)]):
+        raise UserError(
+            f"{source.source}: task_index of episode {episode[lost[0]]}, frame {frame[lost[0]]} is {task[lost[0]]}, "
+            f"meta/tasks.parquet has {_count(tasks, 'task')}; copy the whole folder anew, or "
+            f"{without(source, np.unique(episode[lost]).tolist())}"
+        )
     for key in keys:
         column = table.column(key).filter(pa.array(chosen)).combine_chunks()
         bad = _not_finite(column, int(meta.features[key]["shape"][0]), file, key)

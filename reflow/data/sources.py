@@ -60,6 +60,14 @@ class Source:
 
 _KEYS = tuple(entry.name for entry in fields(Source) if entry.name != "where")
 _ALONE = ("repo_id", "root", "episodes", "val_episodes", "exclude_episodes", "rename")
+_EPISODES = "a list of episode numbers"
+_ALLOWED = {
+    "weight": "a number above 0",
+    "rename": "camera names, theirs to the policy's ({a: b})",
+    "episodes": _EPISODES,
+    "val_episodes": _EPISODES,
+    "exclude_episodes": _EPISODES,
+}
 
 
 def sources_of(arguments: Mapping[str, Any]) -> tuple[Source, ...]:
@@ -97,7 +105,21 @@ def _entry(values: Any, where: str) -> Source:
         raise UserError(f"{where} has {unknown}; allowed: {', '.join(_KEYS)}")
     if values.get("repo_id") is None:
         raise UserError(f"{where}.repo_id is missing; name the data set (any name beside a local root)")
+    for key, value in values.items():
+        if value is not None and not _fits(key, value):
+            raise UserError(f"{where}.{key}={value!r}; allowed: {_ALLOWED.get(key, 'text')}, or null")
     return Source(**{str(key): value for key, value in values.items()}, where=where)
+
+
+def _fits(key: str, value: Any) -> bool:
+    """Whether a value is of its key's kind; inside a list the schema of the command does not look."""
+    if key == "weight":
+        return isinstance(value, (int, float)) and not isinstance(value, bool)
+    if key == "rename":
+        return isinstance(value, Mapping) and all(isinstance(name, str) for name in value.values())
+    if key.endswith("episodes"):
+        return isinstance(value, (list, tuple)) and all(type(number) is int for number in value)
+    return isinstance(value, (str, Path))
 
 
 @dataclass(frozen=True)

@@ -146,6 +146,14 @@ def test_rows_of_another_width_are_refused(build, copy):
         build(copy)
 
 
+def test_a_task_that_is_not_there_is_named(build, copy):
+    change(copy, "task_index", put(40, None, 7))
+    with pytest.raises(
+        ValueError, match=r"task_index of episode 3, frame 4 is 7, meta/tasks\.parquet has 2 tasks; .*=\[3\]$"
+    ):
+        build(copy)
+
+
 def test_an_episode_without_frames_is_left_out_and_said(build, copy, capsys):
     import json
 

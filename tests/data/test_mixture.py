@@ -182,6 +182,19 @@ def test_a_change_in_any_of_them_is_other_data(build, demos, rollouts, tmp_path)
             r"data\.mixture\[1\] has \['repo'\]; allowed: repo_id, root",
         ),
         ({"mixture": [{"root": "b"}]}, r"data\.mixture\[0\]\.repo_id is missing"),
+        (
+            {"mixture": [{"repo_id": "a", "weight": "b"}]},
+            r"data\.mixture\[0\]\.weight='b'; allowed: a number above 0, or null",
+        ),
+        (
+            {"mixture": [{"repo_id": "a", "val_episodes": 3}]},
+            r"data\.mixture\[0\]\.val_episodes=3; allowed: a list of episode numbers, or null",
+        ),
+        (
+            {"mixture": [{"repo_id": "a", "rename": ["b"]}]},
+            r"data\.mixture\[0\]\.rename=\['b'\]; allowed: camera names",
+        ),
+        ({"mixture": [{"repo_id": 7}]}, r"data\.mixture\[0\]\.repo_id=7; allowed: text"),
         ({"mixture": [{"repo_id": "a", "weight": 0}]}, r"data\.mixture\[0\]\.weight=0; allowed: more than 0"),
     ],
 )

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from reflow.data import LeRobotDataModule, load_metadata
+from reflow.data import LeRobotDataModule, data_content, load_metadata
 from tests.builders import repo_id
 
 POINTER = "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 100\n"
@@ -54,6 +54,8 @@ BROKEN: list[tuple[Callable[[Path], Any], str]] = [
         lambda root: (root / INFO).write_text(json.dumps({"codebase_version": "v3.0", "fps": 1})),
         r"info\.json lacks \['data_path', 'features', 'total_episodes', 'total_frames'\]",
     ),
+    (lambda root: edit(root, fps=0), r"info\.json: fps is 0; a number is expected"),
+    (lambda root: edit(root, total_frames="many"), r"info\.json: total_frames is 'many'; a number is"),
     (lambda root: edit(root, features=3), r"is not as LeRobot expects it .*lerobot-train"),
 ]
 
@@ -106,6 +108,25 @@ def test_a_path_with_blanks_is_read(demos, policy, preprocess, tmp_path):
     root = Path(shutil.copytree(demos, tmp_path / "my own = data"))
     data = LeRobotDataModule(policy.config, preprocess, repo_id=repo_id(root), root=root, num_workers=0)
     assert len(data.train_frames) == 36
+
+
+def test_a_data_set_in_lerobots_own_folder_is_checked_alike(demos, policy, preprocess, tmp_path, monkeypatch):
+    """Named by ``repo_id`` alone; what is missing there would come from the hub, which is not to be had."""
+    import lerobot.datasets.dataset_metadata as stock
+
+    monkeypatch.setattr(stock, "HF_LEROBOT_HOME", tmp_path)
+    root = Path(shutil.copytree(demos, tmp_path / "me/mine"))
+    data = LeRobotDataModule(policy.config, preprocess, repo_id="me/mine", num_workers=0)
+    assert data.content == data_content(root)
+    edit(root, total_frames=99)
+    with pytest.raises(ValueError, match=r"promises 99 frames"):
+        load_metadata("me/mine", None)
+    edit(root, total_frames=46)
+    shutil.rmtree(root / "data")
+    with pytest.raises(
+        FileNotFoundError, match=r"data\.repo_id=me/mine is neither in LeRobot's cache nor given by"
+    ):
+        LeRobotDataModule(policy.config, preprocess, repo_id="me/mine", num_workers=0)
 
 
 def test_no_name_is_refused():
