@@ -10,7 +10,7 @@ from lerobot.utils.constants import ACTION, OBS_STATE
 from reflow.data.checks import check_fit, check_lengths
 from reflow.data.features import picture_size
 from reflow.data.health import check_values
-from reflow.data.sources import OpenSource
+from reflow.data.opened import OpenSource
 from reflow.data.videos import check_videos
 from reflow.errors import UserError
 from reflow.notices import warn

@@ -17,8 +17,8 @@ import pyarrow.compute as pc
 from lerobot.utils.constants import ACTION, OBS_STATE
 
 from reflow.data.folder import read_schema, read_table
+from reflow.data.opened import OpenSource
 from reflow.data.robot import joint_names
-from reflow.data.sources import OpenSource
 from reflow.errors import UserError
 
 _PLACE = ["episode_index", "frame_index", "index", "task_index"]

@@ -12,7 +12,7 @@ from pathlib import Path
 import av
 
 from reflow.data.health import without
-from reflow.data.sources import OpenSource
+from reflow.data.opened import OpenSource
 from reflow.errors import UserError
 
 
