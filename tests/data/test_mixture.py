@@ -12,6 +12,7 @@ import pytest
 import torch
 from lerobot.datasets.lerobot_dataset import LeRobotDataset
 
+from reflow.config.parts import Teacher, data_arguments
 from reflow.data import (
     SAMPLE,
     VISIT,
@@ -25,6 +26,7 @@ from reflow.data import (
 )
 from reflow.data.features import picture_size
 from tests.builders import HEIGHT, TOP, WIDTH, make_dataset, repo_id
+from tests.distill.conftest import composed
 
 FRONT, SIDE = "observation.images.front", "observation.images.side"
 Build = Callable[..., LeRobotDataModule]
@@ -162,6 +164,18 @@ def test_a_change_in_any_of_them_is_other_data(build, demos, rollouts, tmp_path)
     assert before != build(entry(rollouts, rename={FRONT: TOP}), entry(demos)).content
     (own / "meta/info.json").write_text((own / "meta/info.json").read_text() + "\n")
     assert before != build(entry(demos), entry(own, rename={FRONT: TOP})).content
+
+
+def test_the_command_line_takes_a_mixture():
+    """With the teacher that comes with the package its own data would be taken otherwise."""
+    config = composed(
+        "data.mixture=[{repo_id: me/a, weight: 3}, {repo_id: me/b, root: 'my data', episodes: [0]}]"
+    )
+    arguments = data_arguments(config, Teacher())
+    assert sources_of(arguments) == (
+        Source("me/a", weight=3, where="data.mixture[0]"),
+        Source("me/b", "my data", episodes=[0], where="data.mixture[1]"),
+    )
 
 
 # -- what is refused
