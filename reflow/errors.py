@@ -15,7 +15,11 @@ class UserError(ValueError):
     """
 
     def __init__(self, *words: object) -> None:
-        if len(words) == 1 and str(words[0]).startswith("Caught ") and "\nTraceback" in str(words[0]):
+        if (
+            len(words) == 1
+            and str(words[0]).startswith("Caught ")
+            and "Traceback (most recent" in str(words[0])
+        ):
             words = (str(words[0]).rstrip().rpartition(f".{type(self).__qualname__}: ")[2],)
         super().__init__(*words)
 

@@ -7,9 +7,10 @@ from reflow.data.frames import ENDPOINT, SAMPLE, VISIT, Frames
 from reflow.data.looks import Looks
 from reflow.data.mixed import Mixed, MixedOrder
 from reflow.data.module import LeRobotDataModule
+from reflow.data.opened import OpenSource, content_of, open_sources, samples_of
 from reflow.data.opening import load_metadata
 from reflow.data.order import Order, StepSampler, Visit
-from reflow.data.sources import OpenSource, Source, content_of, open_sources, samples_of, sources_of
+from reflow.data.sources import Source, sources_of
 from reflow.data.split import split_episodes
 
 __all__ = [

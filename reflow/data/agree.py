@@ -10,7 +10,7 @@ from lerobot.utils.constants import ACTION, OBS_STATE
 from reflow.data.checks import check_fit, check_lengths
 from reflow.data.features import picture_size
 from reflow.data.health import check_values
-from reflow.data.sources import OpenSource
+from reflow.data.opened import OpenSource
 from reflow.data.videos import check_videos
 from reflow.errors import UserError
 from reflow.notices import warn
@@ -45,7 +45,7 @@ def check_sources(
         check_videos(source)
 
 
-def kept_cameras(sources: Sequence[OpenSource], policy: PreTrainedConfig) -> list[dict[str, str]]:
+def kept_cameras(sources: Sequence[OpenSource]) -> list[dict[str, str]]:
     """The cameras that are read of each data set, and what they are called for the policy.
 
     Of a single one all; of several those that all of them have, or their batches would differ.

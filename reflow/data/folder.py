@@ -48,6 +48,9 @@ def check_meta(root: Path, repo_id: str, where: str) -> None:
     lacking = {"features", "fps", "total_episodes", "total_frames", "data_path"} - set(info)
     if lacking:
         raise UserError(f"{info_file} lacks {sorted(lacking)}; copy it anew from where the data set was made")
+    for key in ("fps", "total_episodes", "total_frames"):
+        if not isinstance(info[key], (int, float)) or info[key] < (key == "fps"):
+            raise UserError(f"{info_file}: {key} is {info[key]!r}; a number is expected: copy the file anew")
     if info["total_episodes"] == 0:
         raise UserError(f"{named(repo_id, where, root)} has no episode")
     if (stats := root / "meta" / "stats.json").is_file():

@@ -109,7 +109,7 @@ class Frames(Dataset[dict[str, Any]]):
         try:
             item = self.dataset[row]
         except _UNREADABLE as error:
-            raise UserError(f"{self._place(row)} cannot be read ({self._what(row, error)})") from error
+            raise UserError(f"{self._place(row)} cannot be read: {self._what(row, error)}") from error
         return {name: item[key] for key, name in self._kept.items()}
 
     @property
@@ -128,8 +128,8 @@ class Frames(Dataset[dict[str, Any]]):
         cameras = ", ".join(broken or self.dataset.meta.video_keys or pictures)
         why = " ".join(str(error).split())[:200]
         return (
-            f"{cameras}: {type(error).__name__}: {why}); copy its file anew, or leave the episode out with "
-            f"exclude_episodes=[{self.owners[row]}] beside its repo_id (data.exclude_episodes=..."
+            f"{cameras} does not decode ({type(error).__name__}: {why}); copy its file anew, or leave the episode "
+            f"out: data.exclude_episodes=[{self.owners[row]}]"
         )
 
     def _shrink(self, item: dict[str, Any]) -> dict[str, Any]:

@@ -17,28 +17,31 @@ import pyarrow.compute as pc
 from lerobot.utils.constants import ACTION, OBS_STATE
 
 from reflow.data.folder import read_schema, read_table
+from reflow.data.opened import OpenSource
 from reflow.data.robot import joint_names
-from reflow.data.sources import OpenSource
 from reflow.errors import UserError
 
-_PLACE = ["episode_index", "frame_index", "index"]
+_PLACE = ["episode_index", "frame_index", "index", "task_index"]
 
 
 @dataclass(frozen=True)
 class Bad:
-    """One value that is no number.
+    """Values of one column that are no numbers.
 
     Attributes:
-        episode, frame: where it stands.
         key: ``observation.state`` or ``action``.
-        dim: its dimension; None for all of them.
+        count: how many.
+        frames: the frames they stand in, by their ``index``.
+        episodes: likewise, the episodes.
+        first: episode, frame and dimension of the first; None for the dimension where all are missing.
         value: what stands there.
     """
 
-    episode: int
-    frame: int
     key: str
-    dim: int | None
+    count: int
+    frames: np.ndarray
+    episodes: np.ndarray
+    first: tuple[int, int, int | None]
     value: str
 
 
@@ -48,23 +51,26 @@ def check_values(source: OpenSource) -> None:
     Raises:
         UserError: names episode, frame and joint of the first one, how many there are, and the episodes to leave out.
     """
-    found: list[Bad] = []
-    for file, episodes in _files(source):
-        found += _look(source, file, episodes)
+    found = [bad for file, episodes in _files(source) for bad in _look(source, file, episodes)]
     if not found:
         return
-    first = min(found, key=lambda bad: (bad.episode, bad.frame, bad.key, bad.dim or 0))
-    episodes = sorted({bad.episode for bad in found})
-    frames = len({(bad.episode, bad.frame) for bad in found})
+    first = min(found, key=lambda bad: bad.first[:2])
+    episodes, frames = (
+        np.unique(np.concatenate([getattr(bad, name) for bad in found])).tolist()
+        for name in ("episodes", "frames")
+    )
     raise UserError(
-        f"{source.source}: {first.key} of episode {first.episode}, frame {first.frame}{_joint(source, first)} is "
-        f"{first.value}; in all {len(found)} such values in {_count(frames, 'frame')} of "
-        f"{_count(len(episodes), 'episode')}. Mend the data, or leave them out: {without(source, episodes)}"
+        f"{source.source}: {first.key} of episode {first.first[0]}, frame {first.first[1]}{_joint(source, first)} is "
+        f"{first.value}; in all {_count(sum(bad.count for bad in found), 'such value')} in "
+        f"{_count(len(frames), 'frame')} of {_count(len(episodes), 'episode')}. Mend the data, or "
+        f"{without(source, episodes)}"
     )
 
 
 def without(source: OpenSource, episodes: list[int]) -> str:
-    """The override that leaves episodes out, to paste."""
+    """How to do without some episodes: the override to paste."""
+    if len(set(source.chosen) - set(episodes)) < 2:
+        return "take another data set: without those episodes fewer than two are left"
     where, asked = source.source.where, source.source
     keys = []
     for name, chosen in (("episodes", asked.episodes), ("val_episodes", asked.val_episodes)):
@@ -75,8 +81,8 @@ def without(source: OpenSource, episodes: list[int]) -> str:
         keys.append(("exclude_episodes", rest))
     if where != "data":
         inside = ", ".join(f"{name}: {_list(numbers)}" for name, numbers in keys)
-        return f"{inside} in {where}"
-    return " ".join(f"data.{name}={_list(numbers)}" for name, numbers in keys)
+        return f"leave those episodes out ({inside} in {where})"
+    return "leave those episodes out: " + " ".join(f"data.{name}={_list(numbers)}" for name, numbers in keys)
 
 
 def _list(numbers: list[int]) -> str:
@@ -85,14 +91,13 @@ def _list(numbers: list[int]) -> str:
 
 def _files(source: OpenSource) -> Iterator[tuple[Path, list[int]]]:
     """The tables of the chosen episodes, and whose they are."""
-    meta, root = source.meta, source.files
-    of_file = sorted((root / meta.get_data_file_path(number), number) for number in source.chosen)
+    of_file = sorted(zip(source.files_of(), source.chosen, strict=True))
     for file, pairs in groupby(of_file, key=lambda pair: pair[0]):
         yield file, [number for _, number in pairs]
 
 
 def _look(source: OpenSource, file: Path, episodes: list[int]) -> Iterator[Bad]:
-    meta = source.meta
+    meta, lengths = source.meta, source.column("length")
     pictures = {key for key in meta.camera_keys if key not in meta.video_keys}
     if lacking := sorted(pictures - set(read_schema(file).names)):
         raise UserError(
@@ -100,59 +105,80 @@ def _look(source: OpenSource, file: Path, episodes: list[int]) -> Iterator[Bad]:
         )
     keys = [key for key in (OBS_STATE, ACTION) if key in meta.features]
     table = read_table(file, [*_PLACE, *keys])
-    episode, frame, index = (np.asarray(table.column(name)) for name in _PLACE)
+    episode, frame, index, task = (np.asarray(table.column(name)) for name in _PLACE)
     chosen = np.isin(episode, episodes)
     numbers, rows = np.unique(episode[chosen], return_counts=True)
     there = dict(zip(numbers.tolist(), rows.tolist(), strict=True))
     for number in episodes:
-        if there.get(number, 0) != (promised := int(meta.episodes[number]["length"])):
+        if there.get(number, 0) != (promised := int(lengths[number])):
             raise UserError(
                 f"{source.source}: meta/episodes promises {promised} frames of episode {number}, {file} has "
-                f"{there.get(number, 0)}; copy the whole folder anew, or leave it out: {without(source, [number])}"
+                f"{there.get(number, 0)}; copy the whole folder anew, or {without(source, [number])}"
             )
     if len(np.unique(index[chosen])) < chosen.sum() or index[chosen].max(initial=0) >= meta.total_frames:
         raise UserError(
             f"{file}: column index does not number the frames from 0 to {meta.total_frames - 1}, each once; was the "
             "data set put together by hand? lerobot-edit-dataset does it right"
         )
+    at = np.flatnonzero(chosen)
+    tasks = 0 if meta.tasks is None else len(meta.tasks)
+    if len(lost := at[(task[at] < 0) | (task[at] >= tasks)]):
+        raise UserError(
+            f"{source.source}: task_index of episode {episode[lost[0]]}, frame {frame[lost[0]]} is {task[lost[0]]}, "
+            f"meta/tasks.parquet has {_count(tasks, 'task')}; copy the whole folder anew, or "
+            f"{without(source, np.unique(episode[lost]).tolist())}"
+        )
     for key in keys:
-        width = int(meta.features[key]["shape"][0])
-        for row, dim, value in _not_finite(table.column(key).filter(pa.array(chosen)), width, file, key):
-            yield Bad(int(episode[chosen][row]), int(frame[chosen][row]), key, dim, value)
+        column = table.column(key).filter(pa.array(chosen)).combine_chunks()
+        bad = _not_finite(column, int(meta.features[key]["shape"][0]), file, key)
+        rows = np.flatnonzero(bad.any(1))
+        if not len(rows):
+            continue
+        row = int(rows[np.lexsort((frame[at[rows]], episode[at[rows]]))[0]])
+        cell, dim = column[row].as_py(), int(bad[row].argmax())
+        value = cell[dim] if isinstance(cell, list) else cell
+        first = (int(episode[at[row]]), int(frame[at[row]]), None if cell is None else dim)
+        yield Bad(
+            key,
+            int(bad.sum()),
+            index[at[rows]],
+            episode[at[rows]],
+            first,
+            "missing" if value is None else str(value),
+        )
 
 
-def _not_finite(
-    column: pa.ChunkedArray, width: int, file: Path, key: str
-) -> Iterator[tuple[int, int | None, str]]:
-    """Rows and dimensions of a column that hold no finite number, and what they hold instead."""
-    array = column.combine_chunks()
+def _not_finite(array: pa.Array, width: int, file: Path, key: str) -> np.ndarray:
+    """Which values of a column are no finite number, ``[n, width]``; in a missing row all of them."""
     null = np.asarray(array.is_null())
-    yield from ((int(row), None, "missing") for row in np.flatnonzero(null))
-    present = np.flatnonzero(~null)
-    nested = pa.types.is_list(array.type) or pa.types.is_large_list(array.type)
-    if nested or pa.types.is_fixed_size_list(array.type):
-        lengths = np.asarray(pc.list_value_length(array.drop_null()))
+    bad = np.zeros((len(null), width), bool)
+    bad[null] = True
+    present = array.drop_null()
+    if (
+        pa.types.is_fixed_size_list(array.type)
+        or pa.types.is_list(array.type)
+        or pa.types.is_large_list(array.type)
+    ):
+        lengths = np.asarray(pc.list_value_length(present))
         if (wrong := lengths != width).any():
             raise UserError(
-                f"{file}: {key} in row {int(present[wrong][0])} has {int(lengths[wrong][0])} values, meta/info.json "
-                f"says {width}; copy the data set anew, or record it again"
+                f"{file}: {key} has {int(lengths[wrong][0])} values in a row, meta/info.json says {width}; copy the "
+                "data set anew, or record it again"
             )
-        array = array.drop_null().flatten()
-    else:
-        array = array.drop_null()
-    if not (pa.types.is_floating(array.type) or pa.types.is_integer(array.type)):
-        return  # of more dimensions than one, which no policy here reads
-    values = array.to_numpy(zero_copy_only=False).reshape(len(present), -1)
-    for row, dim in np.argwhere(~np.isfinite(values)):
-        scalar = array[int(row) * values.shape[1] + int(dim)].as_py()
-        yield int(present[row]), int(dim), "missing" if scalar is None else str(scalar)
+        present = present.flatten()
+    if pa.types.is_floating(present.type) or pa.types.is_integer(
+        present.type
+    ):  # else of more dimensions than one
+        bad[~null] = ~np.isfinite(present.to_numpy(zero_copy_only=False).reshape(-1, width))
+    return bad
 
 
 def _joint(source: OpenSource, bad: Bad) -> str:
-    if bad.dim is None:
+    dim = bad.first[2]
+    if dim is None:
         return ""
     names = joint_names(source.meta, bad.key, int(source.meta.features[bad.key]["shape"][0]))
-    return f", {names[bad.dim]} (dimension {bad.dim})"
+    return f", {names[dim]} (dimension {dim})"
 
 
 def _count(number: int, what: str) -> str:

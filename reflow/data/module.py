@@ -24,8 +24,9 @@ from reflow.data.agree import check_sources, kept_cameras
 from reflow.data.frames import SAMPLE, VISIT, Frames, Portions, Reading
 from reflow.data.looks import Looks
 from reflow.data.mixed import Mixed, MixedOrder
+from reflow.data.opened import content_of, open_sources
 from reflow.data.order import Order, StepSampler
-from reflow.data.sources import content_of, open_sources, sources_of
+from reflow.data.sources import sources_of
 
 
 class Extras(Protocol):
@@ -125,7 +126,7 @@ class LeRobotDataModule(L.LightningDataModule):
         self.meta = self.sources[0].meta
         check_sources(self.sources, policy, allow_short_episodes, saved_rename)
         chunk = len(policy.action_delta_indices or ()) if with_actions else None
-        cameras = kept_cameras(self.sources, policy)
+        cameras = kept_cameras(self.sources)
         self.train_frames, self.held_out = (
             Looks(
                 Mixed(

@@ -17,7 +17,9 @@ from reflow.data.folder import check_meta, named
 from reflow.errors import MissingFileError, UserError
 
 
-def load_metadata(repo_id: str, root: str | Path | None, where: str = "data") -> LeRobotDatasetMetadata:
+def load_metadata(
+    repo_id: str | None, root: str | Path | None, where: str = "data"
+) -> LeRobotDatasetMetadata:
     """Metadata of a data set, or an error that says which field to correct.
 
     Args:
@@ -29,6 +31,8 @@ def load_metadata(repo_id: str, root: str | Path | None, where: str = "data") ->
         MissingFileError: there is no such data set here or on the hub, or a file of it is missing.
         UserError: it is empty, damaged, or of a version that LeRobot does not read any more.
     """
+    if repo_id is None:
+        raise UserError(f"{where}.repo_id is null; name one data set ({where}.repo_id=me/my_data)")
     if root is not None:
         check_meta(Path(root), repo_id, where)
     with _in_words(repo_id, root, where):
@@ -64,7 +68,13 @@ def _in_words(repo_id: str, root: str | Path | None, where: str) -> Iterator[Non
             else f"{where}.root={root} is incomplete: files are missing, and the Hugging Face hub does not give "
             f"{where}.repo_id={repo_id} ({type(error).__name__}); copy the whole folder"
         ) from error
-    except (KeyError, TypeError, ValueError, RuntimeError) as error:  # of LeRobot, about what the files say
+    except (
+        AttributeError,
+        KeyError,
+        TypeError,
+        ValueError,
+        RuntimeError,
+    ) as error:  # what is said in the files
         what = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
         raise UserError(
             f"{named(repo_id, where, root)} is not as LeRobot expects it ({what}); does lerobot-train read it?"

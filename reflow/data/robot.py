@@ -75,7 +75,8 @@ def robot_of(
 def joint_names(meta: LeRobotDatasetMetadata, feature: str, width: int) -> tuple[str, ...]:
     """Names of a feature's dimensions.
 
-    Data sets have them as a list, as a list under some key, numbered, or none that fit: then they are numbered here.
+    Data sets have them as a list, as a list under some key, numbered, or none that fit or tell them apart: then
+    they are numbered here.
 
     Args:
         meta: of the data set.
@@ -83,11 +84,13 @@ def joint_names(meta: LeRobotDatasetMetadata, feature: str, width: int) -> tuple
         width: how many names there must be.
     """
     names: Any = meta.features.get(feature, {}).get("names")
+    names = list(names) if isinstance(names, tuple) else names
     if isinstance(names, Mapping) and all(isinstance(place, int) for place in names.values()):
         names = sorted(names, key=names.__getitem__)
     elif isinstance(names, Mapping):
         names = [name for group in names.values() for name in (group if isinstance(group, list) else [group])]
-    if not names or len(names) != width:
+    names = names if isinstance(names, list) else []
+    if len(names) != width or len(set(map(str, names))) < width:
         names = [f"joint_{number}" for number in range(width)]
     return tuple(str(name).replace("/", "_") for name in names)
 

@@ -1,29 +1,17 @@
-"""Where observations come from: one data set, or several with weights; a single one is a mixture of one.
+"""Which data sets a run names: one, or several with weights; a single one is a mixture of one.
 
-The identity of a frame is its number in its own data set, behind all frames of the data sets named before it. So it
-is distinct across them, and for a single data set what it always was.
+Left out: opening them (``reflow.data.opened``).
 """
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, fields
-from functools import cached_property
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-import torch
-from lerobot.datasets.dataset_metadata import LeRobotDatasetMetadata
-from lerobot.datasets.lerobot_dataset import LeRobotDataset
-from torch import Tensor
-
-from reflow.data.content import data_content
-from reflow.data.folder import check_files, named
-from reflow.data.opening import load_dataset, load_metadata
-from reflow.data.split import split_episodes
+from reflow.data.folder import named
 from reflow.errors import UserError
-from reflow.notices import note
 
 
 @dataclass(frozen=True)
@@ -60,6 +48,14 @@ class Source:
 
 _KEYS = tuple(entry.name for entry in fields(Source) if entry.name != "where")
 _ALONE = ("repo_id", "root", "episodes", "val_episodes", "exclude_episodes", "rename")
+_EPISODES = "a list of episode numbers"
+_ALLOWED = {
+    "weight": "a number above 0",
+    "rename": "camera names, theirs to the policy's ({a: b})",
+    "episodes": _EPISODES,
+    "val_episodes": _EPISODES,
+    "exclude_episodes": _EPISODES,
+}
 
 
 def sources_of(arguments: Mapping[str, Any]) -> tuple[Source, ...]:
@@ -97,6 +93,9 @@ def _entry(values: Any, where: str) -> Source:
         raise UserError(f"{where} has {unknown}; allowed: {', '.join(_KEYS)}")
     if values.get("repo_id") is None:
         raise UserError(f"{where}.repo_id is missing; name the data set (any name beside a local root)")
+    for key, value in values.items():
+        if value is not None and not _fits(key, value):
+            raise UserError(f"{where}.{key}={value!r}; allowed: {_ALLOWED.get(key, 'text')}, or null")
     return Source(**_expanded({str(key): value for key, value in values.items()}), where=where)
 
 
@@ -106,118 +105,12 @@ def _expanded(values: dict[str, Any]) -> dict[str, Any]:
     return values if root is None else values | {"root": Path(root).expanduser()}
 
 
-@dataclass(frozen=True)
-class OpenSource:
-    """A data set whose metadata are read, and whose episodes are chosen.
-
-    Attributes:
-        source: what was asked for.
-        meta: its metadata.
-        train: training episodes.
-        held_out: the others that are looked at.
-        offset: frames of the data sets before it; what its own frame numbers begin behind.
-        rename: from its camera keys to the policy's, the policy's own saved ones among them.
-    """
-
-    source: Source
-    meta: LeRobotDatasetMetadata
-    train: Sequence[int]
-    held_out: Sequence[int]
-    offset: int = 0
-    rename: Mapping[str, str] = field(default_factory=dict)
-
-    @property
-    def root(self) -> Path:
-        """Its folder on this machine."""
-        return Path(self.meta.root)
-
-    @property
-    def chosen(self) -> list[int]:
-        """All episodes that are looked at, sorted."""
-        return sorted([*self.train, *self.held_out])
-
-    def dataset(self, episodes: Sequence[int]) -> LeRobotDataset:
-        """It, limited to some episodes; what is not here yet is downloaded."""
-        return load_dataset(self.source.repo_id, self.source.root, episodes, self.source.where)
-
-    @cached_property
-    def files(self) -> Path:
-        """Its folder, once all files of the chosen episodes are in it.
-
-        Raises:
-            MissingFileError: names a file that is not.
-        """
-        if self.source.root is None:
-            self.dataset(self.chosen)
-        files = {self.root / self.meta.get_data_file_path(number) for number in self.chosen}
-        files |= {
-            self.root / self.meta.get_video_file_path(number, key)
-            for key in self.meta.video_keys
-            for number in self.chosen
-        }
-        check_files(self.root, sorted(files), self.source.where)
-        return self.root
-
-    @cached_property
-    def content(self) -> str:
-        """A fingerprint of its files, downloaded first where it is the hub's."""
-        return data_content(self.files)
-
-    def samples(self) -> tuple[Tensor, Tensor]:
-        """Identities of its training frames, and the episode of each; ``[n]`` both."""
-        bounds = [
-            (number, *(int(self.meta.episodes[number][f"dataset_{end}_index"]) for end in ("from", "to")))
-            for number in sorted(self.train)
-        ]
-        runs = [torch.arange(start, stop) for _, start, stop in bounds]
-        owners = [torch.full((stop - start,), number) for number, start, stop in bounds]
-        return torch.cat(runs) + self.offset, torch.cat(owners)
-
-
-def open_sources(
-    sources: Iterable[Source], saved_rename: Mapping[str, str] | None = None
-) -> tuple[OpenSource, ...]:
-    """Reads the metadata of data sets and chooses their episodes.
-
-    Args:
-        sources: of :func:`sources_of`.
-        saved_rename: camera names that the policy's own preprocessor changes; those that a data set lacks are no
-            mistake.
-
-    Raises:
-        MissingFileError: a data set, or a file of it, is not there.
-        UserError: a damaged data set, or a choice of episodes that cannot be.
-    """
-    opened: list[OpenSource] = []
-    offset = 0
-    for source in sources:
-        meta = load_metadata(source.repo_id, source.root, source.where)
-        lengths = [int(length) for length in meta.episodes["length"]][: meta.total_episodes]
-        empty = [number for number, length in enumerate(lengths) if length == 0]
-        if empty:
-            note(f"{source}: episodes {empty} have no frame; they are left out")
-        train, held_out = split_episodes(
-            meta.total_episodes,
-            source.episodes,
-            source.val_episodes,
-            source.exclude_episodes,
-            empty=empty,
-            where=source.where,
-        )
-        saved = {key: name for key, name in (saved_rename or {}).items() if key in meta.features}
-        opened.append(OpenSource(source, meta, train, held_out, offset, {**saved, **(source.rename or {})}))
-        offset += meta.total_frames
-    return tuple(opened)
-
-
-def content_of(sources: Sequence[OpenSource]) -> str:
-    """A fingerprint of all files of some data sets, in their order; of a single one :func:`data_content`."""
-    if len(sources) == 1:
-        return sources[0].content
-    return hashlib.sha256("\n".join(source.content for source in sources).encode()).hexdigest()
-
-
-def samples_of(sources: Sequence[OpenSource]) -> tuple[Tensor, Tensor]:
-    """Identities of all training frames, sorted, and the episode of each in its own data set; ``[n]`` both."""
-    samples, owners = zip(*(source.samples() for source in sources), strict=True)
-    return torch.cat(samples), torch.cat(owners)
+def _fits(key: str, value: Any) -> bool:
+    """Whether a value is of its key's kind; inside a list the schema of the command does not look."""
+    if key == "weight":
+        return isinstance(value, (int, float)) and not isinstance(value, bool)
+    if key == "rename":
+        return isinstance(value, Mapping) and all(isinstance(name, str) for name in value.values())
+    if key.endswith("episodes"):
+        return isinstance(value, (list, tuple)) and all(type(number) is int for number in value)
+    return isinstance(value, (str, Path))

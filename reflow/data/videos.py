@@ -12,7 +12,7 @@ from pathlib import Path
 import av
 
 from reflow.data.health import without
-from reflow.data.sources import OpenSource
+from reflow.data.opened import OpenSource
 from reflow.errors import UserError
 
 
@@ -22,19 +22,18 @@ def check_videos(source: OpenSource) -> None:
     Raises:
         UserError: names the file, what is wrong with it, and the episodes in it.
     """
-    meta, root = source.meta, source.files
+    fps, lengths = source.meta.fps, source.column("length")
     last: dict[Path, dict[int, float]] = defaultdict(dict)  # by file: seconds of each episode's last frame
-    for key in meta.video_keys:
-        for number in source.chosen:
-            episode = meta.episodes[number]
-            at = float(episode[f"videos/{key}/from_timestamp"]) + (int(episode["length"]) - 1) / meta.fps
-            last[root / meta.get_video_file_path(number, key)][number] = at
+    for key in source.meta.video_keys:
+        begins = source.column(f"videos/{key}/from_timestamp")
+        for file, number in zip(source.files_of(key), source.chosen, strict=True):
+            last[file][number] = float(begins[number]) + (int(lengths[number]) - 1) / fps
     for file, ends in sorted(last.items()):
-        there, what = _reaches(file, max(ends.values()), 0.5 / meta.fps)
-        lost = sorted(number for number, at in ends.items() if there is None or at > there + 0.5 / meta.fps)
+        there, what = _reaches(file, max(ends.values()), 0.5 / fps)
+        lost = sorted(number for number, at in ends.items() if there is None or at > there + 0.5 / fps)
         if lost:
             raise UserError(
-                f"{source.source}: {file} {what}; episodes {lost} need more. Copy it anew, or leave them out: "
+                f"{source.source}: {file} {what}; episodes {lost} need more. Copy it anew, or "
                 f"{without(source, lost)}"
             )
 

@@ -167,3 +167,52 @@ def test_what_is_held_out(total, episodes, val_episodes, expected):
 def test_splits_that_make_no_sense_are_refused(episodes, val_episodes, message):
     with pytest.raises(ValueError, match=message):
         split_episodes(4, episodes, val_episodes)
+
+
+@pytest.mark.parametrize(
+    ("episodes", "val_episodes", "exclude", "empty", "expected"),
+    [
+        (None, None, [1, 3], [], ([0], [2])),
+        (None, [1], [3], [], ([0, 2], [1])),
+        ([0, 1, 2], None, [3], [], ([0, 1], [2])),
+        (None, None, [], [3], ([0, 1], [2])),
+        ([0, 3], [2], None, [3], ([0], [2])),
+    ],
+)
+def test_what_is_left_out(episodes, val_episodes, exclude, empty, expected):
+    assert split_episodes(4, episodes, val_episodes, exclude, empty=empty) == expected
+
+
+@pytest.mark.parametrize(
+    ("episodes", "val_episodes", "exclude", "message"),
+    [
+        (None, None, [4], r"data.exclude_episodes names \[4\], but the data set has episodes 0 to 3"),
+        (None, None, [1, 1], r"data.exclude_episodes names an episode twice: \[1, 1\]"),
+        (
+            [0, 1],
+            None,
+            [1],
+            r"episodes \[1\] stand in data.episodes and in data.exclude_episodes; leave them out of",
+        ),
+        (None, [2], [2, 3], r"episodes \[2\] stand in data.val_episodes and in data.exclude_episodes"),
+        (
+            None,
+            None,
+            [0, 1, 2],
+            r"no episode is left to train on: 1 chosen, 1 held out, 3 left out; choose at",
+        ),
+    ],
+)
+def test_exclusions_that_make_no_sense_are_refused(episodes, val_episodes, exclude, message):
+    with pytest.raises(ValueError, match=message):
+        split_episodes(4, episodes, val_episodes, exclude)
+
+
+def test_nothing_left_to_hold_out_is_refused():
+    with pytest.raises(ValueError, match=r"no episode is left to hold out: .*data.mixture\[2\].episodes="):
+        split_episodes(4, None, [3], empty=[3], where="data.mixture[2]")
+
+
+def test_saved_names_that_the_data_lack_are_no_mistake(two_cameras):
+    check_fit(two_cameras, looking((TOP,)), {}, {FRONT: TOP, WRIST: TOP})
+    check_fit(two_cameras, looking((TOP,)), {FRONT: "observation.images.else", SIDE: TOP}, {FRONT: TOP})

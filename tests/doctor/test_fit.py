@@ -75,3 +75,34 @@ def test_another_aspect_ratio(teacher: FlowPolicy, dataset: Path, teacher_folder
     )
     found = fit_check(seen, teacher.config, teacher.space, {}, teacher_folder)
     assert [finding.name for finding in found.findings] == ["camera_shape"]
+
+
+def test_the_names_of_the_axes_say_which_is_which(
+    teacher: FlowPolicy, dataset: Path, teacher_folder: Path
+) -> None:
+    """Many data sets have their cameras channel-first."""
+    meta = load_metadata(repo_id(dataset), dataset)
+    first = {**meta.features[TOP], "shape": (3, 24, 32), "names": ["channels", "height", "width"]}
+    seen = SimpleNamespace(
+        features={**meta.features, TOP: first},
+        camera_keys=[TOP],
+        episodes=meta.episodes,
+        fps=10,
+        repo_id="x",
+        total_episodes=4,
+    )
+    found = fit_check(seen, teacher.config, teacher.space, {}, teacher_folder)
+    assert [finding.name for finding in found.findings] == ["fit"]
+    assert {row[0]: row[1:] for row in found.tables[0].rows}[TOP] == ("24x32", "24x32")
+
+
+def test_names_saved_with_the_policy_are_taken(
+    teacher: FlowPolicy, teacher_folder: Path, tmp_path: Path
+) -> None:
+    wrist = "observation.images.wrist"
+    other = make_dataset(tmp_path / "other", cameras=(wrist,), episodes=1)
+    meta = load_metadata(repo_id(other), other)
+    saved = {wrist: TOP, "observation.images.gone": "observation.images.else"}
+    found = fit_check(meta, teacher.config, teacher.space, {}, teacher_folder, saved)
+    assert [finding.name for finding in found.findings] == ["fit"]
+    assert {row[0]: row[1:] for row in found.tables[0].rows}[TOP] == ("24x32", "24x32")

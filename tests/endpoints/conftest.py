@@ -55,11 +55,11 @@ def fill(demos: Path, teacher_folder: Path, tmp_path: Path) -> Fill:
 
 
 def open_data(
-    folder: Path, root: Path, teacher: FlowPolicy | None = None, **changes: Any
+    folder: Path, demos: Path, teacher: FlowPolicy | None = None, **changes: Any
 ) -> LeRobotDataModule:
     teacher = teacher or load_policy(folder)
     preprocess, _ = load_processors(folder, teacher)
-    arguments = {"repo_id": repo_id(root), "root": root, "batch_size": 4, "num_workers": 0, "seed": 3}
+    arguments = {"repo_id": repo_id(demos), "root": demos, "batch_size": 4, "num_workers": 0, "seed": 3}
     return LeRobotDataModule(teacher.config, preprocess, **(arguments | changes))
 
 
