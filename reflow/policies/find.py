@@ -102,7 +102,7 @@ def _written(files: PolicyFiles) -> Path:
 
 def _identity(files: PolicyFiles) -> str:
     """SHA-256 over where the policy is and what its files hold, and over what mends it."""
-    digest = hashlib.sha256(f"{VERSION} {stock.LEROBOT} {files.folder}".encode())
+    digest = hashlib.sha256(f"{VERSION} {stock.LEROBOT}".encode())
     for file in (*_sources(files.folder), *files.sources):
         digest.update(f"\0{file}\0".encode())
         with open(file, "rb") as handle:

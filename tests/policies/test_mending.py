@@ -1,6 +1,7 @@
 """What is odd and has one meaning is mended into an ordinary folder, written once; the source is left alone."""
 
 import json
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -73,6 +74,14 @@ def test_it_is_written_once_and_is_a_function_of_the_contents(copy, capsys):
     assert other != folder
     assert fingerprint(folder) == first
     assert load_policy(other).num_steps == 3
+
+
+def test_a_copy_elsewhere_is_mended_for_itself(copy, tmp_path):
+    """Its links lead to its own files: what becomes of the other folder is nothing to it."""
+    edit(copy / CONFIG, use_peft=True)
+    other = Path(shutil.copytree(copy, tmp_path / "other"))
+    folders = find_folder(copy), find_folder(other)
+    assert [(folder / WEIGHTS).resolve().parent for folder in folders] == [copy, other]
 
 
 def test_the_mended_folder_is_found_as_it_is(copy, capsys):
