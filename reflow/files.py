@@ -78,9 +78,13 @@ def read_metrics(path: Path) -> dict[str, float]:
         NotJSONError: it is no JSON, or holds no names and numbers.
     """
     content = read_json(path)
+    if not isinstance(content, dict):
+        raise NotJSONError(
+            f"{path} holds a {type(content).__name__}; allowed: an object of names and numbers"
+        )
     try:
         return {str(name): math.nan if value is None else float(value) for name, value in content.items()}
-    except (AttributeError, TypeError, ValueError) as error:
+    except (TypeError, ValueError) as error:
         raise NotJSONError(f"{path} holds no names and numbers; make or copy it anew") from error
 
 

@@ -53,7 +53,7 @@ def test_a_broken_record_is_named(tmp_path: Path, content: str) -> None:
         RunFolder(tmp_path).check({})
     (tmp_path / "metrics.json").write_text(content)
     (tmp_path / "pretrained_model").mkdir()
-    with pytest.raises(UserError, match=r"metrics\.json (is no JSON|holds no names and numbers)"):
+    with pytest.raises(UserError, match=r"metrics\.json (is no JSON|holds a list; allowed: an object)"):
         RunFolder(tmp_path).finished()
 
 
