@@ -6,11 +6,15 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ.setdefault("MUJOCO_GL", "egl")
 os.environ["CUDA_VISIBLE_DEVICES"] = ""
 
+import tempfile
 from collections.abc import Iterator
 
 import jaxtyping
 import pytest
 import torch
+
+_mended = tempfile.TemporaryDirectory(prefix="reflow-tests-")  # as long as the tests run
+os.environ["REFLOW_CACHE"] = _mended.name
 
 # Tiny tensors: on busy cores two threads would wait longer than they work. The suite passes with more, too.
 torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))

@@ -22,11 +22,13 @@ class Folders:
         teacher: a complete policy folder.
         student: likewise.
         output: for the results.
+        name: what to call the student: its run, where it lies in one.
     """
 
     teacher: Path
     student: Path
     output: Path
+    name: str
 
     @classmethod
     def find(cls, student: str, teacher: str | None = None, output: str | None = None) -> Folders:
@@ -42,20 +44,15 @@ class Folders:
             MissingFileError: a policy is not there, or not whole.
         """
         found = find_folder(embedded.policy_path(student), "student.path")
+        # What was found may be a mended copy, elsewhere and of another name.
+        given = locate(embedded.policy_path(student), "student.path").resolve()
         results = Path("outputs", f"evaluation-{Path(student).name}")
-        given = locate(
-            embedded.policy_path(student), "student.path"
-        ).resolve()  # what was found may be a mended copy
         if given.name == _STUDENT:
             results = given.parent / "evaluation"
         if output is not None:
             results = Path(output).expanduser()
-        return cls(find_folder(embedded.policy_path(teacher)), found, results.resolve())
-
-    @property
-    def name(self) -> str:
-        """What to call the student: its run, where it lies in one."""
-        return self.student.parent.name if self.student.name == _STUDENT else self.student.name
+        name = given.parent.name if given.name == _STUDENT else given.name
+        return cls(find_folder(embedded.policy_path(teacher)), found, results.resolve(), name)
 
     @property
     def policies(self) -> dict[Who, Path]:
