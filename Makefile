@@ -8,6 +8,8 @@ MAKEFLAGS += --no-print-directory
 BIN := .venv/bin
 STAMP := .venv/.stamp
 ARGS ?=
+# Processes of the tests: one per core, at most four; WORKERS=0 runs them in this one, for a debugger.
+WORKERS ?= auto
 
 .PHONY: help setup demo teacher test test-slow lint format lock clean
 
@@ -33,7 +35,7 @@ teacher: $(STAMP) ## record the demonstrations and train the embedded teacher an
 
 test: $(STAMP) ## run the tests, but for those marked slow
 	@echo 'test: pytest, without the slow ones'
-	@HF_HUB_OFFLINE=1 $(BIN)/python -m pytest -q -m 'not slow' $(ARGS)
+	@HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $(WORKERS) --maxprocesses=4 -m 'not slow' $(ARGS)
 
 test-slow: $(STAMP) ## run the tests marked slow
 	@echo 'test-slow: pytest, the slow ones'

@@ -16,7 +16,10 @@ from reflow.data import SAMPLE, VISIT, LeRobotDataModule
 from reflow.distill.module import Distillation
 from reflow.errors import UserError
 from reflow.objectives import Objective
-from reflow.policies import FlowPolicy, load_policy, save_policy, with_velocity
+from reflow.policies import FlowPolicy, first_rows, load_policy, save_policy, with_velocity
+
+OBSERVATIONS = 2
+"""That the chunks are compared on: on a CPU a large policy takes seconds for each."""
 
 
 def deliver_student(module: Distillation, source: Path, folder: Path, data: LeRobotDataModule) -> Path:
@@ -93,11 +96,12 @@ def _there_and_back(student: FlowPolicy, source: Path, folder: Path, data: LeRob
     """How far the chunk of the student that LeRobot loads is from this one's; nan where one is no number."""
     student = with_velocity(student, "stock")  # the comparison is to the last bit
     save_policy(student, source, folder)
-    batch = {
-        key: value for key, value in next(iter(data.val_dataloader())).items() if key not in (SAMPLE, VISIT)
-    }
+    batch = dict(next(iter(data.val_dataloader())))
+    size = len(batch.pop(SAMPLE))
+    del batch[VISIT]
+    batch, size = first_rows(batch, size, OBSERVATIONS), min(size, OBSERVATIONS)
     space = student.space
-    shape = (len(batch["observation.state"]), space.chunk_size, space.max_action_dim)
+    shape = (size, space.chunk_size, space.max_action_dim)
     noise = student.base_noise(torch.randn(shape, generator=torch.Generator().manual_seed(0)))
     with torch.no_grad():
         ours = student.output(student.walk(student.encode(batch), noise[:, None]))[:, 0]
