@@ -102,7 +102,7 @@ def _entry(values: Any, where: str) -> Source:
 def _expanded(values: dict[str, Any]) -> dict[str, Any]:
     """With ``~`` in the place of a home folder understood, as shells do only where it is not quoted."""
     root = values.get("root")
-    return values if root is None else values | {"root": Path(root).expanduser()}
+    return values | {"root": str(Path(root).expanduser())} if str(root).startswith("~") else values
 
 
 def _fits(key: str, value: Any) -> bool:
