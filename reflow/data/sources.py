@@ -101,8 +101,8 @@ def _entry(values: Any, where: str) -> Source:
 
 def _expanded(values: dict[str, Any]) -> dict[str, Any]:
     """With ``~`` in the place of a home folder understood, as shells do only where it is not quoted."""
-    root = values.get("root")
-    return values | {"root": str(Path(root).expanduser())} if str(root).startswith("~") else values
+    root = str(values.get("root") or "")
+    return values | {"root": str(Path(root).expanduser())} if root.startswith("~") else values
 
 
 def _fits(key: str, value: Any) -> bool:
