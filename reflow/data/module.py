@@ -27,6 +27,7 @@ from reflow.data.mixed import Mixed, MixedOrder
 from reflow.data.opened import content_of, open_sources
 from reflow.data.order import Order, StepSampler
 from reflow.data.sources import sources_of
+from reflow.errors import UserError
 
 
 class Extras(Protocol):
@@ -212,8 +213,18 @@ class LeRobotDataModule(L.LightningDataModule):
     def _collate(self, items: list[dict[str, Any]], stored: Extras | None = None) -> dict[str, Any]:
         batch = default_collate(items)
         identity = {key: batch.pop(key) for key in (SAMPLE, VISIT)}
-        observed = self.preprocess(batch) if batch else {}
+        observed = self._observed(batch) if batch else {}
         return {**observed, **identity, **(stored(identity[SAMPLE], identity[VISIT]) if stored else {})}
+
+    def _observed(self, batch: dict[str, Any]) -> dict[str, Any]:
+        try:
+            return self.preprocess(batch)
+        except Exception as error:  # LeRobot's steps do what their settings say, and say nothing of these
+            raise UserError(
+                f"the policy's preprocessor fails on {self.sources[0].source} ({type(error).__name__}: "
+                f"{' '.join(str(error).split())[:300]}); correct the settings of its steps in "
+                "policy_preprocessor.json, or copy the policy's folder anew"
+            ) from error
 
 
 def _quiet_worker(_: int) -> None:
