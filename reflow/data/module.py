@@ -110,6 +110,9 @@ class LeRobotDataModule(L.LightningDataModule):
         stored: Extras | None = None,
     ) -> None:
         super().__init__()
+        for name, value, least in (("num_workers", num_workers, 0), ("prefetch_factor", prefetch_factor, 1)):
+            if value < least:
+                raise UserError(f"data.{name}={value}; allowed: {least} or more")
         self.preprocess = preprocess
         self.stored = stored
         self.batch_size, self.seed, self.val_frames = batch_size, seed, val_frames
@@ -211,10 +214,23 @@ class LeRobotDataModule(L.LightningDataModule):
         )
 
     def _collate(self, items: list[dict[str, Any]], stored: Extras | None = None) -> dict[str, Any]:
-        batch = default_collate(items)
+        try:
+            batch = default_collate(items)
+        except RuntimeError as error:
+            sizes = {
+                key: sorted({tuple(item[key].shape[-2:]) for item in items}) for key in self._pictures(items)
+            }
+            raise UserError(
+                f"{self.sources[0].source}: pictures of one camera differ in size, and batches are of one: {sizes} "
+                "(height, width); bring them to one size"
+            ) from error
         identity = {key: batch.pop(key) for key in (SAMPLE, VISIT)}
         observed = self._observed(batch) if batch else {}
         return {**observed, **identity, **(stored(identity[SAMPLE], identity[VISIT]) if stored else {})}
+
+    @staticmethod
+    def _pictures(items: list[dict[str, Any]]) -> list[str]:
+        return [key for key, value in items[0].items() if isinstance(value, Tensor) and value.ndim == 3]
 
     def _observed(self, batch: dict[str, Any]) -> dict[str, Any]:
         try:

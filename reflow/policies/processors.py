@@ -119,6 +119,11 @@ def _check_complete(folder: Path, pipeline: Pipeline, kind: type, keys: tuple[st
         raise UserError(
             f"{folder}: the processors have no {kind.__name__}; save the teacher again with LeRobot >= 0.4"
         )
+    if len(steps) > 1:
+        raise UserError(
+            f"{folder}: the processors have {len(steps)} steps {kind.__name__}, so values would be normalised more "
+            "than once; take out all but one"
+        )
     for step in steps:
         have = step.state_dict()
         for key in keys:

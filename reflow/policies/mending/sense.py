@@ -83,6 +83,8 @@ def _features(files: PolicyFiles, which: str, needed: tuple[str, ...]) -> Iterat
 def _device(config: dict[str, Any]) -> Iterator[str]:
     device = config.get("device")
     try:
+        if not isinstance(device, (str, type(None))):
+            raise TypeError(device)
         torch.device(device or "cpu")
     except (RuntimeError, TypeError):
         yield f"device is {device!r}; allowed: null, or a device as torch calls it (cpu, cuda, mps)"
