@@ -132,12 +132,13 @@ class RunFolder:
         path = self.path / METRICS
         if not path.is_file() or not self.student.is_dir():
             return None
+        metrics = read_metrics(path)
         try:
             check_whole(self.student, f"the student in {self.path}")
         except UserError as error:
             warn(f"{error}. It is delivered again, from the run's last checkpoint")
             return None
-        return read_metrics(path)
+        return metrics
 
     def finish(self, metrics: Mapping[str, float]) -> None:
         """Writes ``metrics.json``, and says which figures are no numbers: from now on the run is finished."""
