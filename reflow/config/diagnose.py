@@ -70,7 +70,7 @@ def students_of(config: DictConfig) -> Iterator[tuple[str, Path]]:
     paths = plain(config.student)["path"]
     if paths is None:
         return
-    several = [paths] if isinstance(paths, str) else list(paths)
+    several = [paths] if isinstance(paths, str) else list(paths) if isinstance(paths, list) else []
     if not several or not all(isinstance(path, str) for path in several):
         raise UserError(f"student.path={paths}; allowed: a path, or a list of paths, the newest last")
     olds = [*several[:-1], *([config.student.old] if config.student.old is not None else [])]

@@ -17,6 +17,7 @@ from reflow.errors import UserError
 from reflow.files import read_json, read_metrics, write_json, write_metrics
 from reflow.notices import warn
 from reflow.policies.folder import fingerprint as fingerprint  # part of a run's identity
+from reflow.policies.whole import check_whole
 
 RUN, METRICS, STUDENT, CHECKPOINTS = "run.json", "metrics.json", "pretrained_model", "checkpoints"
 DATA_CONTENT = "data_content"
@@ -87,6 +88,8 @@ class RunFolder:
                     + f"\n{hint if other_data else ''}"
                     "Give this run another folder (run_dir=... or name=...), or delete that one"
                 )
+        elif self.path.exists() and not self.path.is_dir():
+            raise OtherRunError(f"run_dir={self.path} is a file; choose a folder")
         elif self.path.is_dir() and any(self.path.iterdir()):
             raise OtherRunError(
                 f"run_dir={self.path} is not empty and holds no run of reflow ({RUN} is missing); choose a new folder"
@@ -127,7 +130,15 @@ class RunFolder:
     def finished(self) -> dict[str, float] | None:
         """The metrics of a finished run, or None while there is something to do."""
         path = self.path / METRICS
-        return read_metrics(path) if path.is_file() and self.student.is_dir() else None
+        if not path.is_file() or not self.student.is_dir():
+            return None
+        metrics = read_metrics(path)
+        try:
+            check_whole(self.student, f"the student in {self.path}")
+        except UserError as error:
+            warn(f"{error}. It is delivered again, from the run's last checkpoint")
+            return None
+        return metrics
 
     def finish(self, metrics: Mapping[str, float]) -> None:
         """Writes ``metrics.json``, and says which figures are no numbers: from now on the run is finished."""

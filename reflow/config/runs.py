@@ -142,7 +142,7 @@ def _read_config(folder: Path) -> dict[str, Any]:
     path = folder / CONFIG
     try:
         config = yaml.safe_load(path.read_text())  # resolved when it was saved
-    except (OSError, yaml.YAMLError) as error:
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         why = " ".join(str(error).split())
         raise UserError(f"{path} cannot be read ({why}); leave {folder} out of runs") from error
     if not isinstance(config, dict) or not {"padding", "teacher", "seed"} <= config.keys():
@@ -151,7 +151,12 @@ def _read_config(folder: Path) -> dict[str, Any]:
 
 
 def _figures(path: Path) -> dict[str, float]:
-    return {name: math.nan if value is None else float(value) for name, value in _read(path).items()}
+    try:
+        return {name: math.nan if value is None else float(value) for name, value in _read(path).items()}
+    except (TypeError, ValueError) as error:
+        if isinstance(error, UserError):
+            raise
+        raise UserError(f"{path} holds no names and numbers; leave {path.parent} out of runs") from error
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -54,11 +54,22 @@ def check_fit(
                 f"{_names(have)}, the teacher expects {feature.shape[0]}; choose the data set this teacher was "
                 f"trained on ({where}.repo_id=..., {where}.root=...) or another teacher (teacher.path=...)"
             )
-    unknown = sorted(set(rename) - set(meta.features))
+    unknown = sorted(set(map(str, rename)) - set(meta.camera_keys))
     if unknown:
         raise UserError(
-            f"{where}.rename names {unknown}, which data set {meta.repo_id} does not have; "
+            f"{where}.rename names {unknown}, which are no cameras of data set {meta.repo_id}; "
             f"its cameras: {sorted(meta.camera_keys)}"
+        )
+    others = {
+        key: name
+        for key, name in (saved or {}).items()
+        if key in meta.features and key not in meta.camera_keys
+    }
+    if others:
+        raise UserError(
+            f"the policy's preprocessor renames {others}, and data set {meta.repo_id} has {sorted(others)}: only "
+            "cameras are renamed here; take it out of the rename_map in policy_preprocessor.json, and call the "
+            "data's feature by the policy's name"
         )
     given, rename = rename, {**(saved or {}), **rename}
     have_cameras = [rename.get(key, key) for key in meta.camera_keys]
@@ -71,12 +82,17 @@ def check_fit(
     wanted = [key for key in policy.image_features if ".empty_camera_" not in key]
     missing = [key for key in wanted if key not in have_cameras]
     if missing:
+        renamed = {
+            key: rename[key] for key in meta.camera_keys if key in rename and rename[key] not in wanted
+        }
+        said = f" (renamed: {renamed})" if renamed else ""
         spare = [key for key in meta.camera_keys if rename.get(key, key) not in wanted]
         renames = {**given, **dict(zip(spare or ["<camera>"], missing, strict=False))}
         pairs = ",".join(f"{old}:{new}" for old, new in renames.items())
         raise UserError(
             f"cameras do not fit: the teacher sees {wanted}, data set {meta.repo_id} has "
-            f"{sorted(meta.camera_keys)}; missing {missing}. If only the names differ: '{where}.rename={{{pairs}}}'"
+            f"{sorted(meta.camera_keys)}{said}; missing {missing}. If only the names differ: "
+            f"'{where}.rename={{{pairs}}}'"
         )
 
 

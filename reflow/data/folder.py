@@ -10,13 +10,11 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-
+from reflow.data.tables import check_pointer
+from reflow.data.written import check_episodes, check_features, check_statistics, check_tasks
 from reflow.errors import MissingFileError, UserError
 from reflow.files import read_json
 
-_POINTER = b"version https://git-lfs"
 _CONVERT = "python -m lerobot.scripts.convert_dataset_v21_to_v30"
 
 
@@ -48,22 +46,22 @@ def check_meta(root: Path, repo_id: str, where: str) -> None:
     lacking = {"features", "fps", "total_episodes", "total_frames", "data_path"} - set(info)
     if lacking:
         raise UserError(f"{info_file} lacks {sorted(lacking)}; copy it anew from where the data set was made")
-    for key in ("fps", "total_episodes", "total_frames"):
-        if not isinstance(info[key], (int, float)) or info[key] < (key == "fps"):
+    for key, kinds in (("fps", (int, float)), ("total_episodes", int), ("total_frames", int)):
+        if not isinstance(info[key], kinds) or info[key] < (key == "fps"):
             raise UserError(f"{info_file}: {key} is {info[key]!r}; a number is expected: copy the file anew")
+    check_features(info, info_file)
     if info["total_episodes"] == 0:
         raise UserError(f"{named(repo_id, where, root)} has no episode")
     if (stats := root / "meta" / "stats.json").is_file():
-        _json(stats)
+        check_statistics(_json(stats), info, stats)
     tables = sorted((root / "meta" / "episodes").glob("*/*.parquet"))
     for file in (root / "meta" / "tasks.parquet", *(tables or [root / "meta" / "episodes"])):
         if not file.exists():
             raise MissingFileError(
                 f"{where}.root={root} is incomplete: {file.relative_to(root)} is missing; copy the whole folder"
             )
-    columns = [read_table(file, ["length"]).column("length").to_pylist() for file in tables]
-    read_schema(root / "meta" / "tasks.parquet")
-    lengths = [int(length) for column in columns for length in column]
+    lengths = check_episodes(tables, info)
+    check_tasks(root / "meta" / "tasks.parquet")
     for what, promised, there in (
         ("episodes", info["total_episodes"], len(lengths)),
         ("frames", info["total_frames"], sum(lengths)),
@@ -90,53 +88,6 @@ def check_files(root: Path, files: Iterable[Path], where: str) -> None:
                 "missing; copy the whole folder, or choose other episodes"
             )
         check_pointer(file)
-
-
-def check_pointer(file: Path) -> None:
-    """Refuses a pointer of git-lfs in the place of a file.
-
-    Raises:
-        MissingFileError: names the file and the command that brings what it points to.
-    """
-    with open(file, "rb") as handle:
-        if handle.read(len(_POINTER)) == _POINTER:
-            raise MissingFileError(
-                f"{file} is a pointer of git-lfs, the content itself was not downloaded; in that folder: git lfs pull"
-            )
-
-
-def read_schema(file: Path) -> pa.Schema:
-    """The columns of a parquet file.
-
-    Raises:
-        UserError: names the file.
-    """
-    check_pointer(file)
-    try:
-        return pq.read_schema(file)
-    except (pa.ArrowException, OSError) as error:
-        raise _damaged(file, error) from error
-
-
-def read_table(file: Path, columns: list[str]) -> pa.Table:
-    """Columns of a parquet file.
-
-    Raises:
-        UserError: names the file, and the columns that it lacks.
-    """
-    if lacking := sorted(set(columns) - set(read_schema(file).names)):
-        raise UserError(
-            f"{file} has no column {', '.join(lacking)}, which meta/info.json promises; copy it anew"
-        )
-    try:
-        return pq.read_table(file, columns=columns, partitioning=None)
-    except (pa.ArrowException, OSError) as error:
-        raise _damaged(file, error) from error
-
-
-def _damaged(file: Path, error: Exception) -> UserError:
-    what = " ".join(str(error).split())[:200]
-    return UserError(f"{file} cannot be read as parquet ({what}); it may be cut short: copy it anew")
 
 
 def _json(file: Path) -> dict[str, Any]:

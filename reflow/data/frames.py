@@ -110,6 +110,14 @@ class Frames(Dataset[dict[str, Any]]):
             item = self.dataset[row]
         except _UNREADABLE as error:
             raise UserError(f"{self._place(row)} cannot be read: {self._what(row, error)}") from error
+        for key in self.cameras:
+            shape = list(item[key].shape) if isinstance(item[key], Tensor) else []
+            if shape[:-2] != [3]:
+                raise UserError(
+                    f"{self._place(row)}: {key} has shape {shape or 'none (it is missing)'}; pictures of 3 colours "
+                    f"are expected, [3, height, width]: record it so, or leave the episode out: "
+                    f"data.exclude_episodes=[{self.owners[row]}]"
+                )
         return {name: item[key] for key, name in self._kept.items()}
 
     @property

@@ -16,9 +16,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from lerobot.utils.constants import ACTION, OBS_STATE
 
-from reflow.data.folder import read_schema, read_table
 from reflow.data.opened import OpenSource
 from reflow.data.robot import joint_names
+from reflow.data.tables import read_schema, read_table
 from reflow.errors import UserError
 
 _PLACE = ["episode_index", "frame_index", "index", "task_index"]
@@ -104,7 +104,13 @@ def _look(source: OpenSource, file: Path, episodes: list[int]) -> Iterator[Bad]:
             f"{file} has no column {', '.join(lacking)}, which meta/info.json promises; copy it anew"
         )
     keys = [key for key in (OBS_STATE, ACTION) if key in meta.features]
-    table = read_table(file, [*_PLACE, *keys])
+    table = read_table(file, [*_PLACE, *keys, *(["timestamp"] if meta.video_keys else [])])
+    for name in _PLACE:
+        if missing := table.column(name).null_count:
+            raise UserError(
+                f"{file}: column {name} has {_count(missing, 'missing value')}; it says which frame is which: "
+                "copy the data set anew from where it was made"
+            )
     episode, frame, index, task = (np.asarray(table.column(name)) for name in _PLACE)
     chosen = np.isin(episode, episodes)
     numbers, rows = np.unique(episode[chosen], return_counts=True)
@@ -121,6 +127,15 @@ def _look(source: OpenSource, file: Path, episodes: list[int]) -> Iterator[Bad]:
             "data set put together by hand? lerobot-edit-dataset does it right"
         )
     at = np.flatnonzero(chosen)
+    starts = np.asarray(source.column("dataset_from_index"))
+    if len(out := at[(index[at] != starts[episode[at]] + frame[at]) | (np.diff(index[at], prepend=-1) <= 0)]):
+        raise UserError(
+            f"{file}: row {out[0]} is frame {frame[out[0]]} of episode {episode[out[0]]} and has index "
+            f"{index[out[0]]}; frames have to stand in order, as meta/episodes numbers them. Was the data set put "
+            "together by hand? lerobot-edit-dataset does it right"
+        )
+    if meta.video_keys:
+        _check_times(source, file, table, at)
     tasks = 0 if meta.tasks is None else len(meta.tasks)
     if len(lost := at[(task[at] < 0) | (task[at] >= tasks)]):
         raise UserError(
@@ -145,6 +160,20 @@ def _look(source: OpenSource, file: Path, episodes: list[int]) -> Iterator[Bad]:
             episode[at[rows]],
             first,
             "missing" if value is None else str(value),
+        )
+
+
+def _check_times(source: OpenSource, file: Path, table: pa.Table, at: np.ndarray) -> None:
+    """A frame of a video is found by its time, and LeRobot takes none that is not exactly there."""
+    times = table.column("timestamp").to_numpy(zero_copy_only=False).astype(np.float64)[at]
+    episode, frame = (np.asarray(table.column(name))[at] for name in ("episode_index", "frame_index"))
+    off = ~(np.abs(times - frame / source.meta.fps) < 0.5 / source.meta.fps)
+    if off.any():
+        row = int(off.argmax())
+        raise UserError(
+            f"{source.source}: timestamp of episode {episode[row]}, frame {frame[row]} is {times[row]:g} seconds, at "
+            f"{source.meta.fps} frames a second it should be {frame[row] / source.meta.fps:g}; its picture would be "
+            f"another one, or none ({file}). Mend the data, or {without(source, np.unique(episode[off]).tolist())}"
         )
 
 

@@ -27,6 +27,7 @@ from reflow.data.mixed import Mixed, MixedOrder
 from reflow.data.opened import content_of, open_sources
 from reflow.data.order import Order, StepSampler
 from reflow.data.sources import sources_of
+from reflow.errors import UserError
 
 
 class Extras(Protocol):
@@ -109,6 +110,9 @@ class LeRobotDataModule(L.LightningDataModule):
         stored: Extras | None = None,
     ) -> None:
         super().__init__()
+        for name, value, least in (("num_workers", num_workers, 0), ("prefetch_factor", prefetch_factor, 1)):
+            if value < least:
+                raise UserError(f"data.{name}={value}; allowed: {least} or more")
         self.preprocess = preprocess
         self.stored = stored
         self.batch_size, self.seed, self.val_frames = batch_size, seed, val_frames
@@ -210,10 +214,33 @@ class LeRobotDataModule(L.LightningDataModule):
         )
 
     def _collate(self, items: list[dict[str, Any]], stored: Extras | None = None) -> dict[str, Any]:
-        batch = default_collate(items)
+        try:
+            batch = default_collate(items)
+        except RuntimeError as error:
+            sizes = {
+                key: sorted({tuple(item[key].shape[-2:]) for item in items}) for key in self._pictures(items)
+            }
+            raise UserError(
+                f"{self.sources[0].source}: pictures of one camera differ in size, and batches are of one: {sizes} "
+                "(height, width); bring them to one size"
+            ) from error
         identity = {key: batch.pop(key) for key in (SAMPLE, VISIT)}
-        observed = self.preprocess(batch) if batch else {}
+        observed = self._observed(batch) if batch else {}
         return {**observed, **identity, **(stored(identity[SAMPLE], identity[VISIT]) if stored else {})}
+
+    @staticmethod
+    def _pictures(items: list[dict[str, Any]]) -> list[str]:
+        return [key for key, value in items[0].items() if isinstance(value, Tensor) and value.ndim == 3]
+
+    def _observed(self, batch: dict[str, Any]) -> dict[str, Any]:
+        try:
+            return self.preprocess(batch)
+        except Exception as error:  # LeRobot's steps do what their settings say, and say nothing of these
+            raise UserError(
+                f"the policy's preprocessor fails on {self.sources[0].source} ({type(error).__name__}: "
+                f"{' '.join(str(error).split())[:300]}); correct the settings of its steps in "
+                "policy_preprocessor.json, or copy the policy's folder anew"
+            ) from error
 
 
 def _quiet_worker(_: int) -> None:

@@ -58,6 +58,8 @@ def load_dataset(
 def _in_words(repo_id: str, root: str | Path | None, where: str) -> Iterator[None]:
     try:
         yield
+    except UserError:
+        raise
     except (CompatibilityError, NotImplementedError) as error:
         raise UserError(f"{named(repo_id, where, root)}: {' '.join(str(error).split())}") from error
     except (OSError, HTTPError, HfHubHTTPError, HFValidationError) as error:
@@ -68,13 +70,7 @@ def _in_words(repo_id: str, root: str | Path | None, where: str) -> Iterator[Non
             else f"{where}.root={root} is incomplete: files are missing, and the Hugging Face hub does not give "
             f"{where}.repo_id={repo_id} ({type(error).__name__}); copy the whole folder"
         ) from error
-    except (
-        AttributeError,
-        KeyError,
-        TypeError,
-        ValueError,
-        RuntimeError,
-    ) as error:  # what is said in the files
+    except Exception as error:  # whatever LeRobot and the readers below it raise, they raise about the files
         what = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
         raise UserError(
             f"{named(repo_id, where, root)} is not as LeRobot expects it ({what}); does lerobot-train read it?"

@@ -73,6 +73,7 @@ def sources_of(arguments: Mapping[str, Any]) -> tuple[Source, ...]:
         if arguments.get("repo_id") is None:
             raise UserError("neither data.repo_id nor data.mixture is given; name a data set, or several")
         alone: dict[str, Any] = {name: arguments.get(name) for name in _ALONE}
+        _check_kinds(alone, "data")
         return (Source(**_expanded(alone)),)
     if given:
         raise UserError(
@@ -93,10 +94,14 @@ def _entry(values: Any, where: str) -> Source:
         raise UserError(f"{where} has {unknown}; allowed: {', '.join(_KEYS)}")
     if values.get("repo_id") is None:
         raise UserError(f"{where}.repo_id is missing; name the data set (any name beside a local root)")
+    _check_kinds(values, where)
+    return Source(**_expanded({str(key): value for key, value in values.items()}), where=where)
+
+
+def _check_kinds(values: Mapping[str, Any], where: str) -> None:
     for key, value in values.items():
         if value is not None and not _fits(key, value):
             raise UserError(f"{where}.{key}={value!r}; allowed: {_ALLOWED.get(key, 'text')}, or null")
-    return Source(**_expanded({str(key): value for key, value in values.items()}), where=where)
 
 
 def _expanded(values: dict[str, Any]) -> dict[str, Any]:

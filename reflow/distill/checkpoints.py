@@ -109,6 +109,8 @@ def _damage(path: Path) -> str | None:
     try:
         with zipfile.ZipFile(path) as archive:
             bad = archive.testzip()
+            if not any(name.endswith("/data.pkl") for name in archive.namelist()):
+                return "is no checkpoint"
     except (zipfile.BadZipFile, EOFError, NotImplementedError, ValueError):
         return "is cut short, or no checkpoint"
     return None if bad is None else f"is damaged in {bad}"

@@ -16,7 +16,7 @@ from typing import Any
 from safetensors.numpy import load_file
 
 from reflow.errors import UserError
-from reflow.files import read_json, write_json, write_metrics
+from reflow.files import UnwritableError, read_json, write_json, write_metrics
 from reflow.notices import warn
 from reflow.probes.figures import Figures
 from reflow.reports.folder import ARRAYS, METRICS, save_arrays
@@ -43,14 +43,14 @@ class ResultFolder:
         """Makes the folder, and tries to write there.
 
         Raises:
-            PermissionError: it cannot be made or written.
+            UnwritableError: it cannot be made or written.
         """
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryFile(dir=self.path):
                 pass
         except OSError as error:
-            raise PermissionError(
+            raise UnwritableError(
                 f"run_dir={self.path} cannot be written ({error.strerror}); nothing was measured yet. Choose another "
                 "folder: run_dir=DIR"
             ) from error

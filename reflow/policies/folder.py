@@ -58,6 +58,7 @@ def bare_policy(config: PreTrainedConfig, folder: Path, device: str = "cpu") -> 
 
     Raises:
         MissingFileError: its VLM folder is neither here nor on the hub.
+        UserError: LeRobot makes no policy of the configuration, or of the VLM's.
     """
     for field, value in (_RUNTIME | {"device": device}).items():
         if hasattr(config, field):
@@ -74,6 +75,12 @@ def bare_policy(config: PreTrainedConfig, folder: Path, device: str = "cpu") -> 
             f"{folder / CONFIG} names vlm_model_name={vlm}, which is neither a folder here nor given by the "
             f"Hugging Face hub; put that VLM's configuration and tokenizer into {folder / Path(str(vlm)).name}, or "
             "download it once while online"
+        ) from error
+    except Exception as error:  # whatever the classes of policy and VLM raise, they raise about their files
+        raise UserError(
+            f"{folder / CONFIG}: LeRobot {stock.LEROBOT} makes no policy of it ({type(error).__name__}: "
+            f"{' '.join(str(error).split())[:300]}); correct it, or the configuration and tokenizer of its VLM in "
+            f"{config.vlm_model_name if vlm is not None else folder}, or copy the folder anew"
         ) from error
 
 
@@ -172,3 +179,11 @@ def _load_weights(policy: PreTrainedPolicy, file: Path, device: str) -> None:
             f"{what}: {len(missing)} missing keys {sorted(missing)[:4]}, {len(unexpected)} unexpected keys "
             f"{sorted(unexpected)[:4]}; {mend}"
         )
+    for name, tensor in policy.state_dict().items():
+        if tensor.is_floating_point() and not torch.isfinite(tensor).all():
+            bad = int((~torch.isfinite(tensor)).sum())
+            raise UserError(
+                f"{file}: {name} holds {bad} value{'s' * (bad != 1)} that {'is' if bad == 1 else 'are'} NaN or "
+                "infinite, and so would be every action; its training diverged, or the file was damaged: take an "
+                "earlier checkpoint, or copy it anew"
+            )

@@ -21,6 +21,7 @@ from reflow.policies.files import POSTPROCESSOR, PREPROCESSOR, PROCESSORS, RENAM
 from reflow.policies.folder import vlm_source
 from reflow.policies.statistics import NEEDED, check_statistics
 from reflow.policies.stock import (
+    FeatureType,
     NormalizationMode,
     NormalizerProcessorStep,
     Pipeline,
@@ -60,12 +61,21 @@ def load_processors(
             overrides[name] = {"rename_map": dict(rename)}
     try:
         pre, post = make_pre_post_processors(flow.config, str(folder), preprocessor_overrides=overrides)
-    except (ValueError, ImportError, OSError) as error:  # LeRobot's own words name the step
+    except (
+        Exception
+    ) as error:  # whatever its steps raise, they raise about these files; its words name the step
         raise UserError(
             f"{folder}: LeRobot cannot make the processors ({type(error).__name__}: "
             f"{' '.join(str(error).split())[:500]}); correct {PREPROCESSOR} or {POSTPROCESSOR}, or copy the "
             "folder anew"
         ) from error
+    if hasattr(flow.config, "tokenizer_max_length") and not any(
+        step["registry_name"] == "tokenizer_processor" for step in read_json(folder / PREPROCESSOR)["steps"]
+    ):
+        raise UserError(
+            f"{folder / PREPROCESSOR} has no step tokenizer_processor, so the policy would be told no task; copy the "
+            "policy's folder anew, or save its processors again"
+        )
     _check_complete(folder, pre, NormalizerProcessorStep, (OBS_STATE, ACTION))
     _check_complete(folder, post, UnnormalizerProcessorStep, (ACTION,))
     return pre, post
@@ -92,16 +102,33 @@ def save_new_processors(flow: FlowPolicy, statistics: Mapping[str, Mapping[str, 
         pipeline.save_pretrained(folder)
 
 
+def _check_left_out(folder: Path, step: Any, key: str) -> None:
+    kind = FeatureType.ACTION if key == ACTION else FeatureType.STATE
+    mode = step.norm_map.get(kind, NormalizationMode.IDENTITY)
+    if mode is not NormalizationMode.IDENTITY:
+        raise UserError(
+            f"{folder}: {type(step).__name__} normalises {kind.value} ({mode.value}), but {key} is not among its "
+            f"features ({', '.join(step.features) or 'none'}), and LeRobot would skip it in silence; copy the "
+            "policy's folder anew, or save its processors again"
+        )
+
+
 def _check_complete(folder: Path, pipeline: Pipeline, kind: type, keys: tuple[str, ...]) -> None:
     steps: list[Any] = [step for step in pipeline.steps if isinstance(step, kind)]
     if not steps:
         raise UserError(
             f"{folder}: the processors have no {kind.__name__}; save the teacher again with LeRobot >= 0.4"
         )
+    if len(steps) > 1:
+        raise UserError(
+            f"{folder}: the processors have {len(steps)} steps {kind.__name__}, so values would be normalised more "
+            "than once; take out all but one"
+        )
     for step in steps:
         have = step.state_dict()
         for key in keys:
             if key not in step.features:
+                _check_left_out(folder, step, key)
                 continue
             mode = step.norm_map.get(step.features[key].type, NormalizationMode.IDENTITY)
             missing = [f"{key}.{stat}" for stat in NEEDED[mode.value] if f"{key}.{stat}" not in have]

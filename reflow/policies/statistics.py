@@ -63,6 +63,11 @@ class SavedStatistics:
                 if (values := self.tensors.get(f"{feature}.{statistic}")) is not None:
                     yield feature, statistic, values
 
+    def complete(self, feature: str) -> bool:
+        """Whether all that its normalisation reads is there."""
+        needed = NEEDED.get(self.modes.get(self.kinds.get(feature, ""), "IDENTITY"), ())
+        return all(f"{feature}.{statistic}" in self.tensors for statistic in needed)
+
     def line(self, feature: str, kind: str) -> tuple[Tensor, Tensor] | None:
         """Centre and scale of a feature: its normalised value is ``(x - centre) / scale``.
 
@@ -121,9 +126,9 @@ def check_statistics(folder: Path, names: Mapping[str, Sequence[str]] | None = N
         names: of the dimensions, by feature, where they are known.
 
     Raises:
-        UserError: a value in use that is not finite, statistics of another width than the configuration's, or
-            statistics of state or action that differ between the two processors. Names file, key, and dimension
-            or widths.
+        UserError: a value in use that is not finite, statistics of another width than the configuration's, a
+            spread below zero, or statistics of state or action that differ between the two processors. Names file,
+            key, and dimension or widths.
     """
     config = read_json(folder / CONFIG)
     both = {name: saved_statistics(folder, name) for name in (PREPROCESSOR, POSTPROCESSOR)}
@@ -131,6 +136,11 @@ def check_statistics(folder: Path, names: Mapping[str, Sequence[str]] | None = N
         for feature, statistic, values in saved.used():
             file, key = folder / saved.files[f"{feature}.{statistic}"], f"{feature}.{statistic}"
             _check_finite(file, key, values, (names or {}).get(feature, ()))
+            if feature in PADDED and values.ndim > 1:
+                raise UserError(
+                    f"{file}: {key} is of shape {list(values.shape)}; allowed: one value for each dimension of "
+                    f"{feature}, in a row. Save the policy with the statistics of the data it was trained on"
+                )
             widths = _widths(config, feature, saved)
             if widths and (width := values.numel()) not in widths:
                 raise UserError(
@@ -138,6 +148,7 @@ def check_statistics(folder: Path, names: Mapping[str, Sequence[str]] | None = N
                     f"for {feature}; the two have to agree, or values would be stretched over joints they are not "
                     "of. Save the policy with the statistics of the data it was trained on"
                 )
+        _check_order(folder, saved, names or {})
     _check_same(folder, both[PREPROCESSOR], both[POSTPROCESSOR], names or {})
 
 
@@ -159,6 +170,23 @@ def _check_finite(file: Path, key: str, values: Tensor, names: Sequence[str]) ->
         raise UserError(
             f"{file}: {key} is {value} for {_dimension(bad[0], names)}{more}; normalisation would make every "
             "value of it NaN. Compute the statistics of the policy's data set anew, and save the policy with them"
+        )
+
+
+def _check_order(folder: Path, saved: SavedStatistics, names: Mapping[str, Sequence[str]]) -> None:
+    """A scale below zero turns a joint around; of none at all the data have to be asked (the doctor does)."""
+    for feature in PADDED:
+        kind = saved.kinds.get(feature, "")
+        line = saved.line(feature, kind) if saved.complete(feature) else None
+        if line is None or not (line[1] < 0).any():
+            continue
+        index = int((line[1] < 0).nonzero()[0])
+        keys = [f"{feature}.{name}" for name in NEEDED[saved.modes[kind]]]
+        values = " and ".join(f"{key} {saved.tensors[key][index].item():g}" for key in keys)
+        raise UserError(
+            f"{folder / saved.files[keys[0]]}: {values} for {_dimension(index, names.get(feature, ()))} make a "
+            "spread below zero, and the joint would move the other way. Compute the statistics of the policy's data "
+            "set anew, and save the policy with them"
         )
 
 

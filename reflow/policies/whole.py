@@ -21,6 +21,7 @@ from reflow.policies.files import (
     POSTPROCESSOR,
     PREPROCESSOR,
     PROCESSORS,
+    RENAME,
     WEIGHTS,
 )
 from reflow.policies.folder import vlm_source
@@ -174,13 +175,44 @@ def _check_step(file: Path, number: int, step: dict[str, Any], policy_type: str)
             "package that registers it (LeRobot imports by itself what is installed under a name like "
             f"{stock.PLUGINS}; installed here: {installed}), or take the step out if the policy does not need it"
         )
+    _check_settings(file, number, step)
     state = step.get("state_file")
+    if state is not None and (not isinstance(state, str) or Path(state).name != state):
+        raise UserError(
+            f"{file}: step {number} ({name}) keeps its state in state_file={state!r}; allowed: the name of a file "
+            "beside it, or null"
+        )
     if state and not (file.parent / state).is_file():
         raise MissingFileError(
             f"{file}: step {number} ({name}) keeps its state in {state}, which is missing in {file.parent}; copy the "
             "policy's folder anew"
         )
+    if state:
+        check_weights(file.parent / state)
     _check_relative(file, number, step, policy_type)
+
+
+def _check_settings(file: Path, number: int, step: dict[str, Any]) -> None:
+    """What LeRobot takes as it is, and stumbles over at the first observation."""
+    name, config = step["registry_name"], step.get("config") or {}
+    where = f"{file}: step {number} ({name})"
+    renames = config.get("rename_map") if name == RENAME else None
+    if renames is not None and not (
+        isinstance(renames, dict) and all(isinstance(value, str) for value in renames.values())
+    ):
+        raise UserError(
+            f"{where} has rename_map={renames!r}; allowed: an object of names, theirs to the policy's"
+        )
+    if name == "tokenizer_processor" and not isinstance(config.get("tokenizer_name"), str):
+        raise UserError(
+            f"{where} has tokenizer_name={config.get('tokenizer_name')!r}; allowed: the name of a folder with a "
+            "tokenizer, or of one on the Hugging Face hub, as vlm_model_name in config.json"
+        )
+    if name == "device_processor" and config.get("float_dtype") not in (None, "float32"):
+        raise UserError(
+            f"{where} has float_dtype={config['float_dtype']!r}, but LeRobot computes this policy in float32; set "
+            "it to null"
+        )
 
 
 def _check_relative(file: Path, number: int, step: dict[str, Any], policy_type: str) -> None:

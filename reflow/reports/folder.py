@@ -123,7 +123,7 @@ def content_of_run(folder: Path) -> Content:
         latency=latency_rows(metrics),
         videos=tuple(sorted((folder / "videos").glob("*.mp4"))),
         commands=words.commands,
-        configuration=configuration.read_text() if configuration.is_file() else "",
+        configuration=configuration.read_text(errors="replace") if configuration.is_file() else "",
         versions=words.versions,
         joint_names=words.joint_names,
     )

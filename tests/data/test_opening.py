@@ -56,7 +56,11 @@ BROKEN: list[tuple[Callable[[Path], Any], str]] = [
     ),
     (lambda root: edit(root, fps=0), r"info\.json: fps is 0; a number is expected"),
     (lambda root: edit(root, total_frames="many"), r"info\.json: total_frames is 'many'; a number is"),
-    (lambda root: edit(root, features=3), r"is not as LeRobot expects it .*lerobot-train"),
+    (lambda root: edit(root, chunks_size=0), r"is not as LeRobot expects it .*lerobot-train"),
+    (lambda root: edit(root, features=3), r"info\.json: features is no object of features"),
+    (lambda root: edit(root, total_episodes=4.0), r"info\.json: total_episodes is 4\.0; a number is"),
+    (lambda root: edit(root, data_path=None), r"info\.json: data_path is None; a path with \{chunk_index\}"),
+    (lambda root: edit(root, data_path="{a}"), r"info\.json: data_path is '\{a\}'; a path with"),
 ]
 
 

@@ -19,7 +19,7 @@ from reflow.errors import NotInstalledError, UserError
 from reflow.evaluation.result_folder import ResultFolder
 from reflow.files import read_metrics, write_json
 from reflow.reports.folder import report_on
-from tests.builders import make_dataset, repo_id
+from tests.builders import make_dataset, make_teacher_folder, repo_id
 from tests.distill.conftest import composed
 
 Run = Callable[..., dict[str, float]]
@@ -57,6 +57,33 @@ def test_a_broken_record_is_named(tmp_path: Path, content: str) -> None:
         RunFolder(tmp_path).finished()
 
 
+@pytest.mark.parametrize("damage", [lambda file: file.unlink(), lambda file: file.write_bytes(b"half")])
+def test_a_run_whose_student_is_damaged_is_not_finished(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], damage: Callable[[Path], object]
+) -> None:
+    run = RunFolder(tmp_path)
+    run.finish({"a": 1.0})
+    make_teacher_folder(run.student)
+    assert run.finished() == {"a": 1.0}
+    damage(run.student / "model.safetensors")
+    assert run.finished() is None
+    assert "model.safetensors" in (said := capsys.readouterr().err)
+    assert "It is delivered again, from the run's last checkpoint" in said
+
+
+def test_a_run_s_folder_that_is_a_file(tmp_path: Path) -> None:
+    (tmp_path / "run").write_text("x")
+    with pytest.raises(OtherRunError, match=r"run_dir=.*run is a file; choose a folder"):
+        RunFolder(tmp_path / "run").check({})
+
+
+@pytest.mark.parametrize("content", ['{"a": "x"}', '{"a": {"b": 1}}'])
+def test_figures_that_are_no_numbers(tmp_path: Path, content: str) -> None:
+    (tmp_path / "metrics.json").write_text(content)
+    with pytest.raises(UserError, match=r"metrics\.json holds no names and numbers; leave"):
+        read_run(tmp_path)
+
+
 def test_figures_that_are_not_finite_are_null_and_said(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -72,7 +99,7 @@ def test_figures_that_are_not_finite_are_null_and_said(
     assert "warning: 3 figures are not finite, and null in" in said
     assert "deploy/loss, student/endpoint_error@1, teacher/endpoint_error@1" in said
     assert json.loads((tmp_path / "metrics.json").read_text())["deploy/loss"] is None
-    run.student.mkdir()
+    make_teacher_folder(run.student)
     found = run.finished()
     assert found is not None
     assert math.isnan(found["deploy/loss"])

@@ -15,6 +15,7 @@ import reflow.evaluate
 from reflow import cli
 from reflow.config import run_directory
 from reflow.config.parts import settings_of
+from reflow.errors import UserError
 from reflow.evaluate import evaluate
 from reflow.evaluation.offline import OfflineSettings
 from reflow.evaluation.simulated import SimulatorSettings
@@ -168,9 +169,7 @@ def test_no_held_out_episodes(run: Evaluate, tmp_path: Path) -> None:
 
 def test_an_output_folder_that_cannot_be_written(run: Evaluate, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(
-        PermissionError, match=r"run_dir=.*file/out cannot be written .*nothing was measured yet"
-    ):
+    with pytest.raises(UserError, match=r"run_dir=.*file/out cannot be written .*nothing was measured yet"):
         run(f"run_dir={tmp_path}/file/out")
 
 

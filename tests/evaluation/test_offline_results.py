@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from reflow.errors import UserError
 from reflow.evaluation.folders import Folders
 from reflow.evaluation.result_folder import OtherResultsError, ResultFolder
 from reflow.evaluation.simulated import SimulatorSettings
@@ -62,7 +63,7 @@ def test_a_training_run_is_refused_though_it_has_metrics(tmp_path: Path) -> None
 def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(
-        PermissionError, match=r"run_dir=.*file/inside cannot be written \(.+\); nothing was measured"
+        UserError, match=r"run_dir=.*file/inside cannot be written \(.+\); nothing was measured"
     ):
         ResultFolder(tmp_path / "file" / "inside").check_writable()
 

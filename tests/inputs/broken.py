@@ -87,6 +87,51 @@ def column(name: str, change: Callable[[list[Any]], object]) -> Break:
     return act
 
 
+def table(name: str, change: Callable[[pa.Table], pa.Table]) -> Break:
+    """Another table in the place of a file of a data set."""
+
+    def act(folder: Path) -> None:
+        file = next(folder.glob(name))
+        pq.write_table(change(pq.read_table(file)), file)
+
+    return act
+
+
+def weights(change: Callable[[dict[str, torch.Tensor]], object]) -> Break:
+    """Weights that went wrong."""
+
+    def act(folder: Path) -> None:
+        tensors = load_file(folder / WEIGHTS)
+        change(tensors)
+        save_file(tensors, folder / WEIGHTS, metadata={"format": "pt"})
+
+    return act
+
+
+def step(name: str, **settings: Any) -> Break:
+    """Other settings of a step of the preprocessor."""
+
+    def change(content: Any) -> None:
+        for entry in content["steps"]:
+            if entry["registry_name"] == name:
+                entry["config"] |= settings
+
+    return edited(PRE, change)
+
+
+def _no_column(name: str) -> Callable[[pa.Table], pa.Table]:
+    return lambda whole: whole.drop_columns([name])
+
+
+def _one_value(name: str, row: int, value: Any) -> Callable[[pa.Table], pa.Table]:
+    def act(whole: pa.Table) -> pa.Table:
+        values = whole.column(name).to_pylist()
+        values[row] = value
+        return whole.set_column(whole.schema.get_field_index(name), name, pa.array(values))
+
+    return act
+
+
 def _at(place: int, value: float) -> Callable[[torch.Tensor], torch.Tensor]:
     def act(x: torch.Tensor) -> torch.Tensor:
         x[place] = value
@@ -162,6 +207,37 @@ POLICIES: dict[str, tuple[Break, str]] = {
     "a field of the future": (edited(CONFIG, lambda c: c.update(think_twice=3)), r"think_twice"),
     "half an adapter": (_adapter("lora_A"), r"adapter_model\.safetensors.*lora_B"),
     "an adapter without its base": (_adapter("lora_A", "lora_B"), r"adapter_config\.json.*me/base"),
+    "a spread below zero": (statistics("action.std", lambda x: -x), r"action\.std"),
+    "statistics in two dimensions": (statistics("action.std", lambda x: x[None]), r"action\.std"),
+    "weights with a NaN": (
+        weights(lambda w: w["model.action_out_proj.weight"].__setitem__((0, 0), torch.nan)),
+        r"model\.action_out_proj\.weight holds 1 value that is NaN",
+    ),
+    "a number that is null": (edited(CONFIG, lambda c: c.update(num_steps=None)), r"num_steps is None"),
+    "no camera": (
+        edited(CONFIG, lambda c: c["input_features"].pop("observation.images.top")),
+        r"input_features has no camera",
+    ),
+    "no action": (edited(CONFIG, lambda c: c.update(output_features={})), r"output_features has no action"),
+    "a shape that is none": (
+        edited(CONFIG, lambda c: c["input_features"]["observation.state"].update(shape="14")),
+        r"shape of observation\.state.*'14'",
+    ),
+    "a chunk longer than planned": (
+        edited(CONFIG, lambda c: c.update(n_action_steps=100)),
+        r"LeRobot \S+ refuses it \(ValueError: .*100",
+    ),
+    "no tokenizer's step": (
+        edited(
+            PRE, lambda c: c.update(steps=[s for s in c["steps"] if "tokenizer" not in s["registry_name"]])
+        ),
+        r"no step tokenizer_processor",
+    ),
+    "nothing to normalise": (step("normalizer_processor", features={}), r"observation\.state is not among"),
+    "another VLM": (
+        lambda folder: (folder / "vlm/config.json").write_text('{"model_type": "llama"}'),
+        r"makes no policy of it .*text_config",
+    ),
     "a tokenizer that is gone": (_no_vlm, r"nowhere/vlm"),
 }
 """What is done to the folder, and what the error has to name."""
@@ -181,6 +257,31 @@ DATA: dict[str, tuple[Break, str]] = {
         edited("meta/info.json", lambda c: c.update(codebase_version="v2.1")),
         r"v2\.1.*convert|convert.*",
     ),
+    "a feature without a shape": (
+        edited("meta/info.json", lambda c: c["features"]["observation.state"].update(shape=[])),
+        r"features\.observation\.state\.shape is \[\]",
+    ),
+    "statistics of half the joints": (
+        edited("meta/stats.json", lambda c: c["action"].update(mean=c["action"]["mean"][:7])),
+        r"stats\.json: action\.mean is 7 values; 14",
+    ),
+    "an episode that begins elsewhere": (
+        table("meta/episodes/*/*.parquet", _one_value("dataset_from_index", 1, 900)),
+        r"dataset_from_index of row 1 is 900.* should be 12",
+    ),
+    "no files of episodes": (
+        table("meta/episodes/*/*.parquet", _no_column("data/file_index")),
+        r"no column data/file_index",
+    ),
+    "frames in another order": (column("index", lambda v: v.reverse()), r"frame 0 of episode 0 .*index\W+47"),
+    "a frame without its number": (
+        column("task_index", lambda v: v.__setitem__(3, None)),
+        r"column task_index has 1 missing value",
+    ),
+    "tasks without words": (
+        table("meta/tasks.parquet", lambda whole: whole.replace_schema_metadata(None)),
+        r"tasks\.parquet has 0 in the place of a task's words",
+    ),
     "a NaN in a state": (column("observation.state", _set(5, 2, float("nan"))), _where(0, 5)),
     "an infinity in an action": (column("action", _set(40, 1, float("inf"))), _where(3, 4)),
     "a state that is missing": (column("observation.state", lambda v: v.__setitem__(13, None)), r"episode 1"),
@@ -190,5 +291,13 @@ VIDEO: dict[str, tuple[Break, str]] = {
     "video cut": (cut("videos/*/*/*.mp4", 0.3), r"\.mp4"),
     "video empty": (cut("videos/*/*/*.mp4", 0), r"\.mp4"),
     "video a pointer": (pointer("videos/*/*/*.mp4"), r"\.mp4.*git lfs pull"),
+    "a frame at another time": (
+        column("timestamp", lambda v: v.__setitem__(3, 99.0)),
+        r"timestamp of episode 0, frame 3 is 99 seconds.*0\.3",
+    ),
+    "a frame at no time": (
+        column("timestamp", lambda v: v.__setitem__(3, None)),
+        r"timestamp of episode 0, frame 3 is nan",
+    ),
     "no videos": (without("videos"), r"videos"),
 }

@@ -13,6 +13,7 @@ from reflow.policies.mending.adapter import apply_adapter
 from reflow.policies.mending.buffers import take_out_buffers
 from reflow.policies.mending.features import narrow_cameras, widen_state
 from reflow.policies.mending.prefixes import strip_prefixes
+from reflow.policies.mending.sense import check_sense
 from reflow.policies.mending.unknown import check_readable, drop_unknown_fields, drop_unknown_step_fields
 
 VERSION = 1
@@ -24,6 +25,7 @@ MENDINGS: tuple[Callable[[PolicyFiles], Iterator[str]], ...] = (
     drop_unknown_fields,
     drop_unknown_step_fields,
     check_readable,
+    check_sense,
     apply_adapter,
     take_out_buffers,
     strip_prefixes,

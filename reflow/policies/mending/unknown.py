@@ -41,8 +41,8 @@ def check_readable(files: PolicyFiles) -> Iterator[str]:
         stock.config_from(files.config | {"device": "cpu"})  # or it would speak of devices that are not here
     except Exception as error:  # whatever its parsers and checks raise, they raise about this file
         raise UserError(
-            f"{files.folder / CONFIG}: LeRobot {stock.LEROBOT} refuses it ({type(error).__name__}: "
-            f"{' '.join(str(error).split())[:300]}); correct what it names, or train the policy without it"
+            f"{files.folder / CONFIG}: LeRobot {stock.LEROBOT} refuses it ({_root(error)}); correct what it "
+            "names, or train the policy without it"
         ) from error
     for name, step in files.normalizers():
         try:
@@ -50,9 +50,16 @@ def check_readable(files: PolicyFiles) -> Iterator[str]:
         except Exception as error:  # likewise
             raise UserError(
                 f"{files.folder / name}: LeRobot {stock.LEROBOT} cannot make its step {step['registry_name']!r} "
-                f"({type(error).__name__}: {' '.join(str(error).split())[:300]}); copy the policy's folder anew"
+                f"({_root(error)}); copy the policy's folder anew"
             ) from error
     yield from ()
+
+
+def _root(error: BaseException) -> str:
+    """What was wrong in the end: LeRobot's parser says of its checks no more than that there was something."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
 
 
 def _drop(
