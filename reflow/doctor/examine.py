@@ -136,7 +136,5 @@ def examine(patient: Patient, question: Question, fit: Check) -> Diagnosis:
     return Diagnosis(tuple(checks), found.metrics)
 
 
-def _endpoints(teacher: FlowPolicy[Any], observed: Sequence[Observed]) -> Float[Tensor, "n a"] | None:
-    if getattr(teacher.config, "adapt_to_pi_aloha", False):
-        return None  # the policy converts actions after this point
-    return torch.cat([teacher.space.real(one.endpoint).flatten(0, -2).cpu() for one in observed])
+def _endpoints(teacher: FlowPolicy[Any], observed: Sequence[Observed]) -> Float[Tensor, "n a"]:
+    return torch.cat([teacher.output(one.endpoint).flatten(0, -2).cpu() for one in observed])
