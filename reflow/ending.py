@@ -1,7 +1,8 @@
 """How a command ends: an exit code, and one line for what the user can mend.
 
 A :class:`~reflow.errors.UserError` is the user's to mend, and so is what the system refuses (no room, no rights).
-Anything else is a bug of ours, and asks to be reported. SIGTERM ends a command as Ctrl-C does, with a code of its own.
+Anything else is a bug of ours, and asks to be reported. SIGTERM ends a command as
+Ctrl-C does, with a code of its own.
 """
 
 from __future__ import annotations

@@ -29,9 +29,8 @@ def test_sigterm_ends_whatever_is_done_outside_of_a_loop() -> None:
 
 
 def test_a_note_says_where_it_goes_on() -> None:
-    code, said = ended(
-        f"with ending(str):\n  try:\n    {READY}\n  except Terminated as stop:\n    stop.add_note('half is kept'); raise"
-    )
+    noted = "  except Terminated as stop:\n    stop.add_note('half is kept'); raise"
+    code, said = ended(f"with ending(str):\n  try:\n    {READY}\n{noted}")
     assert (code, said) == (143, "terminated; half is kept\n")
 
 

@@ -56,6 +56,11 @@ class OpenSource:
         """All episodes that are looked at, sorted."""
         return sorted([*self.train, *self.held_out])
 
+    @property
+    def frames(self) -> range:
+        """Identities of all its frames."""
+        return range(self.offset, self.offset + int(self.meta.total_frames))
+
     def dataset(self, episodes: Sequence[int]) -> LeRobotDataset:
         """It, limited to some episodes; what is not here yet is downloaded."""
         return load_dataset(self.source.repo_id, self.source.root, episodes, self.source.where)

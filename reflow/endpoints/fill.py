@@ -20,10 +20,10 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from reflow.data import LeRobotDataModule
+from reflow.ending import Terminated
 from reflow.endpoints import PRECISIONS, Layout, Work, seal, write_shard
 from reflow.endpoints.layout import block_folder, shard_file
 from reflow.endpoints.shards import joined
-from reflow.ending import Terminated
 from reflow.errors import UserError
 from reflow.flow import Draws, PaddingRule, Solver, carry
 from reflow.policies import VISION, Batch, FlowPolicy, StorablePrefix

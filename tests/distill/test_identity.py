@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from reflow.cli import _check_launcher
+from reflow.cli.entry import _check_launcher
 from reflow.config.installed import check_loggers
 from reflow.config.run_folder import OtherRunError, RunFolder
 from reflow.config.runs import read_metrics as read_run

@@ -9,8 +9,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from reflow.doctor.examine import _endpoints
 from reflow.doctor.exactness import exactness_check, exactness_finding
+from reflow.doctor.examine import _endpoints
 from reflow.policies import FlowPolicy, load_policy
 from reflow.policies.smolvla import SmolVLAFlow
 from tests.builders import make_batch
@@ -38,7 +38,7 @@ def test_it_is_exact_with_lerobot_s_conversion_to_aloha(teacher_folder: Path, tm
     assert exactness_check(teacher, one).findings[0].severity == "ok"
     # What is held against the data's actions is what stock inference gives, after the conversion.
     stock = torch.stack([teacher.stock_chunk(one.batch, one.randn[:, k]) for k in range(2)], 1)
-    assert torch.equal(_endpoints(teacher, [one]), stock.flatten(0, -2))
+    assert torch.equal(_endpoints(teacher, [one], range(3)), stock.flatten(0, -2))
 
 
 class Wrong(SmolVLAFlow):

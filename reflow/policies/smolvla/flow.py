@@ -228,8 +228,8 @@ def _check_aloha(config: SmolVLAConfig) -> None:
     widths = 0 if state is None else state.shape[0], action.shape[0]
     if min(widths) < ALOHA_JOINTS:
         raise UserError(
-            f"adapt_to_pi_aloha=True in the policy's config.json, with {widths[0]} values of state and {widths[1]} of "
-            f"action; LeRobot's conversion is that of ALOHA's {ALOHA_JOINTS} joints, and fails for fewer: set it to "
+            f"adapt_to_pi_aloha=True in the policy's config.json, with {widths[0]} values of state and {widths[1]} "
+            f"of action; LeRobot's conversion is that of ALOHA's {ALOHA_JOINTS} joints, and fails for fewer: set it to "
             "false for another robot"
         )
 
