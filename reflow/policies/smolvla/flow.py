@@ -229,8 +229,8 @@ def _check_aloha(config: SmolVLAConfig) -> None:
     if min(widths) < ALOHA_JOINTS:
         raise UserError(
             f"adapt_to_pi_aloha=True in the policy's config.json, with {widths[0]} values of state and {widths[1]} "
-            f"of action; LeRobot's conversion is that of ALOHA's {ALOHA_JOINTS} joints, and fails for fewer: set it to "
-            "false for another robot"
+            f"of action; LeRobot's conversion is that of ALOHA's {ALOHA_JOINTS} joints, and fails for fewer: set it "
+            "to false for another robot"
         )
 
 
