@@ -29,6 +29,7 @@ from reflow.doctor import (
     Question,
     examine,
     fit_check,
+    of_each,
     print_check,
     print_diagnosis,
 )
@@ -64,10 +65,13 @@ def diagnose(config: DictConfig) -> Diagnosis:
     students = dict(students_of(config))
     device = device_of(config.device)
     inputs = open_inputs(config, device=device, preload=False, num_workers=0)  # each frame is looked at once
-    source, teacher, meta = inputs.source, inputs.teacher, inputs.data[0].meta
+    source, teacher = inputs.source, inputs.teacher
     for student in students.values():
         check_belongs(student, source.folder, loaded=teacher, trained=trained)
-    fit = fit_check(meta, teacher.config, teacher.space, inputs.data[0].rename, source.folder)
+    fit = of_each(
+        inputs.data,
+        lambda data: fit_check(data.meta, teacher.config, teacher.space, data.rename, source.folder),
+    )
     try:
         data = inputs.open_data(seed=config.seed)
     except UserError as error:
@@ -77,7 +81,7 @@ def diagnose(config: DictConfig) -> Diagnosis:
     frame_seconds = (time.perf_counter() - start) / sum(len(batch[SAMPLE]) for batch in batches)
     loaded = {name: _load_student(path, teacher, device) for name, path in students.items()}
     held_out = Observations({"teacher": teacher, **loaded}, Draws(config.seed), config.val_draws)
-    patient = Patient(source.folder, meta, held_out.see_all(batches))
+    patient = Patient(source.folder, inputs.data, held_out.see_all(batches))
     plan = Plan(
         max_steps=config.trainer.max_steps,
         batch_size=config.data.batch_size,

@@ -1,7 +1,8 @@
 """How a command ends: an exit code, and one line for what the user can mend.
 
 A :class:`~reflow.errors.UserError` is the user's to mend, and so is what the system refuses (no room, no rights).
-Anything else is a bug of ours, and asks to be reported.
+Anything else is a bug of ours, and asks to be reported. SIGTERM ends a command as
+Ctrl-C does, with a code of its own.
 """
 
 from __future__ import annotations
@@ -9,9 +10,12 @@ from __future__ import annotations
 import contextlib
 import errno
 import json
+import os
 import platform
 import shlex
+import signal
 import sys
+import threading
 import traceback
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -19,8 +23,8 @@ from typing import Any
 from reflow.errors import UserError
 from reflow.versions import versions_here
 
-CANNOT_RUN, BUG, INTERRUPTED = 2, 70, 130
-"""Exit codes: the user has to mend something, we have to, the user interrupted it."""
+CANNOT_RUN, BUG, INTERRUPTED, TERMINATED = 2, 70, 130, 143
+"""Exit codes: the user has to mend something, we have to, the user interrupted it, SIGTERM told it to stop."""
 
 _WAYS_OUT = {
     errno.ENOSPC: "make room there, or choose another folder (run_dir=...)",
@@ -33,6 +37,10 @@ _WAYS_OUT = {
     errno.EMFILE: "allow more open files (ulimit -n)",
     errno.EIO: "the disk, or the network behind it, is at fault",
 }
+
+
+class Terminated(BaseException):
+    """SIGTERM came; its notes say where the same command goes on. No error, so that nobody takes it for one."""
 
 
 def document_of(error: BaseException, line: str | None = None) -> dict[str, Any]:
@@ -63,10 +71,15 @@ def ending(
         full: let exceptions through, with their tracebacks.
     """
     try:
-        yield
+        with _heeding_sigterm():
+            yield
     except KeyboardInterrupt as interrupt:
         print("; ".join(["interrupted", *getattr(interrupt, "__notes__", [])]), file=sys.stderr)
         raise SystemExit(INTERRUPTED) from interrupt
+    except Terminated as stop:
+        notes = getattr(stop, "__notes__", ["the same command goes on"])
+        print("; ".join(["terminated", *notes]), file=sys.stderr, flush=True)
+        raise SystemExit(TERMINATED) from stop
     except Exception as error:
         if full:
             raise
@@ -81,6 +94,33 @@ def ending(
             said = line or f"bug: {type(error).__name__}: {error}"
             print(json.dumps(document_of(error, said) | {"exit_code": code, "error": said}, indent=2))
         raise SystemExit(code) from error
+
+
+@contextlib.contextmanager
+def _heeding_sigterm() -> Iterator[None]:
+    """In here SIGTERM raises :class:`Terminated`, unless somebody else has taken it.
+
+    Lightning takes it while its loops run, and calls whoever had it before as well: then it is Lightning's to end
+    between two steps. A process forked off ends as processes do.
+    """
+    mine = threading.current_thread() is threading.main_thread()
+    if not mine or signal.getsignal(signal.SIGTERM) != signal.SIG_DFL:
+        yield
+        return
+    owner = os.getpid()
+
+    def heed(number: int, frame: object) -> None:
+        if os.getpid() != owner:
+            signal.signal(number, signal.SIG_DFL)
+            os.kill(os.getpid(), number)
+        elif signal.getsignal(number) is heed:
+            raise Terminated
+
+    signal.signal(signal.SIGTERM, heed)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 def _report(error: Exception) -> str:

@@ -58,7 +58,8 @@ def evaluate(config: DictConfig, overrides: Sequence[str] = ()) -> dict[str, flo
     found = results.offline(identity)
 
     by, data = _load(config, folders, device)
-    robot = robot_of(data.meta, lower=config.lower, upper=config.upper, limit_margin=config.limit_margin)
+    metas = [source.meta for source in data.sources]
+    robot = robot_of(*metas, lower=config.lower, upper=config.upper, limit_margin=config.limit_margin)
     if env is not None:
         check_environment(env, by.policies, {str(who): folder for who, folder in folders.policies.items()})
     results.check_writable()

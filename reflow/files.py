@@ -59,15 +59,20 @@ def write_json(path: Path, content: object) -> Path:
     return replace_text(path, json.dumps(content, indent=2, allow_nan=False) + "\n")
 
 
+def json_of(metrics: Mapping[str, float]) -> dict[str, float | None]:
+    """Flat figures by name, sorted, as JSON can hold them: null for one that is not finite."""
+    return {name: value if math.isfinite(value) else None for name, value in sorted(metrics.items())}
+
+
 def write_metrics(path: Path, metrics: Mapping[str, float]) -> list[str]:
     """Writes flat figures; null stands for one that is not finite, for JSON has no word for it.
 
     Returns:
         The names of those.
     """
-    unknown = sorted(name for name, value in metrics.items() if not math.isfinite(value))
-    write_json(path, {name: None if name in unknown else metrics[name] for name in sorted(metrics)})
-    return unknown
+    content = json_of(metrics)
+    write_json(path, content)
+    return [name for name, value in content.items() if value is None]
 
 
 def read_metrics(path: Path) -> dict[str, float]:

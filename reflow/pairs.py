@@ -115,7 +115,9 @@ def _fill(trainer: L.Trainer, module: FillPairs, folder: Path, asked: Manifest) 
         trainer.predict(module, return_predictions=False)
     except SystemExit as error:
         if trainer.interrupted:
-            raise SystemExit(f"interrupted; the same command goes on, {folder} keeps whole shards") from error
+            interrupt = KeyboardInterrupt()
+            interrupt.add_note(f"the same command goes on, {folder} keeps whole shards")
+            raise interrupt from error
         raise
 
 

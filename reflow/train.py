@@ -10,7 +10,6 @@ import contextlib
 import copy
 import functools
 import shlex
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -44,12 +43,10 @@ from reflow.distill.report import keep_for_report, report_run
 from reflow.distill.student import make_student
 from reflow.distill.success import measure_success
 from reflow.distill.summary import print_summary
+from reflow.ending import Terminated
 from reflow.policies import with_velocity
 from reflow.reports.folder import REPORT, Words
 from reflow.versions import versions_here
-
-TERMINATED = 143
-"""Exit code of a run that was told to stop (128 + SIGTERM), as shells have it."""
 
 
 def train(config: DictConfig, run_dir: Path) -> dict[str, float]:
@@ -111,9 +108,10 @@ def _stopping(run: RunFolder) -> Iterator[None]:
     """Where the run goes on, once it was told to stop; Lightning ends with 0 and with 1 then, without a word."""
     try:
         yield
-    except SIGTERMException as stop:
-        print(f"terminated; the same command goes on from {run.goes_on_from}", file=sys.stderr, flush=True)
-        raise SystemExit(TERMINATED) from stop
+    except (SIGTERMException, Terminated) as stop:
+        terminated = Terminated()
+        terminated.add_note(f"the same command goes on from {run.goes_on_from}")
+        raise terminated from stop
     except SystemExit as stop:  # what Lightning makes of Ctrl-C
         interrupt = KeyboardInterrupt()
         interrupt.add_note(f"the same command goes on from {run.goes_on_from}")

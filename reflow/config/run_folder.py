@@ -7,19 +7,20 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from reflow.distill.checkpoints import LAST, whole_checkpoint
 from reflow.errors import UserError
-from reflow.files import read_json, read_metrics, write_json, write_metrics
+from reflow.files import read_json, read_metrics, write_json
 from reflow.notices import warn
 from reflow.policies.folder import fingerprint as fingerprint  # part of a run's identity
 from reflow.policies.whole import check_whole
+from reflow.reports.folder import METRICS, keep_metrics
 
-RUN, METRICS, STUDENT, CHECKPOINTS = "run.json", "metrics.json", "pretrained_model", "checkpoints"
+RUN, STUDENT, CHECKPOINTS = "run.json", "pretrained_model", "checkpoints"
 DATA_CONTENT = "data_content"
 # What changes no student: where things lie (what is in them is compared), how data are read, what is shown, what is
 # played afterwards.
@@ -142,17 +143,7 @@ class RunFolder:
 
     def finish(self, metrics: Mapping[str, float]) -> None:
         """Writes ``metrics.json``, and says which figures are no numbers: from now on the run is finished."""
-        say_unknown(self.path / METRICS, write_metrics(self.path / METRICS, metrics))
-
-
-def say_unknown(path: Path, names: Sequence[str]) -> None:
-    """Warns of figures that are not finite."""
-    if names:
-        more = f" and {len(names) - 12} more" if len(names) > 12 else ""
-        warn(
-            f"{len(names)} figures are not finite, and null in {path}: {', '.join(names[:12])}{more}; look for "
-            "values that are no numbers in the data (python -m reflow.diagnose) before this student is used"
-        )
+        keep_metrics(self.path, metrics)
 
 
 def _differences(old: Any, new: Any, but: Collection[str] = NOT_COMPARED, where: str = "") -> Iterator[str]:

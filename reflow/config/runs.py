@@ -15,10 +15,11 @@ from typing import Any
 import yaml
 
 from reflow.config.naming import padding_name
-from reflow.config.run_folder import METRICS, NOT_COMPARED, RUN
+from reflow.config.run_folder import NOT_COMPARED, RUN
 from reflow.errors import UserError
 from reflow.files import read_json
 from reflow.reports.compare import Run
+from reflow.reports.folder import METRICS
 
 CONFIG = "config.yaml"
 EVALUATION = "evaluation"  # the folder beside the student that reflow.evaluate fills

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Collection
 from pathlib import Path
 
 _END = 2**20  # bytes read in the beginning, the middle and the end of a video
 
 
-def data_content(root: Path) -> str:
-    """A fingerprint of a LeRobotDataset's folder.
+def data_content(root: Path, files: Collection[Path] | None = None) -> str:
+    """A fingerprint of a LeRobotDataset's folder, or of a part of it.
 
     SHA-256 over name and content of ``meta/info.json``, the tables of tasks and episodes and every
     ``data/**/*.parquet``. Of a video (anything under ``videos/``) it takes name, size and the first, middle and last
@@ -17,11 +18,20 @@ def data_content(root: Path) -> str:
 
     Args:
         root: the folder that holds ``meta/`` and ``data/``.
+        files: the tables and videos that count beside ``meta/``; None for all that are there.
     """
     digest = hashlib.sha256()
-    tables = ("meta/info.json", "meta/tasks*", "meta/episodes/**/*.parquet", "data/**/*.parquet")
-    wholes = sorted({file for pattern in tables for file in root.glob(pattern)})
-    for file in (*wholes, *sorted(file for file in root.glob("videos/**/*") if file.is_file())):
+    tables = ("meta/info.json", "meta/tasks*", "meta/episodes/**/*.parquet")
+    if files is None:
+        files = [
+            *root.glob("data/**/*.parquet"),
+            *(file for file in root.glob("videos/**/*") if file.is_file()),
+        ]
+    data, videos = (
+        {file for file in files if file.is_relative_to(root / kind)} for kind in ("data", "videos")
+    )
+    wholes = sorted(data.union(*(root.glob(pattern) for pattern in tables)))
+    for file in (*wholes, *sorted(videos)):
         content = _whole(file) if file in wholes else _ends(file)
         digest.update(file.relative_to(root).as_posix().encode() + b"\0" + content)
     return digest.hexdigest()

@@ -56,6 +56,11 @@ class OpenSource:
         """All episodes that are looked at, sorted."""
         return sorted([*self.train, *self.held_out])
 
+    @property
+    def frames(self) -> range:
+        """Identities of all its frames."""
+        return range(self.offset, self.offset + int(self.meta.total_frames))
+
     def dataset(self, episodes: Sequence[int]) -> LeRobotDataset:
         """It, limited to some episodes; what is not here yet is downloaded."""
         return load_dataset(self.source.repo_id, self.source.root, episodes, self.source.where)
@@ -69,8 +74,7 @@ class OpenSource:
         """
         if self.source.root is None:
             self.dataset(self.chosen)
-        kinds = [self._files_of(None), *(self._files_of(key) for key in self.meta.video_keys)]
-        check_files(self.root, sorted({file for files in kinds for file in files}), self.source.where)
+        check_files(self.root, self._chosen_files(), self.source.where)
         return self.root
 
     def column(self, name: str) -> list[Any]:
@@ -81,6 +85,10 @@ class OpenSource:
         """Which file holds the table, or this camera's video, of each of the ``chosen`` episodes; all are there."""
         _ = self.here
         return self._files_of(video)
+
+    def _chosen_files(self) -> list[Path]:
+        kinds = [self._files_of(None), *(self._files_of(key) for key in self.meta.video_keys)]
+        return sorted({file for files in kinds for file in files})
 
     def _files_of(self, video: str | None) -> list[Path]:
         kind, path = (
@@ -95,8 +103,12 @@ class OpenSource:
 
     @cached_property
     def content(self) -> str:
-        """A fingerprint of its files, downloaded first where it is the hub's."""
-        return data_content(self.here)
+        """A fingerprint of its files, downloaded first where it is the hub's.
+
+        The hub's come in parts, so of those count the files of the chosen episodes: what another run downloads makes
+        no other data set. A local folder is one thing, whichever of its episodes are chosen.
+        """
+        return data_content(self.here, self._chosen_files() if self.source.root is None else None)
 
     def samples(self) -> tuple[Tensor, Tensor]:
         """Identities of its training frames, and the episode of each; ``[n]`` both."""

@@ -40,7 +40,7 @@ class Robot:
 
 def robot_of(
     meta: LeRobotDatasetMetadata,
-    *,
+    *others: LeRobotDatasetMetadata,
     lower: Sequence[float] | None = None,
     upper: Sequence[float] | None = None,
     limit_margin: float = 0.05,
@@ -49,6 +49,7 @@ def robot_of(
 
     Args:
         meta: of the data set.
+        others: of more that the same robot recorded.
         lower: limits of the joints; None takes the smallest recorded action of each, less a margin.
         upper: likewise.
         limit_margin: that margin, as a share of the recorded range.
@@ -64,7 +65,7 @@ def robot_of(
                 "null for those the data set has seen"
             )
     low, high = (
-        _recorded(meta, name, limit_margin)
+        _recorded((meta, *others), name, limit_margin)
         if given is None
         else torch.tensor(list(given), dtype=torch.float32)
         for name, given in (("lower", lower), ("upper", upper))
@@ -104,13 +105,17 @@ def dimension_names(meta: LeRobotDatasetMetadata, policy: PreTrainedConfig) -> d
     }
 
 
-def _recorded(meta: LeRobotDatasetMetadata, name: str, margin: float) -> Tensor:
-    statistics: Mapping[str, Any] = (meta.stats or {}).get(ACTION, {})
-    if not {"min", "max"} <= statistics.keys():
-        raise UserError(
-            f"{name}=null, and data set {meta.repo_id} has no min and max of {ACTION} in its statistics; give the "
-            "robot's joint limits (lower=[...] upper=[...])"
-        )
-    low, high = (torch.as_tensor(statistics[key], dtype=torch.float32).flatten() for key in ("min", "max"))
+def _recorded(metas: Sequence[LeRobotDatasetMetadata], name: str, margin: float) -> Tensor:
+    ends: dict[str, list[Tensor]] = {"min": [], "max": []}
+    for meta in metas:
+        statistics: Mapping[str, Any] = (meta.stats or {}).get(ACTION, {})
+        if not ends.keys() <= statistics.keys():
+            raise UserError(
+                f"{name}=null, and data set {meta.repo_id} has no min and max of {ACTION} in its statistics; give "
+                "the robot's joint limits (lower=[...] upper=[...])"
+            )
+        for key, values in ends.items():
+            values.append(torch.as_tensor(statistics[key], dtype=torch.float32).flatten())
+    low, high = torch.stack(ends["min"]).amin(0), torch.stack(ends["max"]).amax(0)
     room = margin * (high - low)
     return low - room if name == "lower" else high + room

@@ -15,10 +15,10 @@ from tempfile import TemporaryDirectory
 
 import pyarrow.parquet as parquet
 import torch
-from lerobot.datasets.lerobot_dataset import LeRobotDataset
 from omegaconf import DictConfig
 
 from reflow.cli import command
+from reflow.data.opening import load_dataset, load_metadata
 from reflow.demo import embedded
 from reflow.demo.dataset import ACTION_KEY, DEMONSTRATIONS_FILE, IMAGE_KEY, STATE_KEY, Recorded, write_dataset
 from reflow.errors import UserError
@@ -59,7 +59,8 @@ def embed_slice(source: Path, target: Path, *, every: int, start_frames: int) ->
     """
     if every < 1 or start_frames < 1:
         raise UserError(f"every={every}, start_frames={start_frames}; allowed: 1 or more of each")
-    dataset = LeRobotDataset(embedded.REPO_ID, root=source, video_backend="pyav")
+    episodes = load_metadata(embedded.REPO_ID, source, "demonstrations").total_episodes
+    dataset = load_dataset(embedded.REPO_ID, source, range(episodes), "demonstrations")
     summaries = read_json(source / DEMONSTRATIONS_FILE)
 
     def kept(number: int, steps: int) -> int:

@@ -75,7 +75,7 @@ class FlowMatching(L.LightningModule):
         space = self.rule.space
         noise = self.random.noise(sample, draw, (space.chunk_size, space.max_action_dim)).to(self.device)
         t = self.time(self.random.uniform(sample, draw)).to(self.device)
-        action = F.pad(batch[ACTION], (0, space.padding_dim))[:, None].expand_as(noise)
+        action = F.pad(self.policy.target(batch[ACTION]), (0, space.padding_dim))[:, None].expand_as(noise)
         point = straight_path(noise, action, t)
         v_t = self.policy.velocity(self.policy.encode(batch), point.x_t, t)
         return inside_mean(

@@ -10,6 +10,7 @@ from reflow.doctor.finding import CANNOT_RUN, Check, Diagnosis, Finding, Table
 from reflow.doctor.fit import fit_check
 from reflow.doctor.quick import in_one_line, quick_complaints
 from reflow.doctor.regime import Recommendation, Regime, padding_regime, recommend_fix
+from reflow.doctor.several import of_each
 from reflow.doctor.show import print_check, print_diagnosis
 
 __all__ = [
@@ -26,6 +27,7 @@ __all__ = [
     "examine",
     "fit_check",
     "in_one_line",
+    "of_each",
     "padding_regime",
     "print_check",
     "print_diagnosis",

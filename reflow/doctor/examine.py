@@ -9,10 +9,10 @@ from typing import Any
 
 import torch
 from jaxtyping import Float
-from lerobot.datasets.dataset_metadata import LeRobotDatasetMetadata
 from lerobot.utils.constants import ACTION
 from torch import Tensor
 
+from reflow.data import OpenSource
 from reflow.data.robot import dimension_names
 from reflow.doctor.cost import Plan
 from reflow.doctor.cost_report import cost_check
@@ -20,6 +20,7 @@ from reflow.doctor.exactness import exactness_check
 from reflow.doctor.finding import Check, Diagnosis
 from reflow.doctor.normalisation import normalisation_check
 from reflow.doctor.padding import padding_check
+from reflow.doctor.several import of_each
 from reflow.doctor.solver import solver_check
 from reflow.doctor.student import compare_students
 from reflow.doctor.student_report import student_check
@@ -45,13 +46,13 @@ class Patient:
 
     Attributes:
         folder: the teacher was loaded from.
-        meta: of the data set.
+        data: the data sets, opened.
         observed: held-out observations, of the teacher and of the students that there are; what they share with the
             teacher is shared.
     """
 
     folder: Path
-    meta: LeRobotDatasetMetadata
+    data: Sequence[OpenSource]
     observed: tuple[Observed, ...]
 
 
@@ -108,16 +109,19 @@ def examine(patient: Patient, question: Question, fit: Check) -> Diagnosis:
     policies = observed[0].by.policies
     teacher, student = policies[TEACHER], policies.get(STUDENT)
     steps = student.num_steps if student else question.student_steps
-    names = dimension_names(patient.meta, teacher.config)
+    saved = saved_statistics(patient.folder)
     found = measure_all(observed, question)
     solver_error = found.metrics["teacher/solver_error"]
     checks = [
         fit,
-        normalisation_check(
-            saved_statistics(patient.folder),
-            patient.meta.stats,
-            names,
-            _endpoints(teacher, observed),
+        of_each(
+            patient.data,
+            lambda source: normalisation_check(
+                saved,
+                source.meta.stats,
+                dimension_names(source.meta, teacher.config),
+                _endpoints(teacher, observed, source.frames),
+            ),
         ),
         exactness_check(teacher, observed[0]),
         padding_check(found.metrics, teacher.space, num_steps=steps, rule=question.rule),
@@ -131,12 +135,18 @@ def examine(patient: Patient, question: Question, fit: Check) -> Diagnosis:
     ]
     if student:
         compared = compare_students(observed, found, question.time_bins)
+        names = dimension_names(patient.data[0].meta, teacher.config)
         checks.append(student_check(compared, names[ACTION], num_steps=steps, solver_error=solver_error))
     checks.append(cost_check(teacher, patient.folder, observed[0], question.plan))
     return Diagnosis(tuple(checks), found.metrics)
 
 
-def _endpoints(teacher: FlowPolicy[Any], observed: Sequence[Observed]) -> Float[Tensor, "n a"] | None:
-    if getattr(teacher.config, "adapt_to_pi_aloha", False):
-        return None  # the policy converts actions after this point
-    return torch.cat([teacher.space.real(one.endpoint).flatten(0, -2).cpu() for one in observed])
+def _endpoints(
+    teacher: FlowPolicy[Any], observed: Sequence[Observed], frames: range
+) -> Float[Tensor, "n a"] | None:
+    """What the teacher gives the robot at the observations of one data set, every chunk step a row."""
+    ends = [
+        teacher.output(one.endpoint)[[sample in frames for sample in one.sample.tolist()]] for one in observed
+    ]
+    steps = torch.cat([end.flatten(0, -2).cpu() for end in ends])
+    return steps if len(steps) else None

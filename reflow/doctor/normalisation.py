@@ -33,8 +33,8 @@ def normalisation_check(
         saved: of the policy's preprocessor.
         data: of the data set, where it has some.
         names: of each feature's dimensions.
-        endpoints: the teacher's, real dimensions, normalised, every chunk step a row; None where the policy
-            converts actions itself, so that they are not comparable.
+        endpoints: what the teacher gives the robot, normalised, every chunk step a row; None where it was not
+            asked.
     """
     figures: dict[str, float] = {}
     found: list[Finding] = []

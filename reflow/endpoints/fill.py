@@ -20,6 +20,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from reflow.data import LeRobotDataModule
+from reflow.ending import Terminated
 from reflow.endpoints import PRECISIONS, Layout, Work, seal, write_shard
 from reflow.endpoints.layout import block_folder, shard_file
 from reflow.endpoints.shards import joined
@@ -190,9 +191,9 @@ class ShardWriter(BasePredictionWriter):
                 tensors = {key: joined([entry[name][key] for entry in made]) for key in made[0][name]}
                 write_shard(self.folder / shard_file(name, portion.work.shard), tensors)
         if trainer.received_sigterm:  # Lightning heeds it while training only
-            raise SystemExit(
-                f"stopped by SIGTERM; the same command goes on, {self.folder} keeps whole shards"
-            )
+            stop = Terminated()
+            stop.add_note(f"the same command goes on, {self.folder} keeps whole shards")
+            raise stop
 
     def on_predict_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         trainer.strategy.barrier("pairs")

@@ -6,7 +6,6 @@ Asked alike by who makes a cache (``reflow.pairs``) and who learns from one (``r
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ from reflow.data import OpenSource, Source, content_of, open_sources, samples_of
 from reflow.endpoints import Identity, PairCache, noise_stream
 from reflow.errors import UserError
 from reflow.flow import PaddingRule
+from reflow.notices import warn
 from reflow.policies import VELOCITY, FlowPolicy, StorablePrefix, fingerprint
 from reflow.versions import versions_of
 
@@ -142,8 +142,7 @@ def warn_of_versions(cache: PairCache) -> None:
         if there.get(name, here[name]) != here[name]
     ]
     if changed:
-        warnings.warn(
+        warn(
             f"{cache.path} was made with other versions ({'; '.join(changed)}); its endpoints may differ in rounding "
-            "from those that this run would make",
-            stacklevel=3,
+            "from those that this run would make"
         )

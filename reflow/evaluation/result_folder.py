@@ -10,16 +10,16 @@ import json
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import nan
 from pathlib import Path
 from typing import Any
 
 from safetensors.numpy import load_file
 
 from reflow.errors import UserError
-from reflow.files import UnwritableError, read_json, write_json, write_metrics
-from reflow.notices import warn
+from reflow.files import UnwritableError, json_of, read_json, write_json
 from reflow.probes.figures import Figures
-from reflow.reports.folder import ARRAYS, METRICS, save_arrays
+from reflow.reports.folder import ARRAYS, METRICS, keep_metrics, save_arrays
 from reflow.simulator.journal import EPISODES, IDENTITY
 
 OFFLINE = "offline.json"
@@ -96,17 +96,14 @@ class ResultFolder:
                 + "\n  ".join(differing)
                 + "\nGive this one another folder (run_dir=DIR), or delete that one"
             )
-        return Figures(content["metrics"], load_file(self.path / ARRAYS))
+        metrics = {name: nan if value is None else value for name, value in content["metrics"].items()}
+        return Figures(metrics, load_file(self.path / ARRAYS))
 
     def keep_offline(self, identity: Mapping[str, Any], found: Figures) -> None:
         """Writes the offline figures: from now on they need not be measured again."""
         save_arrays(self.path / ARRAYS, found.arrays)
-        write_json(
-            self.path / OFFLINE, {"identity": identity, "metrics": dict(sorted(found.metrics.items()))}
-        )
+        write_json(self.path / OFFLINE, {"identity": identity, "metrics": json_of(found.metrics)})
 
     def finish(self, metrics: Mapping[str, float]) -> None:
         """Writes ``metrics.json``: all figures, flat; says which are not finite."""
-        path = self.path / METRICS
-        if unknown := write_metrics(path, metrics):
-            warn(f"{len(unknown)} figures are not finite, and null in {path}: {', '.join(unknown[:12])}")
+        keep_metrics(self.path, metrics)

@@ -80,7 +80,7 @@ class Step:
         return self.student.velocity(self.student_context, x_t, t)
 
     def action(self) -> tuple[Float[Tensor, "b 1 h d"], Bool[Tensor, "b 1 h 1"]]:
-        """The data's own actions, padding zero as LeRobot trains, and which of their time steps are real.
+        """The data's own actions as the flow's ends, padding zero as LeRobot trains; which time steps are real.
 
         Raises:
             UserError: the batch has no actions.
@@ -89,5 +89,5 @@ class Step:
             raise UserError(
                 "the batch has no actions; an objective that learns from them says so (needs_actions = True)"
             )
-        action = F.pad(self.batch[ACTION], (0, self.rule.space.padding_dim))
+        action = F.pad(self.student.target(self.batch[ACTION]), (0, self.rule.space.padding_dim))
         return action[:, None], ~self.batch["action_is_pad"][:, None, :, None]

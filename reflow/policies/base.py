@@ -124,6 +124,14 @@ class FlowPolicy[ContextT](nn.Module, ABC):
         """What ``predict_action_chunk`` gives of an endpoint, and the postprocessor takes: its real dimensions."""
         return self.space.real(endpoint)
 
+    def target(self, action: Float[Tensor, "*b h o"]) -> Float[Tensor, "*b h a"]:
+        """Where the flow has to end for ``output`` to be ``action``, in real dimensions: the inverse of ``output``.
+
+        Args:
+            action: normalised, as the policy's preprocessor gives the data's. It is not changed.
+        """
+        return action
+
     def stock_chunk(self, batch: Batch, noise: Float[Tensor, "b h d"]) -> Float[Tensor, "b h o"]:
         """The chunk that LeRobot's own ``predict_action_chunk`` gives from this noise, normalised.
 

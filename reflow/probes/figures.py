@@ -5,7 +5,6 @@ Left out: files. ``reflow.evaluation.result_folder`` and ``reflow.distill.report
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -19,6 +18,9 @@ from reflow.probes.observations import STUDENT
 class Figures:
     """Figures by name, as the report page knows them.
 
+    A probe leaves out what has no meaning for these policies and data. So a number that is not finite is never that,
+    but something to be told.
+
     Attributes:
         metrics: one number each.
         arrays: float32, for pictures.
@@ -29,10 +31,6 @@ class Figures:
 
     def __or__(self, other: Figures) -> Figures:
         return Figures(self.metrics | other.metrics, self.arrays | other.arrays)
-
-    def finite(self) -> Figures:
-        """Without the numbers that are not finite: they could not be measured."""
-        return Figures({name: x for name, x in self.metrics.items() if math.isfinite(x)}, self.arrays)
 
 
 def figures(

@@ -8,7 +8,7 @@ Left out: consequences. A policy that meets those of its own actions is the simu
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -24,6 +24,9 @@ _SHORTEST = 4  # actions of an episode; jerk is a third difference
 
 class Motion(Probe):
     """Figures ``motion/<who>@n/<statistic>`` and ``.../<joint>``.
+
+    Left out: flips of joints that are no grippers, or that never moved in the recordings; jumps between chunks where
+    no episode is longer than one.
 
     Args:
         robot: what plays.
@@ -67,8 +70,19 @@ class Motion(Probe):
             )
             for actions in episodes:
                 statistics.update(actions)
-            found |= figures(_named(f"motion/{who}@{num_steps}", statistics.compute(), self.robot.joints))
+            named = _named(f"motion/{who}@{num_steps}", statistics.compute(), self.robot.joints)
+            without = tuple(self._undefined(any(len(actions) > self.n_action_steps for actions in episodes)))
+            found |= figures({name: value for name, value in named.items() if not name.endswith(without)})
         return found
+
+    def _undefined(self, boundaries: bool) -> Iterator[str]:
+        robot = self.robot
+        for number, joint in enumerate(robot.joints):
+            if number not in robot.grippers or not robot.lower[number] < robot.upper[number]:
+                yield f"/gripper_flips/{joint}"
+        if not boundaries:
+            for figure in ("boundary_jump_mean", "boundary_jump_max"):
+                yield from (f"/{figure}", *(f"/{figure}/{joint}" for joint in robot.joints))
 
 
 def _named(prefix: str, statistics: Mapping[str, Tensor], joints: Sequence[str]) -> dict[str, Tensor]:

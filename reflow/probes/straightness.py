@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import cast
 
 from reflow.flow import trajectory
 from reflow.metrics import Straightness, StraightnessByDimension
@@ -14,7 +15,8 @@ from reflow.probes.probe import Probe
 class StraightnessOfFlows(Probe):
     """Figures ``straightness/{all,real,padding}`` of the student, ``straightness/teacher/...`` of the teacher.
 
-    With joints also ``straightness/joint/<joint>``, and arrays ``straightness/<who>`` ``[d]``, padding included.
+    With joints also ``straightness/joint/<joint>``, and arrays ``straightness/<who>`` ``[d]``, padding included. Left
+    out: the padding of a policy that keeps it at zero, for what stands still is neither straight nor bent.
 
     Args:
         num_steps: points along each trajectory, from one noise per observation.
@@ -41,6 +43,10 @@ class StraightnessOfFlows(Probe):
     def result(self) -> Figures:
         """Straightness of all that were asked for."""
         found = super().result()
+        for who in self.who:
+            line = cast(Straightness, self.metrics[named("straightness/{key}", who)]).line
+            if not self.by.space.padding(line).any():  # and nan is any
+                found.metrics.pop(named("straightness/padding", who), None)
         for who in self.who if self.joints else ():
             for joint, value in zip(self.joints, self.metrics[f"straightness/{who}"].compute(), strict=False):
                 found.metrics[named(f"straightness/joint/{joint}", who)] = value.item()

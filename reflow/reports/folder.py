@@ -19,7 +19,8 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
 from reflow.errors import MissingFileError, UserError
-from reflow.files import read_json, read_metrics, replace_file, write_json
+from reflow.files import read_json, read_metrics, replace_file, write_json, write_metrics
+from reflow.notices import warn
 from reflow.reports.content import Content, Latency, SuccessRow
 from reflow.reports.figures import write_figures
 from reflow.reports.figures.drawing import contenders
@@ -49,6 +50,17 @@ class Words:
     versions: dict[str, str] = field(default_factory=dict)
     joint_names: tuple[str, ...] = ()
     comparisons: tuple[str, ...] = ()
+
+
+def keep_metrics(folder: Path, metrics: Mapping[str, float]) -> None:
+    """Writes ``metrics.json``, and warns of figures that are not finite; they are null there."""
+    path = folder / METRICS
+    if unknown := write_metrics(path, metrics):
+        more = f" and {len(unknown) - 12} more" if len(unknown) > 12 else ""
+        warn(
+            f"{len(unknown)} figures are not finite, and null in {path}: {', '.join(unknown[:12])}{more}; look for "
+            "values that are no numbers in the data (python -m reflow.diagnose) before this student is used"
+        )
 
 
 def save_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:

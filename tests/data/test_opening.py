@@ -7,9 +7,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 import pytest
 
-from reflow.data import LeRobotDataModule, data_content, load_metadata
+from reflow.data import LeRobotDataModule, data_content, load_metadata, open_sources, sources_of
 from tests.builders import repo_id
 
 POINTER = "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 100\n"
@@ -112,6 +115,45 @@ def test_a_path_with_blanks_is_read(demos, policy, preprocess, tmp_path):
     root = Path(shutil.copytree(demos, tmp_path / "my own = data"))
     data = LeRobotDataModule(policy.config, preprocess, repo_id=repo_id(root), root=root, num_workers=0)
     assert len(data.train_frames) == 36
+
+
+def in_two_files(root: Path) -> Path:
+    """Puts the later half of the episodes into a second file; returns that."""
+    episodes = pq.read_table(root / EPISODES)
+    numbers = [0 if number < len(episodes) / 2 else 1 for number in range(len(episodes))]
+    place = episodes.schema.get_field_index("data/file_index")
+    pq.write_table(episodes.set_column(place, "data/file_index", pa.array(numbers)), root / EPISODES)
+    frames = pq.read_table(root / TABLE)
+    file = pa.array([numbers[number] for number in frames["episode_index"].to_pylist()])
+    second = (root / TABLE).with_name("file-001.parquet")
+    for number, path in enumerate((root / TABLE, second)):
+        pq.write_table(frames.filter(pc.equal(file, number)), path)
+    return second
+
+
+def test_what_another_run_downloads_makes_no_other_data_set(demos, policy, preprocess, tmp_path, monkeypatch):
+    """Of the hub's data sets the files of the chosen episodes count; a local folder is one thing."""
+    import lerobot.datasets.dataset_metadata as stock
+
+    monkeypatch.setattr(stock, "HF_LEROBOT_HOME", tmp_path)
+    root = Path(shutil.copytree(demos, tmp_path / "me/mine"))
+    second = in_two_files(root)
+
+    def content(repo_id: str = "me/mine", root: Path | None = None, **episodes: list[int]) -> str:
+        (source,) = open_sources(sources_of({"repo_id": repo_id, "root": root, **episodes}))
+        return source.content
+
+    half = {"episodes": [0], "val_episodes": [1]}
+    whole = content()
+    assert whole == content(root=root) == content(root=root, **half) == data_content(root)
+    more = content(**half)
+    assert more != whole
+    kept = second.read_bytes()
+    second.unlink()  # as it was before the other run
+    assert content(**half) == more
+    second.write_bytes(kept)
+    pq.write_table(pq.read_table(root / TABLE), root / TABLE, compression="gzip")
+    assert content(**half) != more
 
 
 def test_a_data_set_in_lerobots_own_folder_is_checked_alike(demos, policy, preprocess, tmp_path, monkeypatch):

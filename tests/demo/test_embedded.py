@@ -15,6 +15,7 @@ from reflow.demo import embedded
 from reflow.demo.dataset import Recorded, write_dataset
 from reflow.demo.embed import embed_policy, embed_slice
 from reflow.demo.measure import measure
+from reflow.errors import MissingFileError
 from reflow.policies import find_folder, load_policy, load_processors, save_policy
 
 NO_NETWORK = """
@@ -136,6 +137,11 @@ def make_demonstrations(root: Path, episodes: int, steps: int) -> Path:
 def test_an_impossible_slice_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="every=0, start_frames=2; allowed: 1 or more of each"):
         embed_slice(tmp_path, tmp_path / "pick", every=0, start_frames=2)
+
+
+def test_demonstrations_that_are_not_there_are_refused_in_words(tmp_path: Path) -> None:
+    with pytest.raises(MissingFileError, match=r"demonstrations.*nowhere"):
+        embed_slice(tmp_path / "nowhere", tmp_path / "pick", every=1, start_frames=1)
 
 
 @pytest.mark.slow

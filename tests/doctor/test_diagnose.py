@@ -95,6 +95,37 @@ def test_a_student_and_an_old_one(run: Run, student_folder: Path, capsys: pytest
     assert "old/endpoint_error@1" in json.loads(capsys.readouterr().out)["figures"]
 
 
+def test_every_data_set_of_a_mixture_is_looked_at(
+    teacher_folder: Path,
+    dataset: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """The second is another robot's: its own frame rate, and statistics that are not the teacher's."""
+    other = make_dataset(tmp_path / "other", fps=25, episodes=3)
+    stats = json.loads((other / "meta" / "stats.json").read_text())
+    stats["action"]["mean"] = [value + 40 for value in stats["action"]["mean"]]
+    (other / "meta" / "stats.json").write_text(json.dumps(stats))
+    entries = ", ".join(f"{{repo_id: {repo_id(root)}, root: {root}}}" for root in (dataset, other))
+    words = ["json=true", f"teacher.path={teacher_folder}", f"data.mixture=[{entries}]", *SMALL]
+    monkeypatch.setattr(sys, "argv", ["diagnose", *words])
+    with pytest.raises(SystemExit) as end:
+        diagnose.main()
+    document = json.loads(capsys.readouterr().out)
+    assert end.value.code == document["exit_code"] == 1
+    figures = document["figures"]
+    assert (figures["fit/0/fps"], figures["fit/1/fps"]) == (10, 25)
+    assert (figures["fit/0/episodes"], figures["fit/1/episodes"]) == (4, 3)
+    shift = "normalisation/{}/action/joint_0/mean_shift"
+    assert abs(figures[shift.format(0)]) < 0.01 < 5 < abs(figures[shift.format(1)])
+    (odd,) = [found["what"] for found in document["findings"] if found["name"] == "other_statistics"]
+    assert odd.startswith("data set local/other (data.mixture[1]")
+    # Endpoints are held against the data that they were asked for.
+    ends = [figures[f"normalisation/{number}/action/joint_0/endpoint_high"] for number in (0, 1)]
+    assert ends[0] != ends[1]
+
+
 def command(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "reflow.diagnose", *arguments], capture_output=True, text=True, check=False

@@ -1,12 +1,16 @@
 """The adapter against LeRobot on a small real checkpoint; and a wrong adapter, which must be found out."""
 
+import json
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from torch import Tensor
 
 from reflow.doctor.exactness import exactness_check, exactness_finding
+from reflow.doctor.examine import _endpoints
 from reflow.policies import FlowPolicy, load_policy
 from reflow.policies.smolvla import SmolVLAFlow
 from tests.builders import make_batch
@@ -23,6 +27,18 @@ def test_the_adapter_is_exact(teacher_folder: Path) -> None:
     assert check.figures["velocity_difference"] == check.figures["endpoint_difference"] == 0.0
     assert check.figures["velocity_max"] > 0.1
     assert check.findings[0].severity == "ok"
+
+
+def test_it_is_exact_with_lerobot_s_conversion_to_aloha(teacher_folder: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(teacher_folder, tmp_path / "teacher")
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {"adapt_to_pi_aloha": True}))
+    teacher = load_policy(folder)
+    one = observed(teacher)
+    assert exactness_check(teacher, one).findings[0].severity == "ok"
+    # What is held against the data's actions is what stock inference gives, after the conversion.
+    stock = torch.stack([teacher.stock_chunk(one.batch, one.randn[:, k]) for k in range(2)], 1)
+    assert torch.equal(_endpoints(teacher, [one], range(3)), stock.flatten(0, -2))
 
 
 class Wrong(SmolVLAFlow):

@@ -1,11 +1,13 @@
 """``python -m reflow.evaluate`` end to end on a small student, its bad input, and that it measures nothing twice."""
 
 import json
+import math
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from omegaconf import DictConfig
@@ -15,11 +17,14 @@ import reflow.evaluate
 from reflow import cli
 from reflow.config import run_directory
 from reflow.config.parts import settings_of
+from reflow.data import LeRobotDataModule
+from reflow.data.robot import Robot
 from reflow.errors import UserError
 from reflow.evaluate import evaluate
 from reflow.evaluation.offline import OfflineSettings
 from reflow.evaluation.simulated import SimulatorSettings
 from reflow.policies import load_policy, save_policy
+from reflow.probes import Figures, Observations
 from reflow.train import train
 from tests.builders import make_dataset, make_teacher_folder, repo_id
 from tests.distill.conftest import SMALL as SMALL_TRAINING
@@ -105,6 +110,39 @@ def test_it_leaves_metrics_arrays_and_a_page_and_measures_nothing_twice(
         run("seed=1")
     with pytest.raises(AssertionError, match="measured again"):
         run(f"run_dir={tmp_path / 'elsewhere'}")
+
+
+def test_a_mixture_is_measured_on_and_its_robot_goes_as_far_as_all_of_it(
+    run: Evaluate, dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = make_dataset(tmp_path / "other", seed=5)
+    entries = ", ".join(f"{{repo_id: {repo_id(root)}, root: {root}}}" for root in (dataset, other))
+    seen: list[tuple[LeRobotDataModule, Robot]] = []
+    offline = reflow.evaluate.evaluate_offline
+
+    def watched(
+        by: Observations, data: LeRobotDataModule, robot: Robot, *settings: OfflineSettings
+    ) -> Figures:
+        seen.append((data, robot))
+        return offline(by, data, robot, *settings)
+
+    monkeypatch.setattr(reflow.evaluate, "evaluate_offline", watched)
+    metrics = run(
+        "data.repo_id=null",
+        "data.root=null",
+        f"data.mixture=[{entries}]",
+        "limit_margin=0",
+        "latency_chunks=0",
+    )
+    assert all(math.isfinite(value) for value in metrics.values())
+    ((data, robot),) = seen
+    stats = [source.meta.stats["action"] for source in data.sources]
+    assert torch.equal(
+        robot.upper, torch.tensor(np.maximum(*(each["max"] for each in stats)), dtype=torch.float32)
+    )
+    assert torch.equal(
+        robot.lower, torch.tensor(np.minimum(*(each["min"] for each in stats)), dtype=torch.float32)
+    )
 
 
 @pytest.mark.slow

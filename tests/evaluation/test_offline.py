@@ -8,9 +8,11 @@ import numpy as np
 import pytest
 import torch
 
-from reflow.data import LeRobotDataModule
+from reflow.data import SAMPLE, VISIT, LeRobotDataModule
 from reflow.data.robot import Robot, robot_of
 from reflow.evaluation.offline import OfflineSettings, evaluate_offline
+from reflow.evaluation.result_folder import ResultFolder
+from reflow.files import read_metrics
 from reflow.flow import Draws
 from reflow.metrics import Straightness
 from reflow.policies import FlowPolicy, load_policy, load_processors, share_frozen
@@ -30,7 +32,6 @@ from reflow.probes import (
     VelocityErrors,
     measure,
 )
-from reflow.probes.figures import figures
 from reflow.probes.observations import CHUNKS_AT_ONCE, HELD_OUT, episode_looks, load_rows
 from reflow.probes.padding import SAMPLES, _Reservoir
 from reflow.probes.physical import JointError
@@ -463,8 +464,55 @@ def test_impossible_settings(wrong: dict, message: str) -> None:
         OfflineSettings(**wrong)
 
 
-def test_what_is_not_finite_was_not_measured() -> None:
-    found = figures({"a": 1.0, "b": float("nan"), "c": torch.tensor(float("inf"))}, {"x": np.arange(3)})
-    assert found.finite().metrics == {"a": 1.0}
-    assert found.arrays["x"].dtype == np.float32
-    assert (found.finite() | Figures({"d": 2.0})).metrics == {"a": 1.0, "d": 2.0}
+def test_what_has_no_meaning_is_left_out_and_nothing_else(
+    folder: Path, pair: Observations, data: LeRobotDataModule, robot: Robot
+) -> None:
+    arm = replace(robot, joints=("gripper_fixed", "gripper", *robot.joints[2:]), upper=robot.upper.clone())
+    arm.upper[0] = arm.lower[0]  # it never moved in the recordings
+    looks = list(range(6))
+    seen = pair.see(next(load_rows(data, looks[:3])))
+    for n_action_steps, lengths in ((PLAYED, [1, 1, 1]), (PLAYED, [3])):
+        motion = Motion(arm, n_action_steps, lengths, [("student", 1)])
+        found = measure(pair, [seen], [motion]).metrics
+        assert all(np.isfinite(value) for value in found.values())
+        flips = {name for name in found if "gripper_flips/" in name}
+        assert flips == {"motion/student@1/gripper_flips/gripper"}
+        assert ("motion/student@1/boundary_jump_max" in found) == (lengths == [3])
+        assert ("motion/student@1/boundary_jump_mean/joint_5" in found) == (lengths == [3])
+
+
+def test_a_student_of_no_numbers_has_figures_that_are_none(
+    folder: Path, data: LeRobotDataModule, robot: Robot, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """They are null in both files, are said, and are read again."""
+    pair = pair_of(folder, bent(folder, float("nan")))
+    seen = pair.see(next(iter(data.val_dataloader())))
+    motion = Motion(robot, PLAYED, [1] * len(seen.sample), [("student", 1), ("teacher", STEPS)])
+    probes = [EndpointErrors((1,), 6), PhysicalErrors(robot.joints, (1,), 6), StraightnessOfFlows(), motion]
+    found = measure(pair, [seen], probes)
+    unknown = {name for name, value in found.metrics.items() if not np.isfinite(value)}
+    assert {"student/endpoint_error@1", "straightness/padding", "motion/student@1/jerk"} <= unknown
+    assert not [name for name in unknown if "teacher" in name]
+    results = ResultFolder(tmp_path / "results")
+    results.keep_offline({"seed": 0}, found)
+    results.finish(found.metrics)
+    assert f"warning: {len(unknown)} figures are not finite, and null in" in capsys.readouterr().err
+    again = results.offline({"seed": 0})
+    assert again is not None
+    for metrics in (again.metrics, read_metrics(results.path / "metrics.json")):
+        assert metrics.keys() == found.metrics.keys()
+        assert {name for name, value in metrics.items() if np.isnan(value)} == unknown
+
+
+def test_padding_that_stands_still_is_neither_straight_nor_bent(
+    pair: Observations, seen: Observed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    space = pair.space
+    still = torch.cat([torch.ones(space.action_dim), torch.zeros(space.padding_dim)])
+    velocity, policy = type(pair.policies["student"]).velocity, type(pair.policies["student"])
+    monkeypatch.setattr(policy, "velocity", lambda *args: still * velocity(*args))
+    monkeypatch.setattr(policy, "base_noise", lambda self, randn: still * randn)
+    masked = pair.see({**seen.batch, SAMPLE: seen.sample, VISIT: seen.visit})
+    found = found_by(masked, StraightnessOfFlows()).metrics
+    assert found.keys() == {"straightness/all", "straightness/real"}
+    assert all(np.isfinite(value) for value in found.values())

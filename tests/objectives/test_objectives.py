@@ -1,5 +1,7 @@
 """Each objective's loss, written out by hand, on a real small SmolVLA; and what it needs and costs."""
 
+import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -60,9 +62,15 @@ def test_endpoint_is_reflow_at_the_end_of_the_path(teacher_folder: Path) -> None
     torch.testing.assert_close(gradients[0], gradients[1], rtol=1e-4, atol=1e-6)
 
 
-def test_flow_matching_is_lerobots_own_training_loss(teacher_folder: Path) -> None:
+@pytest.mark.parametrize("adapt_to_pi_aloha", [False, True])
+def test_flow_matching_is_lerobots_own_training_loss(
+    teacher_folder: Path, tmp_path: Path, adapt_to_pi_aloha: bool
+) -> None:
     """Same noise and times through stock ``SmolVLAPolicy.forward``, the chunk's last steps past the episode's end."""
-    module, batch = module_and_batch(teacher_folder, FlowMatching(UniformTime(), draws=1), loss_dims="real")
+    folder = shutil.copytree(teacher_folder, tmp_path / "teacher")
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {"adapt_to_pi_aloha": adapt_to_pi_aloha}))
+    module, batch = module_and_batch(folder, FlowMatching(UniformTime(), draws=1), loss_dims="real")
     space = module.rule.space
     generator = torch.Generator().manual_seed(1)
     action = torch.randn(3, space.chunk_size, space.action_dim, generator=generator)
@@ -73,7 +81,8 @@ def test_flow_matching_is_lerobots_own_training_loss(teacher_folder: Path) -> No
     noise, t = step.noise(1)[:, 0], step.times(module.objective.time, 1)[:, 0]
     with torch.no_grad():
         loss = module.objective(step).value
-        expected, _ = module.student.policy.forward({**batch, "action": action.clone()}, noise.clone(), t)
+        own = {key: batch[key].clone() for key in ("action", "observation.state")}  # stock writes into them
+        expected, _ = module.student.policy.forward({**batch, **own}, noise.clone(), t)
     torch.testing.assert_close(loss, expected, **TOLERANCE)
 
 

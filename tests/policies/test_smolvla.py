@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from lerobot.policies.rtc.configuration_rtc import RTCConfig
 from torch import Tensor
 
+from reflow.errors import UserError
 from reflow.flow import straight_path
 from reflow.policies import Batch, FlowPolicy, encodes_with_gradient, prefix_parameters, train_groups
 from reflow.policies.smolvla import SmolVLAFlow
@@ -288,6 +289,28 @@ def test_the_aloha_conversion_is_stock(build):
     assert torch.equal(flow.policy._pi_aloha_encode_actions(endpoint.clone()), chunk)
     assert torch.isfinite(chunk).all()
     assert not torch.equal(endpoint, chunk)
+
+
+def test_the_target_of_an_action_is_where_stock_training_sends_the_flow(build):
+    """``x_t`` at t=0, caught inside LeRobot's own training forward, is the action as its network is to give it."""
+    for adapt in (False, True):
+        flow = build(adapt_to_pi_aloha=adapt)
+        batch, (noise, _) = make_batch(flow, 2, with_actions=True), draw(flow, 2)
+        kept = batch["action"].clone()
+        x_t, _ = flow.stock_velocity(batch, noise[:, 0], torch.zeros(2))
+        target = flow.target(batch["action"])
+        assert torch.equal(target, flow.space.real(x_t))
+        assert torch.equal(target, kept) != adapt
+        assert torch.equal(batch["action"], kept)
+        torch.testing.assert_close(flow.output(F.pad(target, (0, flow.space.padding_dim))), kept)
+        assert torch.equal(flow.target(kept[:, None])[:, 0], target)
+
+
+@pytest.mark.parametrize("widths", [{"action_dim": 6, "state_dim": 14}, {"action_dim": 14, "state_dim": 7}])
+def test_refuses_the_aloha_conversion_for_fewer_joints(build, widths):
+    said = r"adapt_to_pi_aloha=True.*{state_dim} values of state and {action_dim} of action.*14 joints.*false"
+    with pytest.raises(UserError, match=said.format(**widths)):
+        build(adapt_to_pi_aloha=True, **widths)
 
 
 def test_sizes_and_steps_are_the_configuration_s(build):

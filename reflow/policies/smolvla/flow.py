@@ -16,6 +16,7 @@ from typing import Any
 
 import torch
 from jaxtyping import Float
+from lerobot.policies.smolvla.configuration_smolvla import SmolVLAConfig
 from lerobot.policies.smolvla.modeling_smolvla import SmolVLAPolicy, make_att_2d_masks
 from lerobot.utils.constants import ACTION, OBS_LANGUAGE_ATTENTION_MASK, OBS_LANGUAGE_TOKENS, OBS_STATE
 from torch import Tensor, nn
@@ -38,6 +39,8 @@ from reflow.policies.groups import encodes_with_gradient
 from reflow.policies.smolvla.context import SmolVLAContext
 
 _VLM = "policy.model.vlm_with_expert.vlm."
+ALOHA_JOINTS = 14
+"""Joints that LeRobot's ``adapt_to_pi_aloha`` reaches for: two arms of six and a gripper."""
 _VISION = (f"{_VLM}model.vision_model.", f"{_VLM}model.connector.")
 
 
@@ -62,6 +65,8 @@ class SmolVLAFlow(
                 "use_cache=False in the policy's config.json: the prefix could not be shared between "
                 "steps; set it to true (the results are the same)"
             )
+        if policy.config.adapt_to_pi_aloha:
+            _check_aloha(policy.config)
         super().__init__(policy)
 
     @property
@@ -152,6 +157,11 @@ class SmolVLAFlow(
         # LeRobot's ALOHA conversion writes into what it is given, and knows one leading dimension.
         return self.policy._pi_aloha_encode_actions(real.flatten(0, -3).clone()).view(real.shape)
 
+    def target(self, action: Float[Tensor, "*b h o"]) -> Float[Tensor, "*b h a"]:
+        if not self.policy.config.adapt_to_pi_aloha:
+            return action
+        return self.policy._pi_aloha_encode_actions_inv(action.flatten(0, -3).clone()).view(action.shape)
+
     def stock_chunk(self, batch: Batch, noise: Float[Tensor, "b h d"]) -> Float[Tensor, "b h o"]:
         # LeRobot's ALOHA conversion writes into the state it is given: hand it a copy.
         return super().stock_chunk({**batch, OBS_STATE: batch[OBS_STATE].clone()}, noise)
@@ -211,6 +221,17 @@ class SmolVLAFlow(
 
     def action_in_proj(self) -> nn.Linear:
         return self.policy.model.action_in_proj
+
+
+def _check_aloha(config: SmolVLAConfig) -> None:
+    state, action = config.robot_state_feature, config.action_feature
+    widths = 0 if state is None else state.shape[0], action.shape[0]
+    if min(widths) < ALOHA_JOINTS:
+        raise UserError(
+            f"adapt_to_pi_aloha=True in the policy's config.json, with {widths[0]} values of state and {widths[1]} "
+            f"of action; LeRobot's conversion is that of ALOHA's {ALOHA_JOINTS} joints, and fails for fewer: set it "
+            "to false for another robot"
+        )
 
 
 @contextlib.contextmanager
