@@ -174,7 +174,7 @@ def test_the_command_line_takes_a_mixture():
     arguments = data_arguments(config, Teacher())
     assert sources_of(arguments) == (
         Source("me/a", weight=3, where="data.mixture[0]"),
-        Source("me/b", Path("my data"), episodes=[0], where="data.mixture[1]"),
+        Source("me/b", "my data", episodes=[0], where="data.mixture[1]"),
     )
 
 
@@ -219,7 +219,7 @@ def test_mixtures_that_cannot_be(arguments, message):
 
 def test_one_data_set_is_one_source():
     assert sources_of({"repo_id": "a", "root": "b", "episodes": [1], "batch_size": 3}) == (
-        Source("a", Path("b"), episodes=[1]),
+        Source("a", "b", episodes=[1]),
     )
 
 

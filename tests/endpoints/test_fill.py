@@ -156,7 +156,7 @@ def test_a_teacher_that_gives_no_number_is_refused(own_teacher: Path, demos: Pat
     broken = Path(shutil.copytree(own_teacher, tmp_path / "broken"))
     weights = load_file(broken / "model.safetensors")
     save_file(
-        {k: v * torch.nan if "action_out_proj" in k else v for k, v in weights.items()},
+        {k: torch.full_like(v, 3e38) if "action_out_proj" in k else v for k, v in weights.items()},
         broken / "model.safetensors",
     )
     with pytest.raises(
