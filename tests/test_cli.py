@@ -157,13 +157,13 @@ def test_anything_else_is_a_bug_and_asks_for_a_report(
     ("arguments", "said"),
     [
         (
-            ["runs=/tmp/a=b"],
-            """runs=/tmp/a=b: Hydra reads its value otherwise; quote it .*: "runs='/tmp/a=b'\"""",
+            ["runs=lab/a=b"],
+            """runs=lab/a=b: Hydra reads its value otherwise; quote it .*: "runs='lab/a=b'\"""",
         ),
-        (["runs=/tmp/a (1)/x"], """: "runs='/tmp/a \\(1\\)/x'\""""),
-        (["runs=/tmp/a", "b"], """b: neither key=value .* quotes: "runs='/tmp/a b'\""""),
-        (["runs=/tmp/a,b"], """: "runs='/tmp/a,b'" \\(or, for several values in turn, -m\\)"""),
-        (["runs=/tmp/it's"], r"""quote it .*: "runs='/tmp/it\\\\'s'\""""),
+        (["runs=lab/a (1)/x"], """: "runs='lab/a \\(1\\)/x'\""""),
+        (["runs=lab/a", "b"], """b: neither key=value .* quotes: "runs='lab/a b'\""""),
+        (["runs=lab/a,b"], """: "runs='lab/a,b'" \\(or, for several values in turn, -m\\)"""),
+        (["runs=lab/it's"], r"""quote it .*: "runs='lab/it\\\\'s'\""""),
         (["runs=~/x#1"], """: "runs='~/x#1'\""""),
     ],
 )

@@ -49,7 +49,7 @@ def check_features(info: Mapping[str, Any], file: Path) -> None:
     paths = ("data_path", "video_path") if _cameras(features) else ("data_path",)
     for key in paths:
         try:
-            str.format(info.get(key), video_key="x", chunk_index=0, file_index=0)  # type: ignore[arg-type]
+            str.format(info.get(key), video_key="x", chunk_index=0, file_index=0)  # type: ignore[arg-type]  # no text: refused below
         except (TypeError, KeyError, IndexError, ValueError) as error:
             raise UserError(
                 f"{file}: {key} is {info.get(key)!r}; a path with {{chunk_index}} and {{file_index}} is expected: "

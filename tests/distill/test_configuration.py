@@ -204,7 +204,7 @@ def test_the_folder_is_a_function_of_the_configuration() -> None:
 
 
 def test_a_folder_whose_name_no_file_system_takes_is_cut_and_is_still_one_per_configuration() -> None:
-    lab = "/work/projects/robot_learning_lab/experiments/2025_11/bimanual_station_three/pick_and_place/" * 2
+    lab = "/data/projects/robot_learning_lab/experiments/2025_11/bimanual_station_three/pick_and_place/" * 2
 
     def name(*overrides: str) -> str:
         return run_directory(composed("+fix=full32", *overrides), list(overrides)).name

@@ -46,7 +46,7 @@ def check_readable(files: PolicyFiles) -> Iterator[str]:
         ) from error
     for name, step in files.normalizers():
         try:
-            _ = stock.step_class(step["registry_name"])(**step["config"])  # type: ignore[misc]
+            _ = stock.step_class(step["registry_name"])(**step["config"])  # type: ignore[misc]  # None: refused
         except Exception as error:  # likewise
             raise UserError(
                 f"{files.folder / name}: LeRobot {stock.LEROBOT} cannot make its step {step['registry_name']!r} "
