@@ -81,7 +81,7 @@ class Manifest:
         except (KeyError, TypeError, AttributeError, NotJSONError) as error:
             raise UserError(
                 f"{path} is damaged ({type(error).__name__}: {error}); copy it from where the cache was made, or "
-                "delete it and run the command that made the cache again: whole shards are kept"
+                f"delete {folder} and make the cache anew: nothing else says whose pairs its shards are"
             ) from error
 
     def write(self, folder: Path) -> None:
@@ -160,8 +160,14 @@ def settle(asked: Manifest, folder: Path) -> Manifest:
     Raises:
         OtherPairsError: other pairs are there.
         UserError: a store is there in another precision, or the manifest is damaged.
+        MissingFileError: shards are there, and no manifest.
     """
     if not (folder / MANIFEST).is_file():
+        if any(folder.glob("*/*.safetensors")):
+            raise MissingFileError(
+                f"run_dir={folder} holds shards but no {MANIFEST}, and nothing else says whose pairs they are; copy "
+                "it from where the cache was made, or give another folder (run_dir=... or name=...)"
+            )
         return asked
     there = Manifest.read(folder, "path=")
     there.check_identity(asked.identity, folder)

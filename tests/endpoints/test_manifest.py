@@ -69,7 +69,9 @@ def test_missing_observations_are_counted_by_episode() -> None:
 @pytest.mark.parametrize("text", ["", "{}", "[]", '{"format": 1, "identity": {}}', "{"])
 def test_a_damaged_manifest_is_refused(tmp_path: Path, text: str) -> None:
     (tmp_path / "manifest.json").write_text(text)
-    with pytest.raises(ValueError, match=r"manifest.json is damaged .* whole shards are kept"):
+    with pytest.raises(
+        ValueError, match=r"manifest.json is damaged .* make the cache anew: nothing else says whose pairs"
+    ):
         Manifest.read(tmp_path)
 
 

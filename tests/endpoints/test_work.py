@@ -8,7 +8,17 @@ from pathlib import Path
 import pytest
 from safetensors.torch import load_file
 
-from reflow.endpoints import Manifest, Part, drop_damaged, missing_work, verify, verify_command, write_shard
+from reflow.endpoints import (
+    MANIFEST,
+    Manifest,
+    Part,
+    drop_damaged,
+    missing_work,
+    settle,
+    verify,
+    verify_command,
+    write_shard,
+)
 
 DRAWS = "draws-00000-00006"
 
@@ -117,3 +127,15 @@ def test_verify_takes_one_folder(arguments: list[str], capsys: pytest.CaptureFix
 def test_verify_cannot_look_over_what_is_no_cache(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert verify_command([str(tmp_path)]) == 2
     assert f"error: verify {tmp_path} holds no pair cache" in capsys.readouterr().err
+
+
+def test_shards_without_a_manifest_are_nobody_s(own: Path) -> None:
+    asked = Manifest.read(own)
+    (own / MANIFEST).unlink()
+    with pytest.raises(
+        FileNotFoundError, match=rf"run_dir={own} holds shards but no manifest\.json.*copy it from"
+    ):
+        settle(asked, own)
+    for folder in asked.layout.folders:
+        shutil.rmtree(own / folder)
+    assert settle(asked, own) == asked, "an empty folder may become one"
