@@ -25,7 +25,7 @@ LAST, PREVIOUS = "last.ckpt", "previous.ckpt"
 
 
 class DamagedCheckpointError(UserError):
-    """No checkpoint of a run is whole."""
+    """No checkpoint of a run is whole, or what is in its place is none."""
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
@@ -44,6 +44,15 @@ class AtomicCheckpointIO(TorchCheckpointIO):
                 path.replace(path.with_name(PREVIOUS))
 
         replace_file(path, write)
+
+    def load_checkpoint(self, path: Any, *arguments: Any, **keywords: Any) -> dict[str, Any]:
+        checkpoint = super().load_checkpoint(path, *arguments, **keywords)
+        if not isinstance(checkpoint, dict) or "pytorch-lightning_version" not in checkpoint:
+            raise DamagedCheckpointError(
+                f"{path} is a file of torch, but no checkpoint of a run; put the run's own in its place, or delete "
+                f"{Path(path).parent}, and the same command begins again"
+            )
+        return checkpoint
 
 
 class TrainingCheckpoint(ModelCheckpoint):

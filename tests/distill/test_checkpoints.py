@@ -90,6 +90,17 @@ def test_a_run_goes_on_from_the_checkpoint_before_a_cut_one(
     assert all(torch.equal(weights[name], again[name]) for name in weights)
 
 
+def test_another_file_of_torch_is_no_checkpoint(run: Run, tmp_path: Path) -> None:
+    run("+fix=full32")
+    (tmp_path / "run" / "metrics.json").unlink()
+    last = tmp_path / "run" / "checkpoints" / "last.ckpt"
+    torch.save({"weights": torch.zeros(3)}, last)
+    with pytest.raises(
+        DamagedCheckpointError, match=rf"{last} is a file of torch, but no checkpoint.*delete "
+    ):
+        run("+fix=full32")
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("sent", "code", "word"), [(signal.SIGTERM, 143, "terminated"), (signal.SIGINT, 130, "interrupted")]
