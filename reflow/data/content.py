@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 from collections.abc import Collection
 from pathlib import Path
@@ -31,13 +32,20 @@ def data_content(root: Path, files: Collection[Path] | None = None) -> str:
         {file for file in files if file.is_relative_to(root / kind)} for kind in ("data", "videos")
     )
     wholes = sorted(data.union(*(root.glob(pattern) for pattern in tables)))
-    for file in (*wholes, *sorted(videos)):
-        content = _whole(file) if file in wholes else _ends(file)
+    contents = [*((file, _whole(file)) for file in wholes), *((file, _ends(file)) for file in sorted(videos))]
+    for file, content in contents:
         digest.update(file.relative_to(root).as_posix().encode() + b"\0" + content)
     return digest.hexdigest()
 
 
 def _whole(file: Path) -> bytes:
+    state = file.stat()
+    return _read_once(file, state.st_size, state.st_mtime_ns)
+
+
+@functools.cache
+def _read_once(file: Path, size: int, changed: int) -> bytes:
+    """SHA-256 of a file; a run and its pair cache ask for the same large tables."""
     with open(file, "rb") as handle:
         return hashlib.file_digest(handle, "sha256").digest()
 

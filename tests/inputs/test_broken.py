@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from tests.builders import make_dataset, make_teacher_folder, repo_id
-from tests.inputs.broken import DATA, POLICIES, VIDEO, Break
+from tests.inputs.broken import Break
+from tests.inputs.kinds import DATA, POLICIES, VIDEO
 
 COMMANDS = ("train", "diagnose", "pairs", "evaluate")
 STATED_SECONDS = 60  # refused long before; only a machine that hangs needs more
