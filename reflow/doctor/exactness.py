@@ -34,7 +34,7 @@ def exactness_check(teacher: FlowPolicy, one: Observed) -> Check:
     context, noise = teacher.encode(batch), one.randn[:size, 0]
     t = torch.linspace(1.0, 0.1, size, device=noise.device)
     x_t, expected = teacher.stock_velocity(
-        {**batch, ACTION: teacher.output(one.endpoint[:size, 0])}, noise, t
+        {**batch, ACTION: teacher.actions(one.endpoint[:size, 0])}, noise, t
     )
     velocity = teacher.velocity(context, x_t[:, None], t[:, None])[:, 0]
     stock = teacher.stock_endpoint(batch, noise)

@@ -146,7 +146,8 @@ def _endpoints(
 ) -> Float[Tensor, "n a"] | None:
     """What the teacher gives the robot at the observations of one data set, every chunk step a row."""
     ends = [
-        teacher.output(one.endpoint)[[sample in frames for sample in one.sample.tolist()]] for one in observed
+        teacher.actions(one.endpoint)[[sample in frames for sample in one.sample.tolist()]]
+        for one in observed
     ]
     steps = torch.cat([end.flatten(0, -2).cpu() for end in ends])
     return steps if len(steps) else None

@@ -124,6 +124,10 @@ class FlowPolicy[ContextT](nn.Module, ABC):
         """What ``predict_action_chunk`` gives of an endpoint, and the postprocessor takes: its real dimensions."""
         return self.space.real(endpoint)
 
+    def actions(self, endpoint: Float[Tensor, "*b h d"]) -> Float[Tensor, "*b h a"]:
+        """What the robot gets of an endpoint, normalised: ``output`` less what a postprocessor has still to cut."""
+        return self.output(endpoint)[..., : self.space.action_dim]
+
     def target(self, action: Float[Tensor, "*b h o"]) -> Float[Tensor, "*b h a"]:
         """Where the flow has to end for ``output`` to be ``action``, in real dimensions: the inverse of ``output``.
 

@@ -56,6 +56,7 @@ def test_its_adapter_is_exact(teacher_folder: Path, dataset: Path, num_steps: in
     assert torch.equal(
         ours, stock
     )  # 1 and 8 steps: their times are eighths, which turning round does not round
+    assert torch.equal(flow.actions(noise), flow.space.real(noise)), "its postprocessor cuts"
     assert noise.abs().max() <= 1
     assert not flow.space.padding(noise).any()
 
