@@ -15,7 +15,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor, nn
 
-from reflow.policies import FlowPolicy
+from reflow.policies import FlowPolicy, prefix_parameters
 
 
 def gamma(n: int, dtype: torch.dtype = torch.float32) -> float:
@@ -40,6 +40,31 @@ def of_velocity(flow: FlowPolicy, prefix: int) -> float:
         model.vlm_with_expert.lm_expert,
     )
     return 2 * sum(gamma(n) for part in parts for n in _lengths(part, prefix + flow.space.chunk_size))
+
+
+def of_policy(flow: FlowPolicy, tokens: int = 128, whole: bool = False) -> float:
+    """Bounds likewise two ways to compute a velocity of any policy, from all of its layers that hold weights.
+
+    Args:
+        flow: the policy.
+        tokens: that a token sees, at most.
+        whole: count the layers of the prefix too, for what is encoded in another batch.
+    """
+    prefix = set() if whole else set(prefix_parameters(flow))
+    every = dict(flow.named_parameters(remove_duplicate=False))
+    if len(prefix) == len(every):
+        prefix = set()
+    bound = 0.0
+    for name, part in flow.named_modules():
+        weight = getattr(part, "weight", None)
+        if (
+            isinstance(weight, Tensor)
+            and not isinstance(part, nn.Embedding)
+            and f"{name}.weight" not in prefix
+        ):
+            bound += gamma(weight[0].numel() if weight.ndim > 1 else weight.numel())
+            bound += gamma(2 * tokens) / 4  # a quarter of the layers of a transformer are an attention's
+    return 2 * bound
 
 
 def of_gradient(flow: FlowPolicy, prefix: int) -> float:

@@ -24,7 +24,7 @@ from reflow.demo.dataset import ACTION_KEY, DEMONSTRATIONS_FILE, IMAGE_KEY, STAT
 from reflow.errors import UserError
 from reflow.files import read_json, write_json
 from reflow.policies import find_folder, replace_folder
-from reflow.policies.folder import CONFIG, PREPROCESSOR, VLM
+from reflow.policies.files import CONFIG, PREPROCESSOR, VLM
 from reflow.schema import schema
 
 

@@ -16,7 +16,7 @@ from reflow.data import SAMPLE, VISIT, LeRobotDataModule
 from reflow.distill.module import Distillation
 from reflow.errors import UserError
 from reflow.objectives import Objective
-from reflow.policies import FlowPolicy, first_rows, load_policy, save_policy, with_velocity
+from reflow.policies import FlowPolicy, load_policy, save_policy, with_velocity
 
 OBSERVATIONS = 2
 """That the chunks are compared on: on a CPU a large policy takes seconds for each."""
@@ -99,7 +99,7 @@ def _there_and_back(student: FlowPolicy, source: Path, folder: Path, data: LeRob
     batch = dict(next(iter(data.val_dataloader())))
     size = len(batch.pop(SAMPLE))
     del batch[VISIT]
-    batch, size = first_rows(batch, size, OBSERVATIONS), min(size, OBSERVATIONS)
+    batch, size = student.rows(batch, size, OBSERVATIONS), min(size, OBSERVATIONS)
     space = student.space
     shape = (size, space.chunk_size, space.max_action_dim)
     noise = student.base_noise(torch.randn(shape, generator=torch.Generator().manual_seed(0)))

@@ -21,7 +21,6 @@ from reflow.flow import Solver, integrate
 from reflow.policies import (
     VELOCITY,
     FlowPolicy,
-    first_rows,
     load_policy,
     share_frozen,
     shares_prefix,
@@ -96,7 +95,7 @@ def measure_step(teacher: FlowPolicy, folder: Path, one: Observed, plan: Plan) -
     trainable = [parameter for parameter in student.parameters() if parameter.requires_grad]
     optimizer = torch.optim.AdamW(trainable, lr=0.0)
     size = min(len(one.sample), plan.batch_size)
-    batch = first_rows(one.batch, len(one.sample), size)
+    batch = teacher.rows(one.batch, len(one.sample), size)
     space = teacher.space
     noise = torch.randn(size, plan.draws, space.chunk_size, space.max_action_dim, device=device)
     t = torch.ones(size, plan.draws * plan.times, device=device)

@@ -10,7 +10,7 @@ import torch
 from lerobot.utils.constants import ACTION
 
 from reflow.doctor.finding import Check, Finding
-from reflow.policies import FlowPolicy, StockCheck, first_rows
+from reflow.policies import FlowPolicy, StockCheck
 from reflow.probes import Observed
 
 TOLERANCE = 1e-4
@@ -30,13 +30,12 @@ def exactness_check(teacher: FlowPolicy, one: Observed) -> Check:
         what = f"A policy of type {teacher.config.type} cannot be compared with LeRobot's own training."
         return Check("exactness", {}, (Finding("exactness", "ok", what),))
     size = min(OBSERVATIONS, len(one.sample))
-    batch = first_rows(one.batch, len(one.sample), size)
+    batch = teacher.rows(one.batch, len(one.sample), size)
     context, noise = teacher.encode(batch), one.randn[:size, 0]
     t = torch.linspace(1.0, 0.1, size, device=noise.device)
-    x_t, expected = teacher.stock_velocity(
-        {**batch, ACTION: teacher.actions(one.endpoint[:size, 0])}, noise, t
-    )
-    velocity = teacher.velocity(context, x_t[:, None], t[:, None])[:, 0]
+    stocks = teacher.stock_forward({**batch, ACTION: teacher.actions(one.endpoint[:size, 0])}, noise, t)
+    expected = stocks.v_t
+    velocity = teacher.velocity(context, stocks.x_t[:, None], t[:, None])[:, 0]
     stock = teacher.stock_endpoint(batch, noise)
     endpoint = teacher.walk(context, noise[:, None])[:, 0]
     figures = {

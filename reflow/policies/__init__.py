@@ -1,6 +1,6 @@
 """Adapters onto LeRobot's flow policies; the only place that imports ``lerobot.policies``."""
 
-from reflow.policies.base import Batch, FlowPolicy, first_rows
+from reflow.policies.base import Batch, FlowPolicy
 from reflow.policies.belongs import check_belongs
 from reflow.policies.capabilities import (
     CONTEXT,
@@ -9,6 +9,7 @@ from reflow.policies.capabilities import (
     FreezablePrefix,
     PaddingInputs,
     StockCheck,
+    StockForward,
     StockTraining,
     StorablePrefix,
     VelocityWays,
@@ -40,6 +41,7 @@ __all__ = [
     "PaddingInputs",
     "SavedStatistics",
     "StockCheck",
+    "StockForward",
     "StockTraining",
     "StorablePrefix",
     "VelocityWays",
@@ -48,7 +50,6 @@ __all__ = [
     "encodes_with_gradient",
     "find_folder",
     "fingerprint",
-    "first_rows",
     "get_adapter",
     "load_policy",
     "load_processors",

@@ -14,9 +14,10 @@ Left out: loading and saving (``reflow.policies.folder``), and anything about tr
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Literal, Self
 
 from jaxtyping import Float, Int
 from lerobot.configs import PreTrainedConfig
@@ -27,6 +28,7 @@ from torch.nn.modules.dropout import _DropoutNd
 from reflow.flow import EULER, ActionSpace, Draws, Solver, Velocity, integrate
 
 Batch = dict[str, Any]
+Padding = Literal["free", "masked", "none"]
 
 
 class FlowPolicy[ContextT](nn.Module, ABC):
@@ -38,6 +40,19 @@ class FlowPolicy[ContextT](nn.Module, ABC):
 
     velocity_way: ClassVar[str] = "stock"
     """How velocities are computed; ``stock`` is LeRobot's own code, exactly."""
+    backbones: ClassVar[Mapping[str, str]] = {}
+    """Fields of LeRobot's configuration that name a folder (or hub id) beside the weights: configuration, tokenizer.
+    Each with the name of that folder inside a delivered policy."""
+    masks_padding: ClassVar[bool] = False
+    """Whether LeRobot holds the padding at zero, in training and at every step of inference."""
+
+    @classmethod
+    def prepare(cls, config: PreTrainedConfig, folder: Path) -> None:
+        """Last changes to a configuration, before LeRobot makes a policy of it for the weights of ``folder``.
+
+        Raises:
+            UserError: a setting with which the policy cannot be distilled; names it.
+        """
 
     def __init__(self, policy: PreTrainedPolicy) -> None:
         super().__init__()
@@ -52,6 +67,13 @@ class FlowPolicy[ContextT](nn.Module, ABC):
     @abstractmethod
     def space(self) -> ActionSpace:
         """Real width, native width (the same, where nothing is padded) and chunk length of this policy's actions."""
+
+    @property
+    def padding(self) -> Padding:
+        """What the padding of its actions is: ``free`` to be anything, ``masked`` to zero, or ``none`` at all."""
+        if not self.space.padding_dim:
+            return "none"
+        return "masked" if self.masks_padding else "free"
 
     @property
     @abstractmethod
@@ -151,8 +173,23 @@ class FlowPolicy[ContextT](nn.Module, ABC):
         """Adds what stock LeRobot wants in a policy folder beside weights, configuration, processors and backbone.
 
         Args:
-            folder: all but complete; a backbone's own folder, without its weights, is ``vlm`` in it.
+            folder: all but complete; the folders of :attr:`backbones`, without their weights, are in it.
         """
+
+    def rows(self, batch: Batch, size: int, count: int) -> Batch:
+        """The first observations of a batch, as a batch.
+
+        A policy whose batches hold tensors that are not one row per observation cuts those in its own way.
+
+        Args:
+            batch: of ``size`` observations; entries that are not one per observation stay as they are.
+            size: of the batch.
+            count: how many.
+        """
+        return {
+            key: value[:count] if isinstance(value, (Tensor, list)) and len(value) == size else value
+            for key, value in batch.items()
+        }
 
     def train(self, mode: bool = True) -> Self:
         """As always, but for dropout, which stays off: distillation regresses a function, not a distribution."""
@@ -161,17 +198,3 @@ class FlowPolicy[ContextT](nn.Module, ABC):
             if isinstance(module, _DropoutNd):
                 module.eval()
         return self
-
-
-def first_rows(batch: Batch, size: int, count: int) -> Batch:
-    """The first observations of a batch, as a batch.
-
-    Args:
-        batch: of ``size`` observations; entries that are not one per observation stay as they are.
-        size: of the batch.
-        count: how many.
-    """
-    return {
-        key: value[:count] if isinstance(value, (Tensor, list)) and len(value) == size else value
-        for key, value in batch.items()
-    }

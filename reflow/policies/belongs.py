@@ -17,7 +17,8 @@ from reflow.errors import UserError
 from reflow.files import read_json
 from reflow.policies.base import FlowPolicy
 from reflow.policies.capabilities import VELOCITY
-from reflow.policies.folder import CONFIG, POSTPROCESSOR, PREPROCESSOR, WEIGHTS, load_policy
+from reflow.policies.files import CONFIG, POSTPROCESSOR, PREPROCESSOR, WEIGHTS
+from reflow.policies.folder import load_policy
 from reflow.policies.groups import parameter_groups
 from reflow.policies.statistics import saved_statistics
 

@@ -6,7 +6,8 @@ An adapter inherits what it can do. Whoever needs one of these and meets a polic
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from jaxtyping import Float
@@ -67,7 +68,7 @@ class FreezablePrefix(ABC):
 
 
 class PaddingInputs(ABC):
-    """Noisy actions enter through one linear layer, whose last columns read the padding."""
+    """Noisy actions enter through weights of their own per dimension, so that the padding's can be taken away."""
 
     @property
     @abstractmethod
@@ -75,8 +76,8 @@ class PaddingInputs(ABC):
         """As :attr:`FlowPolicy.space`."""
 
     @abstractmethod
-    def action_in_proj(self) -> nn.Linear:
-        """That layer."""
+    def action_inputs(self) -> Sequence[nn.Parameter]:
+        """Those weights; dimension 1 of each counts native action dimensions."""
 
     def silence_padding(self) -> None:
         """Makes the padding inert: its input columns become zero and stay zero (``valid14``).
@@ -84,29 +85,41 @@ class PaddingInputs(ABC):
         Whatever noise inference feeds on the padding then reaches nothing: ``0 * noise`` adds an exact zero. The
         columns stay zero because their gradient is masked; weight decay and Adam's moments of a zero are zero.
         """
-        weight = self.action_in_proj().weight
-        keep = weight.new_zeros(weight.shape[1])
-        keep[: self.space.action_dim] = 1.0
-        weight.data.mul_(keep)
-        weight.register_hook(lambda gradient: gradient * keep.to(gradient.device))
+        for weight in self.action_inputs():
+            keep = weight.new_zeros(weight.shape[1], *[1] * (weight.ndim - 2))
+            keep[: self.space.action_dim] = 1.0
+            weight.data.mul_(keep)
+            weight.register_hook(lambda gradient, keep=keep: gradient * keep.to(gradient.device))
+
+
+@dataclass(frozen=True)
+class StockForward:
+    """What LeRobot's own training forward did.
+
+    Attributes:
+        x_t: what it asked its network, in the convention of :mod:`reflow.flow.path`.
+        v_t: what that answered, in the same convention.
+        loss: what it gave back, with gradients where they are on.
+    """
+
+    x_t: Float[Tensor, "b h d"]
+    v_t: Float[Tensor, "b h d"]
+    loss: Float[Tensor, ""]
 
 
 class StockCheck(ABC):
     """LeRobot's own training and inference can be asked, to check ``velocity`` and ``walk`` by."""
 
     @abstractmethod
-    def stock_velocity(
+    def stock_forward(
         self, batch: Batch, noise: Float[Tensor, "b h d"], t: Float[Tensor, " b"]
-    ) -> tuple[Float[Tensor, "b h d"], Float[Tensor, "b h d"]]:
-        """What LeRobot's own training forward asks its network, and what that answers.
+    ) -> StockForward:
+        """LeRobot's own training forward, on this noise and at these times in the place of those it would draw.
 
         Args:
-            batch: as for ``encode``, with ``action`` (normalised, real width). It is not changed.
-            noise: at native width.
-            t: one time per observation.
-
-        Returns:
-            ``x_t`` and ``v_t``, in the convention of :mod:`reflow.flow.path`.
+            batch: as for ``encode``, with ``action`` (normalised, as the preprocessor gives it). It is not changed.
+            noise: at native width, as ``base_noise`` gives it.
+            t: one time per observation, in the convention of :mod:`reflow.flow.path`.
         """
 
     @abstractmethod
@@ -117,6 +130,10 @@ class StockCheck(ABC):
             batch: as for ``encode``. It is not changed.
             noise: at native width; one per observation.
         """
+
+    @abstractmethod
+    def counted(self) -> nn.Module:
+        """A module that LeRobot's inference runs once per velocity, and otherwise never."""
 
 
 class StockTraining(StockCheck):

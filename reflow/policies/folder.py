@@ -22,12 +22,11 @@ from safetensors.torch import load_model
 from reflow.errors import MissingFileError, UserError
 from reflow.files import read_json, write_json
 from reflow.policies import stock
+from reflow.policies.backbones import carry, named_folders, source_of
 from reflow.policies.base import FlowPolicy
-from reflow.policies.files import CONFIG, POSTPROCESSOR, PREPROCESSOR, VLM, WEIGHTS
+from reflow.policies.files import CONFIG, PROCESSORS, WEIGHTS
 from reflow.policies.registry import get_adapter
 from reflow.quiet import unprinted
-
-_VLM_WEIGHTS = ("*.safetensors", "*.bin", "*.pt", "*.msgpack", "*.h5", "*.onnx", "onnx", ".git")
 
 # Properties of the run and not of the policy, by the value they are loaded with (None: told when it is loaded);
 # what the source says is written back. A compiled sampler rounds differently, and a delivered chunk could not
@@ -44,7 +43,7 @@ def load_policy(folder: Path, device: str | torch.device = "cpu") -> FlowPolicy:
 
     Raises:
         UserError: no adapter for this policy type, or weights that do not fit the class.
-        MissingFileError: its VLM folder is neither here nor on the hub.
+        MissingFileError: its backbone is neither here nor on the hub.
     """
     policy_type = str(read_json(folder / CONFIG).get("type"))
     adapter = get_adapter(policy_type)
@@ -54,50 +53,46 @@ def load_policy(folder: Path, device: str | torch.device = "cpu") -> FlowPolicy:
 
 
 def bare_policy(config: PreTrainedConfig, folder: Path, device: str = "cpu") -> PreTrainedPolicy:
-    """LeRobot's policy of a configuration, around the VLM of ``folder``; its weights are still to be loaded.
+    """LeRobot's policy of a configuration, around the backbones of ``folder``; its weights are still to be loaded.
 
     Raises:
-        MissingFileError: its VLM folder is neither here nor on the hub.
-        UserError: LeRobot makes no policy of the configuration, or of the VLM's.
+        MissingFileError: its backbone is neither here nor on the hub.
+        UserError: LeRobot makes no policy of the configuration, or of its backbone's.
     """
     for field, value in (_RUNTIME | {"device": device}).items():
         if hasattr(config, field):
             setattr(config, field, value)
-    vlm = getattr(config, "vlm_model_name", None)
-    if vlm is not None:
-        config.vlm_model_name = vlm_source(folder, vlm)
-        config.load_vlm_weights = False  # every weight is in model.safetensors
+    adapter = get_adapter(config.type)
+    named = {field: getattr(config, field) for field in adapter.backbones if getattr(config, field, None)}
+    for field, name in named.items():
+        setattr(config, field, source_of(folder, str(name)))
+    adapter.prepare(config, folder)
+    said = ", ".join(f"{field}={name}" for field, name in named.items())
     try:
         with unprinted():
             return stock.get_policy_class(config.type)(config)
     except OSError as error:
+        if not named:
+            raise
+        inside = " or ".join(str(folder / Path(str(name)).name) for name in named.values())
         raise MissingFileError(
-            f"{folder / CONFIG} names vlm_model_name={vlm}, which is neither a folder here nor given by the "
-            f"Hugging Face hub; put that VLM's configuration and tokenizer into {folder / Path(str(vlm)).name}, or "
-            "download it once while online"
+            f"{folder / CONFIG} names {said}, which is neither a folder here nor given by the Hugging Face hub; put "
+            f"that backbone's configuration and tokenizer into {inside}, or download it once while online"
         ) from error
-    except Exception as error:  # whatever the classes of policy and VLM raise, they raise about their files
+    except (
+        Exception
+    ) as error:  # whatever the classes of policy and backbone raise, they raise about their files
         raise UserError(
             f"{folder / CONFIG}: LeRobot {stock.LEROBOT} makes no policy of it ({type(error).__name__}: "
-            f"{' '.join(str(error).split())[:300]}); correct it, or the configuration and tokenizer of its VLM in "
-            f"{config.vlm_model_name if vlm is not None else folder}, or copy the folder anew"
+            f"{' '.join(str(error).split())[:300]}); correct it, or the configuration and tokenizer of "
+            f"{said or 'what it names'}, or copy the folder anew"
         ) from error
-
-
-def vlm_source(folder: Path, name: str) -> str:
-    """Where the policy's small VLM folder (configuration, tokenizer) is.
-
-    A bundle carries it as ``vlm/``; when the bundle was moved, the absolute path that stock LeRobot
-    needs in config.json is stale and the folder inside counts.
-    """
-    inside = folder / Path(name).name
-    return str(inside) if inside.is_dir() else name
 
 
 def save_policy(flow: FlowPolicy, source: Path, folder: Path) -> Path:
     """Writes ``flow`` as an ordinary LeRobot policy folder, with the processors of ``source``.
 
-    A VLM that is a local folder is copied beside the weights (without its own weights), and named by
+    A backbone that is a local folder is copied beside the weights (without its own weights), and named by
     its absolute path, as stock LeRobot needs it. Hub ids stay hub ids.
 
     Args:
@@ -109,8 +104,6 @@ def save_policy(flow: FlowPolicy, source: Path, folder: Path) -> Path:
         The folder.
     """
     folder = folder.resolve()
-    vlm: str | None = getattr(flow.config, "vlm_model_name", None)
-    local_vlm = Path(vlm) if vlm is not None and Path(vlm).is_dir() else None
 
     def fill(staged: Path) -> None:
         flow.policy.save_pretrained(staged)
@@ -118,17 +111,26 @@ def save_policy(flow: FlowPolicy, source: Path, folder: Path) -> Path:
         own = read_json(source / CONFIG)
         config |= {"device": None} | {field: own[field] for field in _RUNTIME if field in own}
         config["pretrained_path"] = None
-        if local_vlm is not None:
-            shutil.copytree(local_vlm, staged / VLM, ignore=shutil.ignore_patterns(*_VLM_WEIGHTS))
-            config["vlm_model_name"] = str(folder / VLM)
+        carried: dict[str, str] = {}  # from where a folder was to where it will be
+        for field, inside in flow.backbones.items():
+            name = getattr(flow.config, field, None)
+            if name is not None and Path(name).is_dir():
+                if str(name) not in carried:
+                    carry(name, staged / inside)
+                    carried[str(name)] = str(folder / inside)
+                config[field] = carried[str(name)]
         write_json(staged / CONFIG, config)
-        for name in (PREPROCESSOR, POSTPROCESSOR):
+        for name in PROCESSORS:
             processor = read_json(source / name)
             for step in processor["steps"]:
                 if step.get("state_file"):
                     shutil.copy(source / step["state_file"], staged / step["state_file"])
-                if local_vlm is not None and "tokenizer_name" in step.get("config", {}):
-                    step["config"]["tokenizer_name"] = str(folder / VLM)
+                for field, found in named_folders(step, source):
+                    if found not in carried:
+                        inside = field.removesuffix("_name").removesuffix("_path")
+                        carry(found, staged / inside)
+                        carried[found] = str(folder / inside)
+                    step["config"][field] = carried[found]
             write_json(staged / name, processor)
         flow.complete_folder(staged)
 

@@ -16,9 +16,9 @@ from lerobot.utils.constants import ACTION, OBS_STATE
 
 from reflow.errors import UserError
 from reflow.files import read_json
+from reflow.policies.backbones import named_folders
 from reflow.policies.base import FlowPolicy
 from reflow.policies.files import POSTPROCESSOR, PREPROCESSOR, PROCESSORS, RENAME
-from reflow.policies.folder import vlm_source
 from reflow.policies.statistics import NEEDED, check_statistics
 from reflow.policies.stock import (
     FeatureType,
@@ -52,9 +52,9 @@ def load_processors(
     check_statistics(folder)
     overrides: dict[str, dict[str, Any]] = {}
     for step in read_json(folder / PREPROCESSOR)["steps"]:
-        name, config = step["registry_name"], step.get("config", {})
-        if name == "tokenizer_processor" and "tokenizer_name" in config:
-            overrides[name] = {"tokenizer_name": vlm_source(folder, config["tokenizer_name"])}
+        name = step["registry_name"]
+        if found := dict(named_folders(step, folder)):
+            overrides[name] = found
         if name == "device_processor":
             overrides[name] = {"device": device}
         if name == RENAME and rename is not None:

@@ -8,19 +8,37 @@ Another distribution names its adapter in an entry point of the group ``reflow.p
 
 from __future__ import annotations
 
+import importlib
+import importlib.util
+from dataclasses import dataclass
 from importlib.metadata import entry_points
 from typing import Any
 
-from reflow.errors import UserError
+from reflow.errors import NotInstalledError, UserError
 from reflow.policies.base import FlowPolicy
-from reflow.policies.sizes import PolicySize
-from reflow.policies.smolvla import SmolVLAFlow
-from reflow.policies.smolvla.sizes import SIZES as _SMOLVLA_SIZES
+from reflow.policies.refused import REFUSED
 
 GROUP = "reflow.policies"
-_OWN: dict[str, type[FlowPolicy[Any]]] = {"smolvla": SmolVLAFlow}
-SIZES: dict[str, PolicySize] = {**_SMOLVLA_SIZES}
-"""Policies that can be made with random weights, by name."""
+
+
+@dataclass(frozen=True)
+class Own:
+    """An adapter of this package; imported when it is asked for.
+
+    Attributes:
+        adapter: module and class, ``module:Class``, under ``reflow.policies``.
+        extra: of reflow, that installs what LeRobot's policy needs.
+        packages: by the names they are imported by.
+    """
+
+    adapter: str
+    extra: str | None = None
+    packages: tuple[str, ...] = ()
+
+
+_OWN = {
+    "smolvla": Own("smolvla:SmolVLAFlow"),
+}
 
 
 def policy_types() -> list[str]:
@@ -33,6 +51,7 @@ def get_adapter(policy_type: str) -> type[FlowPolicy[Any]]:
 
     Raises:
         UserError: no adapter serves this type, or what is registered is none.
+        NotInstalledError: a package is missing that LeRobot's policy needs.
     """
     for entry in entry_points(group=GROUP, name=policy_type):
         adapter = entry.load()
@@ -42,9 +61,22 @@ def get_adapter(policy_type: str) -> type[FlowPolicy[Any]]:
                 "derived from reflow.policies.FlowPolicy"
             )
         return adapter
+    if policy_type in REFUSED:
+        raise UserError(
+            f"policy type {policy_type!r} cannot be distilled: {REFUSED[policy_type]}. reflow distills "
+            f"{', '.join(policy_types())}"
+        )
     if policy_type not in _OWN:
         raise UserError(
             f"policy type {policy_type!r} has no adapter; reflow distills {policy_types()}. "
             "Point teacher.path to such a policy, or write an adapter (CONTRIBUTING.md says how)"
         )
-    return _OWN[policy_type]
+    own = _OWN[policy_type]
+    missing = [package for package in own.packages if importlib.util.find_spec(package) is None]
+    if missing:
+        raise NotInstalledError(
+            f"a policy of type {policy_type} needs {', '.join(missing)}, not installed: pip install "
+            f"'reflow[{own.extra}]'"
+        )
+    module, _, name = own.adapter.partition(":")
+    return getattr(importlib.import_module(f"reflow.policies.{module}"), name)

@@ -14,6 +14,7 @@ from safetensors import SafetensorError, safe_open
 from reflow.errors import MissingFileError, UserError
 from reflow.files import read_json
 from reflow.policies import stock
+from reflow.policies.backbones import named_folders
 from reflow.policies.files import (
     ADAPTER,
     ADAPTER_CONFIG,
@@ -24,7 +25,6 @@ from reflow.policies.files import (
     RENAME,
     WEIGHTS,
 )
-from reflow.policies.folder import vlm_source
 
 _OLD_MODULES = {
     *("normalize_inputs", "normalize_targets", "unnormalize_outputs", "unnormalize_targets"),
@@ -51,9 +51,10 @@ def check_whole(folder: Path, said: str) -> None:
     config = read_json(folder / CONFIG)
     if not isinstance(config, dict):
         raise UserError(f"{folder / CONFIG} holds no JSON object; copy the policy's folder anew")
-    for file in _there(Path(vlm_source(folder, str(config.get("vlm_model_name"))))):
-        if file.suffix == ".json":  # of its weights nothing is read
-            _check_file(file)
+    for _, backbone in named_folders({"config": config}, folder):
+        for file in _there(Path(backbone)):
+            if file.suffix == ".json":  # of its weights nothing is read
+                _check_file(file)
     for name in PROCESSORS:
         if (folder / name).is_file():
             check_steps(folder / name, str(config.get("type")))

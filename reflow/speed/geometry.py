@@ -20,7 +20,7 @@ from reflow.demo import embedded
 from reflow.errors import UserError
 from reflow.policies import FlowPolicy, find_folder, load_processors, save_policy
 from reflow.policies.processors import save_new_processors
-from reflow.policies.registry import SIZES
+from reflow.policies.smolvla.sizes import SIZES
 from reflow.quiet import unprinted
 
 JOINTS, TASK, REPO_ID = 14, "pick up the cube and hand it over", "local/random_frames"
@@ -33,8 +33,8 @@ class Geometry:
 
     Attributes:
         parameters, trained: of the policy, and of them trained; rounded, to tell the memory by.
-        policy: name of a policy that is made (:data:`reflow.policies.registry.SIZES`); None for the demo's own, with
-            its own data.
+        policy: name of a policy that is made (:data:`reflow.policies.smolvla.sizes.SIZES`); None for the demo's own,
+            with its own data.
         cameras: how many.
         image: side of a square frame, in pixels.
         chunk_size: steps of an action chunk.

@@ -10,7 +10,7 @@ import torch
 from lerobot.utils.constants import OBS_STATE
 
 from reflow.errors import UserError
-from reflow.policies import Batch, first_rows, velocity_ways
+from reflow.policies import Batch, velocity_ways
 from reflow.speed.conditions import Conditions, check_settings
 from reflow.speed.disk import PairsOnDisk
 from reflow.speed.geometry import Geometry, Place
@@ -151,7 +151,7 @@ def measure(
     batch = next(iter(workshop.data.train_dataloader()))
     if settings.latency_repeats:
         show("latency")
-        one = first_rows(batch, len(batch[OBS_STATE]), 1)
+        one = workshop.teacher.rows(batch, len(batch[OBS_STATE]), 1)
         with autocast(settings.precision, device):
             latency = deployed_latency(
                 workshop.teacher, workshop.student, one, repeats=settings.latency_repeats

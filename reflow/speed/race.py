@@ -12,7 +12,7 @@ import torch
 from reflow.data import SAMPLE, LeRobotDataModule
 from reflow.flow import Draws, GridTime, PaddingRule
 from reflow.metrics import EndpointError
-from reflow.policies import VISION, FlowPolicy, StorablePrefix, first_rows
+from reflow.policies import VISION, FlowPolicy, StorablePrefix
 from reflow.probes import Observations, Observed
 from reflow.speed.conditions import Conditions
 from reflow.speed.disk import PairsOnDisk
@@ -41,7 +41,7 @@ def held_out_chunks(
         if left <= 0:
             break
         size = len(whole[SAMPLE])
-        batch = first_rows(whole, size, min(left, size))
+        batch = teacher.rows(whole, size, min(left, size))
         left -= size
         if isinstance(teacher, StorablePrefix):  # features take less room than images
             features = teacher.vision_features(batch)

@@ -27,7 +27,7 @@ def setting(teacher_folder: Path, dataset: Path) -> tuple[Distillation, LeRobotD
     rule = PaddingRule(teacher.space, "real", "full", "full")
     student = make_student(teacher, teacher_folder, rule)
     with torch.no_grad():  # a student that differs from its teacher
-        student.action_in_proj().weight.mul_(1.1)
+        student.policy.model.action_in_proj.weight.mul_(1.1)
     module = make_distillation(
         teacher, student, rule, solver=EULER, time=UniformTime(), draws=3, val_draws=2, seed=1
     )

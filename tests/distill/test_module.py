@@ -147,7 +147,7 @@ def test_a_trained_state_projection_gets_its_gradient(teacher_folder: Path) -> N
 def test_a_non_finite_loss_stops_before_the_update(teacher_folder: Path) -> None:
     module, batch = module_and_batch(teacher_folder)
     with torch.no_grad():
-        module.student.action_in_proj().bias.fill_(float("nan"))
+        module.student.policy.model.action_in_proj.bias.fill_(float("nan"))
     with pytest.raises(
         NonFiniteLossError, match=r"loss is nan at step 0, samples \[5, 0, 9\].*stopped before"
     ):

@@ -162,14 +162,14 @@ def train_briefly(flow: FlowPolicy, steps: int = 4) -> None:
 def test_silent_padding_reaches_nothing_even_after_training(flow, teacher_folder, tmp_path):
     assert padding_reaches(flow, 1)
     train_groups(flow)
-    before = flow.action_in_proj().weight.detach().clone()
+    before = flow.policy.model.action_in_proj.weight.detach().clone()
     flow.silence_padding()
     width = flow.space.action_dim
-    assert torch.equal(flow.action_in_proj().weight[:, :width], before[:, :width])
+    assert torch.equal(flow.policy.model.action_in_proj.weight[:, :width], before[:, :width])
     assert not padding_reaches(flow, 1)
     assert not padding_reaches(flow, 10)
     train_briefly(flow)
-    weight = flow.action_in_proj().weight
+    weight = flow.policy.model.action_in_proj.weight
     assert torch.count_nonzero(weight[:, width:]) == 0
     assert torch.count_nonzero(weight[:, :width] != before[:, :width]) > 0.9 * width * len(weight)
     assert not padding_reaches(flow, 1)
@@ -186,7 +186,7 @@ def test_without_silence_training_leaves_padding_loud(flow):
     """The mask is what holds the columns: zeroed once and trained on, they come back."""
     train_groups(flow)
     with torch.no_grad():
-        flow.action_in_proj().weight[:, flow.space.action_dim :] = 0.0
+        flow.policy.model.action_in_proj.weight[:, flow.space.action_dim :] = 0.0
     assert not padding_reaches(flow, 1)
     train_briefly(flow, steps=1)
     assert padding_reaches(flow, 1)

@@ -272,9 +272,11 @@ def test_a_hub_id_stays_a_hub_id(copy, tmp_path):
 def test_a_policy_may_be_saved_over_its_own_folder(copy):
     flow = load_policy(copy)
     with torch.no_grad():
-        flow.action_in_proj().bias.add_(1.0)
+        flow.policy.model.action_in_proj.bias.add_(1.0)
     assert save_policy(flow, copy, copy) == copy
-    assert torch.equal(load_policy(copy).action_in_proj().bias, flow.action_in_proj().bias)
+    assert torch.equal(
+        load_policy(copy).policy.model.action_in_proj.bias, flow.policy.model.action_in_proj.bias
+    )
     assert [path.name for path in copy.parent.iterdir()] == [copy.name]
 
 

@@ -95,7 +95,9 @@ def test_a_training_student_leaves_the_teacher_s_weights(teacher, student):
     )
     student.velocity(context, x_t, torch.full((2, 1), 0.5)).square().mean().backward()
     optimizer.step()
-    assert not torch.equal(student.action_in_proj().weight, teacher.action_in_proj().weight)
+    assert not torch.equal(
+        student.policy.model.action_in_proj.weight, teacher.policy.model.action_in_proj.weight
+    )
     for name, parameter in teacher.named_parameters():
         assert torch.equal(parameter, kept[name]), name
 

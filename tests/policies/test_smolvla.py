@@ -297,7 +297,7 @@ def test_the_target_of_an_action_is_where_stock_training_sends_the_flow(build):
         flow = build(adapt_to_pi_aloha=adapt)
         batch, (noise, _) = make_batch(flow, 2, with_actions=True), draw(flow, 2)
         kept = batch["action"].clone()
-        x_t, _ = flow.stock_velocity(batch, noise[:, 0], torch.zeros(2))
+        x_t = flow.stock_forward(batch, noise[:, 0], torch.zeros(2)).x_t
         target = flow.target(batch["action"])
         assert torch.equal(target, flow.space.real(x_t))
         assert torch.equal(target, kept) != adapt

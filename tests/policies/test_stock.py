@@ -17,7 +17,8 @@ def test_stock_calls_agree_with_lerobot_and_with_the_adapter(vlm_folder, adapt_t
     noise = torch.randn(2, space.chunk_size, space.max_action_dim, generator=generator)
     t = torch.tensor([0.9, 0.3])
 
-    x_t, v_t = flow.stock_velocity(batch, noise, t)
+    forward = flow.stock_forward(batch, noise, t)
+    x_t, v_t = forward.x_t, forward.v_t
     with torch.no_grad():
         context = flow.encode(batch)
         assert torch.equal(flow.velocity(context, x_t[:, None], t[:, None])[:, 0], v_t)

@@ -234,7 +234,7 @@ def test_weights_of_16_bits_load(copy, dtype):
     )
     assert find_folder(copy) == copy
     flow = load_policy(copy)
-    weight = flow.action_in_proj().weight
+    weight = flow.policy.model.action_in_proj.weight
     assert weight.dtype == torch.float32
     assert torch.equal(weight, weight.to(getattr(torch, dtype)).float())
 

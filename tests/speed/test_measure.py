@@ -10,7 +10,6 @@ import torch
 from lerobot.utils.constants import OBS_STATE
 from rich.console import Console
 
-from reflow.policies import first_rows
 from reflow.reports.figures.speed import draw_speed
 from reflow.reports.theme import color, drawing, palette, themed_svg
 from reflow.speed.conditions import Conditions
@@ -170,7 +169,7 @@ def test_latency_leaves_the_students_steps_as_they_were(workshop):
     student = workshop.student
     student.num_steps = 4
     batch = next(iter(workshop.data.train_dataloader()))
-    one = first_rows(batch, len(batch[OBS_STATE]), 1)
+    one = workshop.teacher.rows(batch, len(batch[OBS_STATE]), 1)
     assert len(one["observation.state"]) == 1
     deployed_latency(workshop.teacher, student, one, repeats=1, warmup=0)
     assert student.num_steps == 4

@@ -21,8 +21,9 @@ from torch import Tensor
 from reflow.errors import UserError
 from reflow.files import read_json
 from reflow.policies import stock
+from reflow.policies.backbones import source_of
 from reflow.policies.files import PREPROCESSOR, PROCESSORS, WEIGHTS, PolicyFiles, Tensors
-from reflow.policies.folder import vlm_source
+from reflow.policies.registry import get_adapter
 from reflow.policies.whole import MIGRATE, old_buffers
 from reflow.quiet import unprinted
 
@@ -96,8 +97,9 @@ def _make_processors(files: PolicyFiles, statistics: dict[str, dict[str, Tensor]
     )
     try:
         config = stock.config_from(files.config)
-        if (vlm := getattr(config, "vlm_model_name", None)) is not None:
-            config.vlm_model_name = vlm_source(files.folder, vlm)
+        for field in get_adapter(config.type).backbones:
+            if (name := getattr(config, field, None)) is not None:
+                setattr(config, field, source_of(files.folder, name))
         with unprinted():
             pipelines = stock.make_pre_post_processors(config, dataset_stats=statistics)
     except (ValueError, KeyError, TypeError, NotImplementedError, ImportError, OSError) as error:

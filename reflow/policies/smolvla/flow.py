@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import contextlib
 import functools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -30,6 +31,7 @@ from reflow.policies.capabilities import (
     VISION,
     FreezablePrefix,
     PaddingInputs,
+    StockForward,
     StockTraining,
     StorablePrefix,
     Tensors,
@@ -55,6 +57,7 @@ class SmolVLAFlow(
     """Adapter for ``lerobot.policies.smolvla``."""
 
     policy: SmolVLAPolicy
+    backbones = {"vlm_model_name": "vlm"}  # noqa: RUF012  (declared a ClassVar by the base)
     stock_groups = (VELOCITY, "state_proj")
     training_way = "shared"
     vision_groups = ("vision",)
@@ -68,6 +71,10 @@ class SmolVLAFlow(
         if policy.config.adapt_to_pi_aloha:
             _check_aloha(policy.config)
         super().__init__(policy)
+
+    @classmethod
+    def prepare(cls, config: Any, folder: Path) -> None:
+        config.load_vlm_weights = False  # every weight is in model.safetensors
 
     @property
     def space(self) -> ActionSpace:
@@ -166,10 +173,9 @@ class SmolVLAFlow(
         # LeRobot's ALOHA conversion writes into the state it is given: hand it a copy.
         return super().stock_chunk({**batch, OBS_STATE: batch[OBS_STATE].clone()}, noise)
 
-    @torch.no_grad()
-    def stock_velocity(
+    def stock_forward(
         self, batch: Batch, noise: Float[Tensor, "b h d"], t: Float[Tensor, " b"]
-    ) -> tuple[Float[Tensor, "b h d"], Float[Tensor, "b h d"]]:
+    ) -> StockForward:
         model, seen = self.policy.model, list[Tensor]()
         hooks = (
             model.action_in_proj.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0])),
@@ -178,12 +184,12 @@ class SmolVLAFlow(
         try:
             # LeRobot's ALOHA conversion writes into state and actions: hand it copies.
             own = {key: batch[key].clone() for key in (OBS_STATE, ACTION)}
-            self.policy.forward({**batch, **own, "action_is_pad": None}, noise, t)
+            loss, _ = self.policy.forward({**batch, **own, "action_is_pad": None}, noise, t)
         finally:
             for hook in hooks:
                 hook.remove()
         x_t, v_t = seen
-        return x_t, v_t
+        return StockForward(x_t, v_t, loss)
 
     @torch.no_grad()
     def stock_endpoint(self, batch: Batch, noise: Float[Tensor, "b h d"]) -> Float[Tensor, "b h d"]:
@@ -219,8 +225,11 @@ class SmolVLAFlow(
             "language": [name for name in names if name.startswith(_VLM) and not name.startswith(_VISION)],
         }
 
-    def action_in_proj(self) -> nn.Linear:
-        return self.policy.model.action_in_proj
+    def action_inputs(self) -> Sequence[nn.Parameter]:
+        return [self.policy.model.action_in_proj.weight]
+
+    def counted(self) -> nn.Module:
+        return self.policy.model.action_out_proj
 
 
 def _check_aloha(config: SmolVLAConfig) -> None:

@@ -1,0 +1,59 @@
+"""Every policy that the contract suite asks: one line each, a builder of a small instance of LeRobot's real class."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from torch import Tensor
+
+from reflow.policies import FlowPolicy
+
+Reduce = Callable[[FlowPolicy, Tensor], Tensor]
+
+
+def over_real(flow: FlowPolicy, errors: Tensor) -> Tensor:
+    """Mean over real dimensions."""
+    return flow.space.real(errors).mean()
+
+
+def over_all(flow: FlowPolicy, errors: Tensor) -> Tensor:
+    """Mean over all native dimensions."""
+    return errors.mean()
+
+
+@dataclass(frozen=True)
+class Case:
+    """What a builder says about its policy, beside the policy.
+
+    Attributes:
+        make: a small untrained instance in eval mode, behind its adapter, its weights wide enough that image, words,
+            state, noise and time all move the velocity; given a folder for what it needs beside its weights. For the
+            data of :func:`tests.builders.make_dataset`: 14 values of state, one camera, 14 of action.
+        padding: what its padding is.
+        noise: the distribution that LeRobot's inference starts from.
+        reduce: squared velocity errors ``[b, h, d]`` to the loss that LeRobot trains with, no step being padded.
+        untrained: parts of names of parameters that ``velocity`` reads but that get no gradient, with LeRobot either.
+        steps: step counts at which ours and LeRobot's times are the same numbers, so that the ends are the same bits.
+    """
+
+    make: Callable[[Path], FlowPolicy]
+    padding: Literal["free", "masked", "none"]
+    noise: Literal["normal", "uniform"] = "normal"
+    reduce: Reduce = over_real
+    untrained: tuple[str, ...] = ()
+    steps: tuple[int, ...] = (1, 2, 4, 8)
+
+
+_BUILDERS = {
+    "smolvla": "smolvla",
+}
+POLICIES = tuple(_BUILDERS)
+
+
+def case_of(policy_type: str) -> Case:
+    """The case of a policy type; its builder is imported now."""
+    return importlib.import_module(f"tests.contract.builders.{_BUILDERS[policy_type]}").CASES[policy_type]
