@@ -73,7 +73,7 @@ class FlowMatching(L.LightningModule):
         sample = batch[SAMPLE].cpu()
         draw = batch[VISIT].cpu()[:, None] * self.draws + torch.arange(self.draws)
         space = self.rule.space
-        noise = self.random.noise(sample, draw, (space.chunk_size, space.max_action_dim)).to(self.device)
+        noise = self.policy.noise(self.random, sample, draw).to(self.device)
         t = self.time(self.random.uniform(sample, draw)).to(self.device)
         action = F.pad(self.policy.target(batch[ACTION]), (0, space.padding_dim))[:, None].expand_as(noise)
         point = straight_path(noise, action, t)

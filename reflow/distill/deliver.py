@@ -16,7 +16,7 @@ from reflow.data import SAMPLE, VISIT, LeRobotDataModule
 from reflow.distill.module import Distillation
 from reflow.errors import UserError
 from reflow.objectives import Objective
-from reflow.policies import FlowPolicy, load_policy, save_policy, with_velocity
+from reflow.policies import FlowPolicy, load_policy, save_policy, velocity_calls, with_velocity
 
 OBSERVATIONS = 2
 """That the chunks are compared on: on a CPU a large policy takes seconds for each."""
@@ -105,5 +105,11 @@ def _there_and_back(student: FlowPolicy, source: Path, folder: Path, data: LeRob
     noise = student.base_noise(torch.randn(shape, generator=torch.Generator().manual_seed(0)))
     with torch.no_grad():
         ours = student.output(student.walk(student.encode(batch), noise[:, None]))[:, 0]
-        loaded = load_policy(folder).stock_chunk(batch, noise)
+        stocks = load_policy(folder)
+        with velocity_calls(stocks) as calls:
+            loaded = stocks.stock_chunk(batch, noise)
+    if calls and len(calls) != student.num_steps:
+        raise RuntimeError(
+            f"{folder}: LeRobot asks the student for {len(calls)} velocities, but it was made for {student.num_steps}"
+        )
     return (loaded - ours).abs().max().item()

@@ -13,6 +13,7 @@ from reflow.policies.capabilities import (
     StockTraining,
     StorablePrefix,
     VelocityWays,
+    velocity_calls,
     velocity_ways,
     with_velocity,
 )
@@ -64,6 +65,7 @@ __all__ = [
     "share_frozen",
     "shares_prefix",
     "train_groups",
+    "velocity_calls",
     "velocity_ways",
     "with_velocity",
 ]

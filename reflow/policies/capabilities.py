@@ -5,8 +5,9 @@ An adapter inherits what it can do. Whoever needs one of these and meets a polic
 
 from __future__ import annotations
 
+import contextlib
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -134,6 +135,20 @@ class StockCheck(ABC):
     @abstractmethod
     def counted(self) -> nn.Module:
         """A module that LeRobot's inference runs once per velocity, and otherwise never."""
+
+
+@contextlib.contextmanager
+def velocity_calls(flow: FlowPolicy) -> Iterator[list[None]]:
+    """A list that grows by one entry per velocity that LeRobot's inference asks for; of no policy but a StockCheck."""
+    calls: list[None] = []
+    if not isinstance(flow, StockCheck):
+        yield calls
+        return
+    hook = flow.counted().register_forward_hook(lambda *_: calls.append(None))
+    try:
+        yield calls
+    finally:
+        hook.remove()
 
 
 class StockTraining(StockCheck):

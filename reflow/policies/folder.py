@@ -66,15 +66,16 @@ def bare_policy(config: PreTrainedConfig, folder: Path, device: str = "cpu") -> 
     named = {field: getattr(config, field) for field in adapter.backbones if getattr(config, field, None)}
     for field, name in named.items():
         setattr(config, field, source_of(folder, str(name)))
+    found = " and ".join(dict.fromkeys(getattr(config, field) for field in named))
     adapter.prepare(config, folder)
-    said = ", ".join(f"{field}={name}" for field, name in named.items())
     try:
         with unprinted():
             return stock.get_policy_class(config.type)(config)
     except OSError as error:
         if not named:
             raise
-        inside = " or ".join(str(folder / Path(str(name)).name) for name in named.values())
+        said = ", ".join(f"{field}={name}" for field, name in named.items())
+        inside = " and ".join(str(folder / Path(str(name)).name) for name in named.values())
         raise MissingFileError(
             f"{folder / CONFIG} names {said}, which is neither a folder here nor given by the Hugging Face hub; put "
             f"that backbone's configuration and tokenizer into {inside}, or download it once while online"
@@ -84,8 +85,8 @@ def bare_policy(config: PreTrainedConfig, folder: Path, device: str = "cpu") -> 
     ) as error:  # whatever the classes of policy and backbone raise, they raise about their files
         raise UserError(
             f"{folder / CONFIG}: LeRobot {stock.LEROBOT} makes no policy of it ({type(error).__name__}: "
-            f"{' '.join(str(error).split())[:300]}); correct it, or the configuration and tokenizer of "
-            f"{said or 'what it names'}, or copy the folder anew"
+            f"{' '.join(str(error).split())[:300]}); correct it, or the configuration and tokenizer of its backbone "
+            f"in {found or folder}, or copy the folder anew"
         ) from error
 
 

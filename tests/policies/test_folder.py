@@ -25,7 +25,7 @@ from reflow.policies import (
     save_policy,
     train_groups,
 )
-from reflow.policies.folder import CONFIG, POSTPROCESSOR, PREPROCESSOR, VLM, WEIGHTS
+from reflow.policies.files import CONFIG, POSTPROCESSOR, PREPROCESSOR, VLM, WEIGHTS
 from reflow.policies.smolvla import SmolVLAFlow
 from tests.builders import make_batch, quiet
 from tests.policies.editing import change, edit

@@ -13,7 +13,7 @@ from transformers import AutoTokenizer
 
 from reflow.errors import UserError
 from reflow.policies import FlowPolicy, load_policy, load_processors, saved_rename
-from reflow.policies.folder import POSTPROCESSOR, PREPROCESSOR, VLM
+from reflow.policies.files import POSTPROCESSOR, PREPROCESSOR, VLM
 from reflow.policies.processors import save_new_processors
 from tests.builders import HEIGHT, TASKS, TOP, WIDTH, make_policy, make_statistics
 from tests.policies.editing import change, step

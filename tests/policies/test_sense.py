@@ -144,5 +144,5 @@ def test_statistics_in_two_dimensions(copy):
 @pytest.mark.parametrize("content", ["{}", '{"model_type": "llama"}'])
 def test_another_vlm(copy, content):
     (copy / "vlm/config.json").write_text(content)
-    with pytest.raises(UserError, match=r"LeRobot \S+ makes no policy of it .*its VLM in .*vlm"):
+    with pytest.raises(UserError, match=r"LeRobot \S+ makes no policy of it .*its backbone in .*vlm"):
         load_policy(find_folder(copy))

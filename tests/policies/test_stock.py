@@ -17,7 +17,8 @@ def test_stock_calls_agree_with_lerobot_and_with_the_adapter(vlm_folder, adapt_t
     noise = torch.randn(2, space.chunk_size, space.max_action_dim, generator=generator)
     t = torch.tensor([0.9, 0.3])
 
-    forward = flow.stock_forward(batch, noise, t)
+    with torch.no_grad():
+        forward = flow.stock_forward(batch, noise, t)
     x_t, v_t = forward.x_t, forward.v_t
     with torch.no_grad():
         context = flow.encode(batch)
@@ -25,9 +26,9 @@ def test_stock_calls_agree_with_lerobot_and_with_the_adapter(vlm_folder, adapt_t
     if not adapt_to_pi_aloha:
         point = straight_path(noise, F.pad(batch["action"], (0, space.padding_dim)), t)
         assert torch.equal(x_t, point.x_t)
-        loss, _ = flow.policy.forward({**batch, "action_is_pad": None}, noise, t)
+        assert torch.equal(forward.loss, flow.policy.forward({**batch, "action_is_pad": None}, noise, t)[0])
         errors = F.mse_loss(v_t, point.u_t, reduction="none")
-        assert torch.equal(space.real(errors).mean(), loss)
+        assert torch.equal(space.real(errors).mean(), forward.loss)
 
     endpoint = flow.stock_endpoint(batch, noise)
     assert endpoint.shape == noise.shape
