@@ -54,7 +54,7 @@ TRAIN = schema(
     solver=OPEN,
     val_draws=int,
     pairs=schema(path=str | None, precision=str),
-    student=schema(num_steps=int, trained=list[str]),
+    student=schema(num_steps=int, trained=list[str], lora=int | None, lora_alpha=float | None),
     optimizer=schema_of(OptimizerSettings),
     trainer=OPEN,
     callbacks=OPEN,
@@ -77,6 +77,10 @@ def check_settings(config: DictConfig) -> None:
     check_matmul_precision(config)
     check_least(config, 1, "student.num_steps", "val_draws", "data.batch_size", "data.val_frames")
     check_least(config, 0, "seed")
+    if config.student.lora is None and config.student.lora_alpha is not None:
+        raise UserError(
+            f"student.lora_alpha={config.student.lora_alpha} without student.lora; give the rank, too (student.lora=16)"
+        )
     check_devices(config)
     if config.pairs.path is not None and padding_name(config) == AUTO:
         raise UserError(

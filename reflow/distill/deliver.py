@@ -16,7 +16,7 @@ from reflow.data import SAMPLE, VISIT, LeRobotDataModule
 from reflow.distill.module import Distillation
 from reflow.errors import UserError
 from reflow.objectives import Objective
-from reflow.policies import FlowPolicy, load_policy, save_policy, velocity_calls, with_velocity
+from reflow.policies import FlowPolicy, load_policy, merge_lora, save_policy, velocity_calls, with_velocity
 
 OBSERVATIONS = 2
 """That the chunks are compared on: on a CPU a large policy takes seconds for each."""
@@ -38,6 +38,7 @@ def deliver_student(module: Distillation, source: Path, folder: Path, data: LeRo
         RuntimeError: the loaded student does not give the same chunk, to the last bit.
     """
     module.objective.cpu().fold(module.student.eval().cpu())
+    merge_lora(module.student)
     if (difference := _there_and_back(module.student, source, folder, data)) != 0.0:
         raise RuntimeError(
             f"{folder}: loaded by LeRobot, the student's chunk differs by up to {difference:.3g} from the trained one"
@@ -76,6 +77,7 @@ def rehearse_delivery(
             fresh, aim = student().cpu(), objective()
             aim.prepare(fresh)
             aim.cpu().fold(fresh.eval())
+            merge_lora(fresh)
             difference = _there_and_back(fresh, source, Path(scratch, "pretrained_model"), data)
     except OSError as error:
         if isinstance(error, UserError):

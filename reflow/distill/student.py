@@ -14,6 +14,7 @@ from reflow.policies import (
     load_policy,
     share_frozen,
     train_groups,
+    with_lora,
     with_velocity,
 )
 
@@ -25,6 +26,8 @@ def make_student(
     *,
     num_steps: int = 1,
     trained: Collection[str] = (VELOCITY,),
+    lora: int | None = None,
+    lora_alpha: float | None = None,
 ) -> FlowPolicy:
     """A student initialised from the teacher's folder.
 
@@ -36,12 +39,16 @@ def make_student(
         num_steps: integration steps it is meant for, and is saved with.
         trained: parameter groups to train (:func:`reflow.policies.parameter_groups`); with one of the prefix among
             them the student encodes for itself.
+        lora: rank of low-rank additions to large layers, which are then trained in their place
+            (:mod:`reflow.policies.lora`); None to train all there is in the groups.
+        lora_alpha: of their scale, ``alpha / rank``; None for twice the rank.
 
     Returns:
         The student, in training mode, on the teacher's device.
 
     Raises:
-        UserError: an inert padding of a policy whose padding cannot be silenced, or an unknown parameter group.
+        UserError: an inert padding of a policy whose padding cannot be silenced, an unknown parameter group, or a
+            rank that no layer is large enough for.
     """
     device = next(teacher.parameters()).device
     student = with_velocity(load_policy(folder, device), teacher.velocity_way)
@@ -54,5 +61,7 @@ def make_student(
                 "padding; choose another fix (+fix=full32)"
             )
         student.silence_padding()
+    if lora is not None:
+        return with_lora(student, teacher, lora, lora_alpha, trained).train()
     share_frozen(teacher, student)
     return student.train()

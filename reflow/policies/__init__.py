@@ -28,6 +28,7 @@ from reflow.policies.groups import (
     train_groups,
 )
 from reflow.policies.locate import locate
+from reflow.policies.lora import low_rank_layers, merge_lora, with_lora
 from reflow.policies.processors import load_processors, saved_rename
 from reflow.policies.registry import get_adapter, policy_types
 from reflow.policies.statistics import SavedStatistics, check_statistics, saved_statistics
@@ -55,6 +56,8 @@ __all__ = [
     "load_policy",
     "load_processors",
     "locate",
+    "low_rank_layers",
+    "merge_lora",
     "parameter_groups",
     "policy_types",
     "prefix_parameters",
@@ -67,5 +70,6 @@ __all__ = [
     "train_groups",
     "velocity_calls",
     "velocity_ways",
+    "with_lora",
     "with_velocity",
 ]

@@ -139,7 +139,7 @@ class StockCheck(ABC):
 
 @contextlib.contextmanager
 def velocity_calls(flow: FlowPolicy) -> Iterator[list[None]]:
-    """A list that grows by one entry per velocity that LeRobot's inference asks for; of no policy but a StockCheck."""
+    """A list with an entry per velocity that LeRobot's inference asks for; empty but for a :class:`StockCheck`."""
     calls: list[None] = []
     if not isinstance(flow, StockCheck):
         yield calls

@@ -27,11 +27,13 @@ from reflow.policies import (
     StorablePrefix,
     encodes_with_gradient,
     load_policy,
+    merge_lora,
     parameter_groups,
     save_policy,
     stock,
     train_groups,
     velocity_calls,
+    with_lora,
 )
 from tests.contract.conftest import SIZE, Subject
 from tests.rounding import apart, of_policy
@@ -344,3 +346,28 @@ def test_a_part_of_a_batch_is_a_batch(subject, flow):
 @torch.no_grad()
 def test_the_solver_is_lerobot_s(flow):
     assert flow.solver in (EULER, RK4)
+
+
+def test_low_rank_additions_begin_as_nothing_learn_and_are_merged(subject, flow):
+    teacher = subject.load().requires_grad_(False)
+    batch, noise, t = subject.observed, subject.noise(flow), torch.full((SIZE, 1), 0.6)
+    with torch.no_grad():
+        before = flow.velocity(flow.encode(batch), noise, t)
+    student = with_lora(flow, teacher, rank=2)
+    added = {name: p for name, p in student.named_parameters() if "lora_B" in name}
+    assert added
+    velocity = student.velocity(student.encode(batch), noise, t)
+    assert torch.equal(velocity, before)
+    velocity.square().mean().backward()
+    assert all(parameter.grad is not None and parameter.grad.any() for parameter in added.values())
+    with torch.no_grad():
+        for parameter in added.values():
+            parameter.normal_(std=0.05)
+        moved = student.velocity(student.encode(batch), noise, t)
+        merge_lora(student)
+        merged = student.velocity(student.encode(batch), noise, t)
+        still = teacher.velocity(teacher.encode(batch), noise, t)
+    assert apart(moved, before) > 1e-4
+    assert apart(merged, moved) < 2 * of_policy(student)
+    assert torch.equal(still, before)  # the sums are tensors of their own
+    assert list(student.policy.state_dict()) == list(teacher.policy.state_dict())
