@@ -90,6 +90,7 @@ def diagnose(config: DictConfig) -> Diagnosis:
         num_steps=source.steps(teacher),
         solver=solver,
         trained=trained,
+        lora=config.student.lora,
         num_workers=config.data.num_workers,
         preload=config.data.preload,
         frame_seconds=frame_seconds,

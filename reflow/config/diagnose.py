@@ -24,7 +24,7 @@ DIAGNOSE = schema(
     time=OPEN,
     solver=OPEN,
     trainer=OPEN,
-    student=schema(path=Any, old=str | None, num_steps=int, trained=list[str]),
+    student=schema(path=Any, old=str | None, num_steps=int, trained=list[str], lora=int | None),
     padding=schema(noise=str | None, target=str | None, loss=str | None, inert=bool),
     val_draws=int,
     reference_steps=int,

@@ -79,7 +79,7 @@ def check_settings(config: DictConfig) -> None:
     check_least(config, 0, "seed")
     if config.student.lora is None and config.student.lora_alpha is not None:
         raise UserError(
-            f"student.lora_alpha={config.student.lora_alpha} without student.lora; give the rank, too (student.lora=16)"
+            f"student.lora_alpha={config.student.lora_alpha} without student.lora; give a rank (student.lora=16)"
         )
     check_devices(config)
     if config.pairs.path is not None and padding_name(config) == AUTO:

@@ -25,6 +25,7 @@ from reflow.policies import (
     share_frozen,
     shares_prefix,
     train_groups,
+    with_lora,
 )
 from reflow.probes import Observed
 from reflow.probes.clock import seconds_of
@@ -40,6 +41,7 @@ class Plan:
         max_steps, batch_size, draws, times: of the training.
         num_steps, solver: of the teacher.
         trained: parameter groups of the student in training.
+        lora: rank of low-rank additions in the place of large layers, or None.
         num_workers, preload: how frames come.
         frame_seconds: to decode and preprocess one frame, measured.
         frames: of the training episodes.
@@ -52,6 +54,7 @@ class Plan:
     num_steps: int
     solver: Solver
     trained: tuple[str, ...] = (VELOCITY,)
+    lora: int | None = None
     num_workers: int = 0
     preload: bool = False
     frame_seconds: float = 0.0
@@ -90,8 +93,11 @@ def measure_step(teacher: FlowPolicy, folder: Path, one: Observed, plan: Plan) -
     """
     device = next(teacher.parameters()).device
     student = load_policy(folder, device)
-    train_groups(student, plan.trained)
-    share_frozen(teacher, student)
+    if plan.lora is None:
+        train_groups(student, plan.trained)
+        share_frozen(teacher, student)
+    else:
+        student = with_lora(student, teacher, plan.lora, groups=plan.trained)
     trainable = [parameter for parameter in student.parameters() if parameter.requires_grad]
     optimizer = torch.optim.AdamW(trainable, lr=0.0)
     size = min(len(one.sample), plan.batch_size)

@@ -10,6 +10,7 @@ import torch
 
 from reflow.doctor.cost import Plan, estimate, measure_step
 from reflow.doctor.finding import Check, Finding, Table, rows
+from reflow.doctor.footprint import footprint, footprint_table
 from reflow.memory import available_memory
 from reflow.policies import FlowPolicy
 from reflow.probes import Observed
@@ -27,7 +28,9 @@ def cost_check(teacher: FlowPolicy, folder: Path, one: Observed, plan: Plan) -> 
         one: held-out observations.
         plan: what is asked about.
     """
+    weights = footprint(teacher, plan.trained, plan.lora)
     figures = estimate(measure_step(teacher, folder, one, plan), plan, folder)
+    figures |= {f"{name}_bytes": float(count) for name, count in weights.bytes().items()}
     figures["memory_available_bytes"] = float(_free_memory(next(teacher.parameters()).device))
     figures["disk_free_bytes"] = float(shutil.disk_usage(Path.cwd()).free)
     words = {name: size_words(count) for name, count in figures.items() if name.endswith("_bytes")}
@@ -52,7 +55,7 @@ def cost_check(teacher: FlowPolicy, folder: Path, one: Observed, plan: Plan) -> 
         ),
     ]
     table = Table("the distillation asked about", ("", "estimate", "of which"), rows(lines))
-    return Check("cost", figures, tuple(cost_findings(figures, plan)), (table,))
+    return Check("cost", figures, tuple(cost_findings(figures, plan)), (table, footprint_table(weights)))
 
 
 def cost_findings(figures: dict[str, float], plan: Plan) -> Iterator[Finding]:
