@@ -29,12 +29,12 @@ from reflow.distill.module import Distillation
 from reflow.distill.optim import OptimizerSettings
 from reflow.distill.student import make_student
 from reflow.distill.success import measure_success
-from reflow.doctor import padding_regime, recommend_fix
+from reflow.doctor import NOTHING_TO_TREAT, padding_regime, recommend_fix
 from reflow.endpoints.source import LiveEndpoints, Stored, StoredEndpoints
 from reflow.endpoints.wanted import Walks, fit
 from reflow.errors import UserError
 from reflow.flow import Draws, EndpointTime, Solver
-from reflow.notices import warn
+from reflow.notices import note, warn
 from reflow.objectives import Objective
 from reflow.policies import FlowPolicy
 from reflow.probes import Observations, PaddingAsDeployed, PaddingSupervision, measure
@@ -106,7 +106,10 @@ def build_distillation(config: DictConfig, source: Teacher) -> tuple[Distillatio
     if padding_name(config) == AUTO:
         _choose_fix(config, teacher, data)
     rule = rule_of(config, teacher.space)
-    if (harm := harm_of(rule, getattr(objective, "time", EndpointTime()))) is not None:
+    if teacher.padding != "free":
+        regime = "masked" if teacher.padding == "masked" else "no padding"
+        note(f"{regime}: {NOTHING_TO_TREAT[regime]}")
+    elif (harm := harm_of(rule, getattr(objective, "time", EndpointTime()))) is not None:
         warn(harm)
     student = make_student(teacher, source.folder, rule, **plain(config.student))
     live = LiveEndpoints(teacher, solver, source.steps(teacher), rule)

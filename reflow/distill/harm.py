@@ -38,7 +38,7 @@ _HARMFUL = {  # (noise, target, loss): text, fix
 
 
 def harm_of(rule: PaddingRule, time: TimeSampler) -> str | None:
-    """What is known against a padding rule.
+    """What is known against a padding rule, where padding is free to be anything.
 
     Args:
         rule: of the run.

@@ -54,7 +54,7 @@ def make_student(
     student = with_velocity(load_policy(folder, device), teacher.velocity_way)
     student.num_steps = num_steps
     train_groups(student, trained)
-    if rule.inert and rule.space.padding_dim:
+    if rule.inert and student.padding == "free":
         if not isinstance(student, PaddingInputs):
             raise UserError(
                 f"padding.inert=true, but a policy of type {student.config.type} has no one layer that reads the "

@@ -9,12 +9,13 @@ from reflow.doctor.examine import Patient, Question, examine
 from reflow.doctor.finding import CANNOT_RUN, Check, Diagnosis, Finding, Table
 from reflow.doctor.fit import fit_check
 from reflow.doctor.quick import in_one_line, quick_complaints
-from reflow.doctor.regime import Recommendation, Regime, padding_regime, recommend_fix
+from reflow.doctor.regime import NOTHING_TO_TREAT, Recommendation, Regime, padding_regime, recommend_fix
 from reflow.doctor.several import of_each
 from reflow.doctor.show import print_check, print_diagnosis
 
 __all__ = [
     "CANNOT_RUN",
+    "NOTHING_TO_TREAT",
     "Check",
     "Diagnosis",
     "Finding",

@@ -18,7 +18,7 @@ from reflow.flow import PaddingRule
 from reflow.reports.ablation import SUPERVISED, ablation
 
 _TEACHER = "padding/teacher/"
-Regime = Literal["supervised", "unsupervised", "unclear", "no padding"]
+Regime = Literal["supervised", "unsupervised", "unclear", "masked", "no padding"]
 
 # Of the padding's endpoint over the noise, and of the error of its velocity. The demo's supervised teacher has 0.006
 # and 0.03, the founding report's 0.009 for the first, the demo's other teacher 1.15 and 1.16; in between lie
@@ -30,6 +30,14 @@ ONE_STEP, SEVERAL_STEPS = "[full_noise,keep_target]", "full32"
 rule at its steps, on both regimes; keep_target without full_noise was harmful on both."""
 SENSITIVE = 0.05
 """Real dimensions that move by more than this share when only padding noise changes are called sensitive."""
+
+
+NOTHING_TO_TREAT: dict[str, str] = {
+    "no padding": "all native dimensions are real, so all fixes are one",
+    "masked": "the policy holds padding at zero, in noise, velocities and endpoints, so all fixes are one, but for "
+    "the weight of the loss",
+}
+"""By regime, why no fix is better than another."""
 
 
 @dataclass(frozen=True)
@@ -53,10 +61,10 @@ def padding_regime(figures: Mapping[str, float]) -> Regime:
 
     Returns:
         ``supervised`` where both the endpoint is near zero and the velocity near the noise, ``unsupervised`` where
-        either is far from that, ``unclear`` in between.
+        either is far from that, ``unclear`` in between. ``masked`` where the policy holds it at zero by itself.
     """
     if f"{_TEACHER}endpoint_to_noise" not in figures:
-        return "no padding"
+        return "masked" if f"{_TEACHER}endpoint_abs_mean" in figures else "no padding"
     endpoint, velocity = figures[f"{_TEACHER}endpoint_to_noise"], velocity_figure(figures)
     if endpoint < ENDPOINT_SUPERVISED and velocity < VELOCITY_SUPERVISED:
         return "supervised"
@@ -79,8 +87,8 @@ def recommend_fix(regime: Regime, figures: Mapping[str, float], num_steps: int) 
         figures: of :class:`reflow.probes.PaddingAsDeployed` and :class:`reflow.probes.PaddingSupervision`.
         num_steps: steps of the student.
     """
-    if regime == "no padding":
-        return Recommendation(None, "the robot fills all native dimensions: there is no padding to treat")
+    if regime in NOTHING_TO_TREAT:
+        return Recommendation(None, NOTHING_TO_TREAT[regime])
     zeroed, lost = figures[f"{_TEACHER}sensitivity_zeroed"], figures[f"{_TEACHER}endpoint_abs_mean"]
     noise = (
         f"zero-padded noise (problem 3) would move the teacher's real dimensions by {zeroed:.1%}"
@@ -122,7 +130,7 @@ def regime_findings(
     regime = padding_regime(figures)
     advice = recommend_fix(regime, figures, num_steps)
     if advice.fix is None:
-        return (Finding("padding_regime", "ok", f"No padding: {advice.reason}."),)
+        return (Finding("padding_regime", "ok", f"{regime[0].upper()}{regime[1:]}: {advice.reason}."),)
     endpoint = Finding(
         "padding_endpoint",
         "ok" if regime == "supervised" else "note",

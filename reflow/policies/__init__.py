@@ -1,6 +1,6 @@
 """Adapters onto LeRobot's flow policies; the only place that imports ``lerobot.policies``."""
 
-from reflow.policies.base import Batch, FlowPolicy
+from reflow.policies.base import Batch, FlowPolicy, Padding
 from reflow.policies.belongs import check_belongs
 from reflow.policies.capabilities import (
     CONTEXT,
@@ -40,6 +40,7 @@ __all__ = [
     "Batch",
     "FlowPolicy",
     "FreezablePrefix",
+    "Padding",
     "PaddingInputs",
     "SavedStatistics",
     "StockCheck",

@@ -37,6 +37,7 @@ class Case:
         noise: the distribution that LeRobot's inference starts from.
         reduce: squared velocity errors ``[b, h, d]`` to the loss that LeRobot trains with, no step being padded.
         untrained: parts of names of parameters that ``velocity`` reads but that get no gradient, with LeRobot either.
+        environment: variables that a process of its own needs to load it, from its folder.
         steps: step counts at which ours and LeRobot's times are the same numbers, so that the ends are the same bits.
     """
 
@@ -45,6 +46,7 @@ class Case:
     noise: Literal["normal", "uniform"] = "normal"
     reduce: Reduce = over_real
     untrained: tuple[str, ...] = ()
+    environment: Callable[[Path], dict[str, str]] = lambda folder: {}
     steps: tuple[int, ...] = (1, 2, 4, 8)
 
 

@@ -73,6 +73,17 @@ def test_sensitivity_is_what_padding_does_to_real_dimensions() -> None:
     assert figures["padding/teacher/sensitivity"] > zeroed
 
 
+def test_padding_that_is_masked_needs_no_fix() -> None:
+    mask = torch.arange(SPACE.max_action_dim) < SPACE.action_dim
+    policy = FieldPolicy(lambda x_t, t: mask * x_t / t)
+    policy.base_noise = lambda randn: randn * mask  # type: ignore[method-assign]  # of this instance
+    figures = padding_figures(looks(policy))
+    assert padding_regime(figures) == "masked"
+    (finding,) = padding_check(figures, SPACE, num_steps=1).findings
+    assert (finding.severity, finding.what_to_do) == ("ok", None)
+    assert finding.what.startswith("Masked: the policy holds padding at zero")
+
+
 def test_no_padding_leaves_the_question_out() -> None:
     space = ActionSpace(5, 5, 4)
     figures = padding_figures(looks(FieldPolicy(lambda x_t, t: x_t / t, space=space)))
