@@ -7,7 +7,7 @@ parameter there are a gradient, two moments of Adam and an average beside the we
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from torch import nn
@@ -97,6 +97,33 @@ def footprint_table(of: Footprint) -> Table:
         f"{millions(of.low_rank)} with student.lora={of.rank}",
         ("float32 masters, activations on top", "takes", "fits"),
         tuple((what, size_words(found[name]), smallest_card(found[name])) for what, name in lines),
+    )
+
+
+def sizes_tables(found: Mapping[str, Footprint]) -> tuple[Table, Table]:
+    """Policies side by side: their parameters, and what each way to run or train them takes.
+
+    Args:
+        found: by name of the policy; of one rank.
+    """
+    low_rank = f"lora={next(iter(found.values())).rank}"
+    counts = [(name, *map(millions, (of.total, of.trained, of.low_rank))) for name, of in found.items()]
+    ways = (
+        "teacher",
+        "teacher_bfloat16",
+        "teacher_and_student",
+        "training",
+        "training_low_rank",
+        "training_cached",
+    )
+    taken = [(name, *(f"{of.bytes()[way] / 1e9:.3g}" for way in ways)) for name, of in found.items()]
+    return (
+        Table("parameters", ("policy", "all", "trained", low_rank), tuple(counts)),
+        Table(
+            "GB of memory, activations on top; float32 but for bf16",
+            ("policy", "teacher", "in bf16", "+ student", "training", low_rank, "cached"),
+            tuple(taken),
+        ),
     )
 
 

@@ -6,7 +6,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table as RichTable
 
-from reflow.doctor.finding import Check, Diagnosis, Finding
+from reflow.doctor.finding import Check, Diagnosis, Finding, Table
 
 _STYLES = {"ok": "green", "note": "cyan", "warning": "yellow", "error": "bold red"}
 
@@ -16,14 +16,19 @@ def print_check(check: Check, console: Console | None = None) -> None:
     console = console or Console()
     console.rule(check.name, align="left")
     for table in check.tables:
-        shown = RichTable(title=table.title, title_justify="left")
-        for number, column in enumerate(table.columns):
-            shown.add_column(escape(column), justify="left" if number == 0 else "right")
-        for row in table.rows:
-            shown.add_row(*(escape(cell) for cell in row))
-        console.print(shown)
+        print_table(table, console)
     for finding in check.findings:
         print_finding(finding, console)
+
+
+def print_table(table: Table, console: Console) -> None:
+    """Prints a table; its first column holds names."""
+    shown = RichTable(title=table.title, title_justify="left")
+    for number, column in enumerate(table.columns):
+        shown.add_column(escape(column), justify="left" if number == 0 else "right")
+    for row in table.rows:
+        shown.add_row(*(escape(cell) for cell in row))
+    console.print(shown)
 
 
 def print_finding(finding: Finding, console: Console) -> None:
