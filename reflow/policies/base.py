@@ -23,7 +23,6 @@ from jaxtyping import Float, Int
 from lerobot.configs import PreTrainedConfig
 from lerobot.policies.pretrained import PreTrainedPolicy
 from torch import Tensor, nn
-from torch.nn.modules.dropout import _DropoutNd
 
 from reflow.flow import EULER, ActionSpace, Draws, Solver, Velocity, integrate
 
@@ -192,9 +191,11 @@ class FlowPolicy[ContextT](nn.Module, ABC):
         }
 
     def train(self, mode: bool = True) -> Self:
-        """As always, but for dropout, which stays off: distillation regresses a function, not a distribution."""
+        """Sets the adapter's own flag; LeRobot's policy stays in eval mode.
+
+        Dropout, in whatever form, and random crops would make the student another function at every call, and
+        distillation regresses one function.
+        """
         super().train(mode)
-        for module in self.modules():
-            if isinstance(module, _DropoutNd):
-                module.eval()
+        self.policy.eval()
         return self

@@ -38,6 +38,7 @@ class Own:
 
 _OWN = {
     "smolvla": Own("smolvla:SmolVLAFlow"),
+    "evo1": Own("evo1:Evo1Flow", "evo1"),
 }
 
 

@@ -52,6 +52,7 @@ class Case:
 
 _BUILDERS = {
     "smolvla": "smolvla",
+    "evo1": "evo1",
 }
 POLICIES = tuple(_BUILDERS)
 
