@@ -209,7 +209,9 @@ class Evo1Flow(FlowPolicy[Evo1Context], StorablePrefix[Evo1Context], FreezablePr
             for hook in hooks:
                 hook.remove()
         x_t, v_t = seen
-        return StockForward(x_t, -v_t.view(x_t.shape), loss)
+        return StockForward(
+            x_t, -v_t.view(x_t.shape) * self._mask(x_t), loss
+        )  # masked only in LeRobot's loss
 
     def counted(self) -> nn.Module:
         return self._head.mlp_head

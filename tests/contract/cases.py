@@ -31,8 +31,9 @@ class Case:
 
     Attributes:
         make: a small untrained instance in eval mode, behind its adapter, its weights wide enough that image, words,
-            state, noise and time all move the velocity; given a folder for what it needs beside its weights. For the
-            data of :func:`tests.builders.make_dataset`: 14 values of state, one camera, 14 of action.
+            state, noise and time all move the velocity; given a folder for what it needs beside its weights, and
+            fields of LeRobot's configuration that differ. For the data of :func:`tests.builders.make_dataset`: 14
+            values of state, one camera, 14 of action.
         padding: what its padding is.
         noise: the distribution that LeRobot's inference starts from.
         reduce: squared velocity errors ``[b, h, d]`` to the loss that LeRobot trains with, no step being padded.
@@ -41,7 +42,7 @@ class Case:
         steps: step counts at which ours and LeRobot's times are the same numbers, so that the ends are the same bits.
     """
 
-    make: Callable[[Path], FlowPolicy]
+    make: Callable[..., FlowPolicy]
     padding: Literal["free", "masked", "none"]
     noise: Literal["normal", "uniform"] = "normal"
     reduce: Reduce = over_real
