@@ -1,0 +1,81 @@
+"""A pi0 and a pi05 of a few thousand parameters: 14 real dimensions of 32."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from lerobot.configs import FeatureType, PolicyFeature
+from lerobot.policies.pi0 import processor_pi0
+from lerobot.policies.pi05 import processor_pi05
+from lerobot.processor import TokenizerProcessorStep
+from transformers import PreTrainedTokenizerFast
+
+from reflow.policies import FlowPolicy, stock
+from reflow.policies.registry import get_adapter
+from reflow.policies.smolvla.vlm import byte_tokenizer
+from tests.builders import HEIGHT, TASKS, TOP, WIDTH, quiet
+from tests.contract.builders import small_pi
+from tests.contract.cases import Case
+
+TOKENS = 112
+"""For the words of pi05: a task, and 14 numbers of up to three digits, byte by byte."""
+
+
+def make(policy_type: str, scratch: Path, **config: Any) -> FlowPolicy:
+    """A small untrained policy in eval mode, every weight wide; its processors get a tokenizer in ``scratch``."""
+    tokenize_by(make_tokenizer(scratch / "tokenizer"))
+    kind = stock.config_class(policy_type)
+    assert kind is not None
+    features: dict[str, Any] = {
+        "input_features": {
+            "observation.state": PolicyFeature(FeatureType.STATE, (14,)),
+            TOP: PolicyFeature(FeatureType.VISUAL, (3, HEIGHT, WIDTH)),
+        },
+        "output_features": {"action": PolicyFeature(FeatureType.ACTION, (14,))},
+    }
+    sizes: dict[str, Any] = {
+        "chunk_size": 8,
+        "n_action_steps": 8,
+        "image_resolution": (28, 28),
+        "num_inference_steps": 4,
+        "tokenizer_max_length": 16 if policy_type == "pi0" else TOKENS,
+        "device": "cpu",
+        "push_to_hub": False,
+    }
+    with quiet():
+        policy = stock.get_policy_class(policy_type)(kind(**features, **(sizes | config)))
+    with torch.no_grad():
+        for parameter in policy.parameters():
+            if parameter.ndim > 1:
+                # The norms of pi05 begin blind to time: a wide weight there opens its eye.
+                torch.nn.init.normal_(parameter, std=1.5 * parameter[0].numel() ** -0.5)
+    return get_adapter(policy_type)(policy.eval())
+
+
+def make_tokenizer(folder: Path) -> Path:
+    """A folder with a tokenizer, in the place of PaliGemma's, which is not to be had without a licence."""
+    PreTrainedTokenizerFast(
+        tokenizer_object=byte_tokenizer([f"{task}\n" for task in TASKS]),
+        pad_token="<pad>",
+        model_max_length=TOKENS,
+    ).save_pretrained(folder)
+    return folder
+
+
+def tokenize_by(folder: Path) -> None:
+    """New processors of pi0 and pi05 name this tokenizer; LeRobot has the name of PaliGemma's in its code."""
+
+    def step(tokenizer_name: str, **settings: Any) -> TokenizerProcessorStep:
+        return TokenizerProcessorStep(tokenizer_name=str(folder), **settings)
+
+    for module in (processor_pi0, processor_pi05):
+        vars(module)["TokenizerProcessorStep"] = step
+
+
+CASES = {
+    name: Case(partial(make, name), padding="free", environment=small_pi.ENVIRONMENT)
+    for name in ("pi0", "pi05")
+}
