@@ -1,0 +1,272 @@
+"""pi0 and pi05: openpi's names, teachers in 16 bits, checkpointing, cameras that lack, and what is refused."""
+
+import json
+import shutil
+from pathlib import Path
+from unittest.mock import patch
+
+import pytest
+import torch
+from safetensors import safe_open
+
+from reflow.errors import MissingFileError, UserError
+from reflow.policies import (
+    VELOCITY,
+    FlowPolicy,
+    find_folder,
+    load_policy,
+    parameter_groups,
+    save_policy,
+    stock,
+    train_groups,
+)
+from reflow.policies.files import CONFIG, POSTPROCESSOR, PREPROCESSOR, WEIGHTS
+from reflow.policies.processors import save_new_processors
+from tests.builders import TOP, make_batch, make_statistics, quiet
+from tests.contract.builders.pi import make
+from tests.policies.editing import change, change_weights, edit, step
+from tests.rounding import apart, of_policy
+
+PARTS = "model.paligemma_with_expert."
+HEAD = f"{PARTS}paligemma.lm_head.weight"
+WORDS = f"{PARTS}paligemma.model.language_model.embed_tokens.weight"
+
+
+@pytest.fixture(scope="module", params=["pi0", "pi05"])
+def folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    scratch = tmp_path_factory.mktemp(request.param)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        flow = make(request.param, scratch)
+    statistics = make_statistics(14, 14)
+    for entry in statistics.values():
+        entry |= {"q01": entry["mean"] - 2 * entry["std"], "q99": entry["mean"] + 2 * entry["std"]}
+    save_new_processors(flow, statistics, scratch / "processors")
+    return save_policy(flow, scratch / "processors", scratch / "pretrained_model")
+
+
+@pytest.fixture
+def copy(folder: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(folder, tmp_path / "copy"))
+
+
+def stock_weights(folder: Path) -> dict[str, torch.Tensor]:
+    """The weights that LeRobot itself ends up with."""
+    with quiet():
+        policy = stock.get_policy_class(stock.read_config(folder).type).from_pretrained(folder)
+    return policy.state_dict()
+
+
+def noise(flow: FlowPolicy, size: int = 2) -> torch.Tensor:
+    shape = (size, flow.space.chunk_size, flow.space.max_action_dim)
+    return torch.randn(shape, generator=torch.Generator().manual_seed(0))
+
+
+# -- openpi's names
+
+
+def as_openpi(policy_type: str, weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Names as openpi has them; the time under the other policy's name, and of pi0 what pi05 does not have."""
+    old, new = ("action_time_mlp", "time_mlp") if policy_type == "pi0" else ("time_mlp", "action_time_mlp")
+    named = {name.removeprefix("model."): tensor for name, tensor in weights.items() if name != WORDS}
+    named = {
+        f"{new}{name.removeprefix(old)}" if name.startswith(old) else name: tensor
+        for name, tensor in named.items()
+    }
+    if policy_type == "pi05":
+        expert = "paligemma_with_expert.gemma_expert.model."
+        named |= {"state_proj.weight": torch.ones(3, 3), f"{expert}norm.weight": torch.ones(3)}
+        named |= {f"{expert}layers.1.input_layernorm.weight": torch.ones(3)}
+    return named
+
+
+def test_openpi_s_names_become_what_lerobot_makes_of_them(copy, capsys):
+    policy_type = stock.read_config(copy).type
+    change_weights(copy, lambda weights: as_openpi(policy_type, weights))
+    found = find_folder(copy)
+    assert f"{copy / WEIGHTS}: " in (said := capsys.readouterr().err)
+    assert "tensors have openpi's names" in said
+    ours, theirs = load_policy(found).policy.state_dict(), stock_weights(copy)
+    assert list(ours) == list(theirs)
+    assert all(torch.equal(ours[name], theirs[name]) for name in ours)
+    assert torch.equal(ours[WORDS], ours[HEAD])
+    assert all(torch.equal(tensor, theirs[name]) for name, tensor in stock_weights(found).items())
+
+
+def test_words_that_alone_are_left_out_are_those_of_the_head(copy, capsys):
+    change_weights(copy, lambda weights: {name: tensor for name, tensor in weights.items() if name != WORDS})
+    found = find_folder(copy)
+    assert f"{WORDS} is left out; it was taken from lm_head" in capsys.readouterr().err
+    ours, theirs = load_policy(found).policy.state_dict(), stock_weights(copy)
+    assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
+
+
+def test_lerobot_s_own_names_stay(folder, capsys):
+    assert find_folder(folder) == folder
+    assert capsys.readouterr().err == ""
+
+
+def test_an_openpi_folder_that_lacks_a_tensor_is_refused_where_lerobot_runs_random_ones(copy):
+    policy_type = stock.read_config(copy).type
+
+    def lacking(weights):
+        weights = as_openpi(policy_type, weights)
+        del weights["action_in_proj.weight"]
+        return weights
+
+    change_weights(copy, lacking)
+    with pytest.raises(UserError, match=r"1 missing keys \['model.action_in_proj.weight'\]"):
+        load_policy(find_folder(copy))
+
+
+# -- what LeRobot lets pass
+
+
+def test_without_weights_lerobot_runs_random_ones_and_we_refuse(copy):
+    kept = load_policy(copy).policy.state_dict()
+    (copy / WEIGHTS).unlink()
+    theirs = stock_weights(copy)
+    assert not torch.equal(theirs["model.action_out_proj.weight"], kept["model.action_out_proj.weight"])
+    with pytest.raises(MissingFileError, match=rf"{WEIGHTS} missing"):
+        find_folder(copy)
+
+
+def test_a_tensor_of_another_shape_makes_lerobot_s_policy_random_and_is_refused(copy):
+    name = "model.action_in_proj.bias"
+    change_weights(copy, lambda weights: weights | {name: torch.zeros(3)})
+    with pytest.raises(UserError, match=r"does not fit PI0.*size mismatch for model.action_in_proj.bias"):
+        load_policy(find_folder(copy))
+
+
+def test_actions_relative_to_the_state_are_refused(copy):
+    edit(copy / CONFIG, use_relative_actions=True)
+    for name, registered in (
+        (PREPROCESSOR, "relative_actions_processor"),
+        (POSTPROCESSOR, "absolute_actions_processor"),
+    ):
+        change(
+            copy / name,
+            lambda content, registered=registered: step(content, registered)["config"].update(enabled=True),
+        )
+    with pytest.raises(UserError, match="actions relative to the state are not supported here"):
+        find_folder(copy)
+
+
+# -- how it is run
+
+
+def test_a_teacher_in_16_bits_is_trained_in_32_and_delivered_as_it_was(copy, tmp_path):
+    edit(copy / CONFIG, dtype="bfloat16")
+    in_16_bits = stock_weights(copy)
+    expert = f"{PARTS}gemma_expert.model.layers.0.mlp.up_proj.weight"
+    assert in_16_bits[expert].dtype == torch.bfloat16
+    change_weights(copy, lambda weights: {name: in_16_bits[name] for name in weights})
+    flow = load_policy(copy)
+    for name, tensor in flow.policy.state_dict().items():
+        assert tensor.dtype == torch.float32 or not tensor.is_floating_point(), name
+        assert torch.equal(tensor, in_16_bits[name].to(tensor.dtype)), name
+    delivered = save_policy(flow, copy, tmp_path / "student")
+    assert json.loads((delivered / CONFIG).read_text())["dtype"] == "bfloat16"
+    with safe_open(delivered / WEIGHTS, "pt") as file:
+        assert file.get_slice(expert).get_dtype() == "F32"  # what was learned is not rounded away
+    theirs = stock_weights(delivered)
+    assert all(tensor.dtype == in_16_bits[name].dtype for name, tensor in theirs.items())
+    assert all(torch.equal(tensor, in_16_bits[name]) for name, tensor in theirs.items())
+
+
+def test_checkpointing_leaves_no_cache_in_training_and_is_off(copy, tmp_path):
+    edit(copy / CONFIG, gradient_checkpointing=True)
+    flow = load_policy(copy)
+    batch, x_t, t = make_batch(flow), noise(flow)[:, None], torch.full((2, 1), 0.5)
+    velocity = flow.velocity(flow.encode(batch), x_t, t)
+    flow.train()
+    assert torch.equal(flow.velocity(flow.encode(batch), x_t, t), velocity)
+    flow.policy.model.gradient_checkpointing_enable()  # as LeRobot loads it
+    with pytest.raises(AttributeError, match="'NoneType' object has no attribute 'layers'"):
+        flow.encode(batch)
+    saved = json.loads((save_policy(flow, copy, tmp_path / "student") / CONFIG).read_text())
+    assert saved["gradient_checkpointing"] is True
+
+
+def test_guidance_of_real_time_chunking_is_as_strong_as_there_are_steps(copy, tmp_path):
+    edit(copy / CONFIG, rtc_config={"enabled": False, "max_guidance_weight": 10.0})
+    flow = load_policy(copy)
+    flow.num_steps = 1
+    saved = json.loads((save_policy(flow, copy, tmp_path / "student") / CONFIG).read_text())
+    assert saved["num_inference_steps"] == 1
+    assert saved["rtc_config"]["max_guidance_weight"] == 1.0
+
+
+# -- what is read, and what is trained
+
+
+@torch.no_grad()
+def test_a_camera_that_lacks_is_lerobot_s_masked_one(copy):
+    def second(content):
+        content["observation.images.wrist"] = content[TOP]
+
+    change(copy / CONFIG, lambda content: second(content["input_features"]))
+    flow = load_policy(copy)
+    batch = make_batch(flow)
+    both = flow.walk(flow.encode(batch), noise(flow)[:, None])
+    del batch["observation.images.wrist"]
+    one = flow.walk(flow.encode(batch), noise(flow)[:, None])
+    assert torch.equal(one[:, 0], flow.stock_endpoint(batch, noise(flow)))
+    assert apart(one, both) > 1e-3
+    assert flow.vision_features(batch)["masks"].tolist() == [[True, False]] * 2
+
+
+def test_what_is_unused_gets_no_gradient_from_lerobot_s_training_either(folder):
+    flow = load_policy(folder)
+    groups = parameter_groups(flow)
+    assert list(groups) == [VELOCITY, "vision", "language", "unused"]
+    assert {name.removeprefix("policy.") for name in groups["unused"]} == {
+        HEAD,
+        f"{PARTS}gemma_expert.lm_head.weight",
+    }
+    flow.requires_grad_(True)
+    batch = make_batch(flow, with_actions=True)
+    flow.stock_forward(batch, noise(flow), torch.tensor([0.2, 0.7])).loss.backward()
+    assert all(parameter.grad is None for parameter in groups["unused"].values())
+    assert all(parameter.grad is not None for parameter in groups[VELOCITY].values())
+
+
+def test_a_trained_prefix_learns_as_in_lerobot_s_training(folder):
+    flow = load_policy(folder)
+    train_groups(flow, flow.stock_groups)
+    batch, t = make_batch(flow, with_actions=True), torch.tensor([0.2, 0.7])
+    forward = flow.stock_forward(batch, noise(flow), t)
+    forward.loss.backward()
+    theirs = {name: p.grad.clone() for name, p in flow.named_parameters() if p.grad is not None}
+    flow.zero_grad()
+    action = torch.nn.functional.pad(batch["action"], (0, 18))
+    velocity = flow.velocity(flow.encode(batch), forward.x_t.detach()[:, None], t[:, None])[:, 0]
+    flow.space.real((velocity - noise(flow) + action).square()).mean().backward()
+    ours = {name: p.grad for name, p in flow.named_parameters() if p.grad is not None}
+    read = [name for name in theirs if ".paligemma." in name and theirs[name].any()]
+    assert any("vision_tower" in name for name in read)
+    assert any("language_model" in name for name in read)
+    for name, gradient in theirs.items():
+        # The same number added to every score of a softmax is nothing: that gradient is what rounding left.
+        if gradient.any() and not name.endswith("k_proj.bias"):
+            assert (ours[name] - gradient).norm() / gradient.norm() < 3 * of_policy(flow, whole=True), name
+
+
+@torch.no_grad()
+def test_losses_and_draws_are_lerobot_s(folder):
+    flow = load_policy(folder)
+    batch = make_batch(flow, with_actions=True)
+    action = torch.nn.functional.pad(batch["action"], (0, 18))
+    t = torch.tensor([0.2, 0.7])
+    losses = flow.stock_losses(batch, action, noise(flow), t)
+    assert torch.equal(flow.space.real(losses).mean(), flow.stock_forward(batch, noise(flow), t).loss)
+    with patch.object(flow.policy.model, "sample_time", lambda *_: t):
+        assert torch.equal(flow.stock_losses(batch, action, noise(flow)), losses)
+
+
+def test_in_lerobot_s_sampler_it_embeds_the_prefix_once(folder):
+    flow = load_policy(folder)
+    owner, method = flow.stock_prefix()
+    with patch.object(owner, method, wraps=getattr(owner, method)) as embed:
+        flow.stock_endpoint(make_batch(flow), noise(flow))
+    embed.assert_called_once()
