@@ -155,6 +155,23 @@ def test_actions_relative_to_the_state_are_refused(copy):
 # -- how it is run
 
 
+def test_that_a_policy_is_run_in_32_bits_and_not_in_16_is_said(copy, capsys):
+    edit(copy / CONFIG, dtype="bfloat16")
+    assert find_folder(copy) == copy
+    said = capsys.readouterr().err
+    assert said.startswith(
+        f"warning: {copy / CONFIG} says dtype=bfloat16, and so LeRobot runs the policy; here"
+    )
+    assert "or set dtype to float32" in said
+
+
+@pytest.mark.parametrize("value", [None, 0])
+def test_a_step_count_that_is_none_is_refused(copy, value):
+    edit(copy / CONFIG, num_inference_steps=value)
+    with pytest.raises(UserError, match=rf"num_inference_steps is {value}; allowed: 1 or more"):
+        find_folder(copy)
+
+
 def test_a_teacher_in_16_bits_is_trained_in_32_and_delivered_as_it_was(copy, tmp_path):
     edit(copy / CONFIG, dtype="bfloat16")
     in_16_bits = stock_weights(copy)
@@ -214,6 +231,30 @@ def test_a_camera_that_lacks_is_lerobot_s_masked_one(copy):
     assert torch.equal(one[:, 0], flow.stock_endpoint(batch, noise(flow)))
     assert apart(one, both) > 1e-3
     assert flow.vision_features(batch)["masks"].tolist() == [[True, False]] * 2
+
+
+@torch.no_grad()
+def test_a_camera_that_was_never_fed_is_taken_out_and_nothing_changes(copy, capsys):
+    """LeRobot masks it, so its tokens are no more than zeros in sums."""
+    extra = "observation.images.wrist"
+    for name in (CONFIG, PREPROCESSOR):
+
+        def second(content, name=name):
+            config = content if name == CONFIG else step(content, "normalizer_processor")["config"]
+            features = config["input_features" if name == CONFIG else "features"]
+            features[extra] = features[TOP]
+            if name == PREPROCESSOR:
+                renames = step(content, "rename_observations_processor")["config"]
+                renames["rename_map"] = {"observation.images.front": TOP}
+
+        change(copy / name, second)
+    found = find_folder(copy)
+    assert f"{extra} is left over from its base" in capsys.readouterr().err
+    whole, narrow = load_policy(copy), load_policy(found)
+    assert list(narrow.config.image_features) == [TOP]
+    batch = make_batch(narrow)
+    ours, theirs = (flow.stock_endpoint(batch, noise(flow)) for flow in (narrow, whole))
+    assert apart(ours, theirs) < whole.num_steps * of_policy(whole, whole=True)
 
 
 def test_what_is_unused_gets_no_gradient_from_lerobot_s_training_either(folder):

@@ -13,6 +13,7 @@ from reflow.policies.mending.adapter import apply_adapter
 from reflow.policies.mending.buffers import take_out_buffers
 from reflow.policies.mending.features import narrow_cameras, widen_state
 from reflow.policies.mending.openpi import rename_openpi
+from reflow.policies.mending.precision import doubt_precision
 from reflow.policies.mending.prefixes import strip_prefixes
 from reflow.policies.mending.sense import check_sense
 from reflow.policies.mending.unknown import check_readable, drop_unknown_fields, drop_unknown_step_fields
@@ -27,6 +28,7 @@ MENDINGS: tuple[Callable[[PolicyFiles], Iterator[str]], ...] = (
     drop_unknown_step_fields,
     check_readable,
     check_sense,
+    doubt_precision,
     apply_adapter,
     rename_openpi,
     take_out_buffers,
