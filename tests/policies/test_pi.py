@@ -205,6 +205,15 @@ def test_checkpointing_leaves_no_cache_in_training_and_is_off(copy, tmp_path):
     assert saved["gradient_checkpointing"] is True
 
 
+def test_a_compiled_sampler_is_for_the_robot(copy, tmp_path):
+    edit(copy / CONFIG, compile_model=True)
+    flow = load_policy(copy)
+    with patch("torch.compile", side_effect=AssertionError):
+        delivered = save_policy(flow, copy, tmp_path / "student")
+        assert load_policy(delivered).config.compile_model is False
+    assert json.loads((delivered / CONFIG).read_text())["compile_model"] is True
+
+
 def test_guidance_of_real_time_chunking_is_as_strong_as_there_are_steps(copy, tmp_path):
     edit(copy / CONFIG, rtc_config={"enabled": False, "max_guidance_weight": 10.0})
     flow = load_policy(copy)

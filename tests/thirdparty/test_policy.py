@@ -37,7 +37,7 @@ def command(name: str, installed: Path, *overrides: str) -> subprocess.Completed
 
 @pytest.mark.usefixtures("on_path")
 def test_an_entry_point_makes_it_known() -> None:
-    assert policy_types() == ["evo1", "smolvla"]
+    assert {"evo1", "smolvla"} <= set(policy_types())
     assert get_adapter("evo1").__name__ == "Evo1Flow"
 
 
