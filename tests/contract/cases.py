@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -39,8 +39,6 @@ class Case:
         untrained: parts of names of parameters that ``velocity`` reads but that get no gradient, with LeRobot either.
         environment: variables that a process of its own needs to load it, from its folder.
         steps: step counts at which ours and LeRobot's times are the same numbers, so that the ends are the same bits.
-        environment: variables of a fresh process that loads the policy's folder, where LeRobot would not make one of
-            this size of it.
     """
 
     make: Callable[[Path], FlowPolicy]
@@ -50,7 +48,6 @@ class Case:
     untrained: tuple[str, ...] = ()
     environment: Callable[[Path], dict[str, str]] = lambda folder: {}
     steps: tuple[int, ...] = (1, 2, 4, 8)
-    environment: Mapping[str, str] = field(default_factory=dict)
 
 
 _BUILDERS = {

@@ -76,6 +76,6 @@ def tokenize_by(folder: Path) -> None:
 
 
 CASES = {
-    name: Case(partial(make, name), padding="free", environment=small_pi.ENVIRONMENT)
+    name: Case(partial(make, name), padding="free", environment=small_pi.environment)
     for name in ("pi0", "pi05")
 }

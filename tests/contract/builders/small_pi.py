@@ -1,7 +1,7 @@
 """LeRobot's pi0 and pi05 made small: their sizes stand in the code, so the code is changed where it is imported.
 
 Importing this file does it, whether LeRobot's modules are there already or come later. A fresh process of the small
-policies starts with :data:`ENVIRONMENT`, whose ``sitecustomize`` imports this file.
+policies starts in :func:`environment`, whose ``sitecustomize`` imports this file.
 """
 
 from __future__ import annotations
@@ -20,14 +20,12 @@ VOCABULARY = 400
 WIDTH = {"gemma_2b": 32, "gemma_300m": 16}
 MODULES = tuple(f"lerobot.policies.{name}.modeling_{name}" for name in ("pi0", "pi05"))
 _HERE = Path(__file__).resolve()
-ENVIRONMENT = {
-    "PYTHONPATH": os.pathsep.join(
-        filter(
-            None, [str(_HERE.with_name("small_site")), str(_HERE.parents[3]), os.environ.get("PYTHONPATH")]
-        )
-    )
-}
-"""What a process needs in its environment to have the small policies."""
+
+
+def environment(folder: Path) -> dict[str, str]:
+    """What a process needs in its environment to have the small policies, whatever folder it loads."""
+    paths = (_HERE.with_name("small_site"), _HERE.parents[3], os.environ.get("PYTHONPATH"))
+    return {"PYTHONPATH": os.pathsep.join(str(path) for path in paths if path)}
 
 
 def shrink(module: ModuleType) -> None:
