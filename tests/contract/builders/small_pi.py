@@ -29,11 +29,20 @@ def environment(folder: Path) -> dict[str, str]:
 
 
 def shrink(module: ModuleType) -> None:
-    """Makes what a modelling module of LeRobot builds small: a few thousand parameters in the place of billions."""
+    """Makes what a modelling module of LeRobot builds small: a few thousand parameters in the place of billions.
+
+    On the meta device, where nothing costs memory and parameters are counted, sizes stay what they are.
+    """
     pali_gemma = module.PaliGemmaForConditionalGenerationWithPiGemma
     gemma = module.PiGemmaForCausalLM
+    true_config = module.get_gemma_config
+
+    def counted() -> bool:
+        return module.torch.empty(0).is_meta
 
     def small_pali_gemma(config: Any) -> Any:
+        if counted():
+            return pali_gemma(config)
         eye, text = config.vision_config, config.text_config
         eye.hidden_size, eye.intermediate_size, eye.num_hidden_layers, eye.num_attention_heads = 16, 32, 1, 2
         eye.projection_dim = text.hidden_size
@@ -42,10 +51,14 @@ def shrink(module: ModuleType) -> None:
         return pali_gemma(config)
 
     def small_gemma(config: Any) -> Any:
+        if counted():
+            return gemma(config)
         config.vocab_size = VOCABULARY
         return gemma(config)
 
     def small_config(variant: str) -> Any:
+        if counted():
+            return true_config(variant)
         # Eight heads are written into LeRobot's attention, one pair of keys and values into its shapes.
         return module.GemmaConfig(
             width=WIDTH[variant], depth=2, mlp_dim=64, num_heads=8, num_kv_heads=1, head_dim=8
