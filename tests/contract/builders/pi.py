@@ -13,10 +13,11 @@ from lerobot.policies.pi05 import processor_pi05
 from lerobot.processor import TokenizerProcessorStep
 from transformers import PreTrainedTokenizerFast
 
-from reflow.policies import FlowPolicy, stock
+from reflow.policies import FlowPolicy, save_policy, stock
+from reflow.policies.processors import save_new_processors
 from reflow.policies.registry import get_adapter
 from reflow.policies.smolvla.vlm import byte_tokenizer
-from tests.builders import HEIGHT, TASKS, TOP, WIDTH, quiet
+from tests.builders import HEIGHT, TASKS, TOP, WIDTH, make_statistics, quiet
 from tests.contract.builders import small_pi
 from tests.contract.cases import Case
 
@@ -55,6 +56,18 @@ def make(policy_type: str, scratch: Path, **config: Any) -> FlowPolicy:
     return get_adapter(policy_type)(policy.eval())
 
 
+def make_folder(policy_type: str, scratch: Path) -> Path:
+    """A complete ``pretrained_model`` folder of such a policy in ``scratch``; always the same one."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        flow = make(policy_type, scratch)
+    statistics = make_statistics(14, 14)
+    for entry in statistics.values():
+        entry |= {"q01": entry["mean"] - 2 * entry["std"], "q99": entry["mean"] + 2 * entry["std"]}
+    save_new_processors(flow, statistics, scratch / "processors")
+    return save_policy(flow, scratch / "processors", scratch / "pretrained_model")
+
+
 def make_tokenizer(folder: Path) -> Path:
     """A folder with a tokenizer, in the place of PaliGemma's, which is not to be had without a licence."""
     PreTrainedTokenizerFast(
@@ -73,6 +86,19 @@ def tokenize_by(folder: Path) -> None:
 
     for module in (processor_pi0, processor_pi05):
         vars(module)["TokenizerProcessorStep"] = step
+
+
+def stock_weights(folder: Path) -> dict[str, torch.Tensor]:
+    """The weights that LeRobot itself ends up with."""
+    with quiet():
+        policy = stock.get_policy_class(stock.read_config(folder).type).from_pretrained(folder)
+    return policy.state_dict()
+
+
+def noise(flow: FlowPolicy, size: int = 2) -> torch.Tensor:
+    """Noise of ``size`` observations, ``[b, h, d]``."""
+    shape = (size, flow.space.chunk_size, flow.space.max_action_dim)
+    return torch.randn(shape, generator=torch.Generator().manual_seed(0))
 
 
 CASES = {
