@@ -10,7 +10,15 @@ import torch
 from safetensors import safe_open
 
 from reflow.errors import UserError
-from reflow.policies import VELOCITY, find_folder, load_policy, parameter_groups, save_policy, train_groups
+from reflow.policies import (
+    VELOCITY,
+    check_belongs,
+    find_folder,
+    load_policy,
+    parameter_groups,
+    save_policy,
+    train_groups,
+)
 from reflow.policies.files import CONFIG, POSTPROCESSOR, PREPROCESSOR, WEIGHTS
 from tests.builders import TOP, make_batch
 from tests.contract.builders.pi import make_folder, noise, stock_weights
@@ -79,6 +87,7 @@ def test_a_teacher_in_16_bits_is_trained_in_32_and_delivered_as_it_was(copy, tmp
     assert json.loads((delivered / CONFIG).read_text())["dtype"] == "bfloat16"
     with safe_open(delivered / WEIGHTS, "pt") as file:
         assert file.get_slice(expert).get_dtype() == "F32"  # what was learned is not rounded away
+    check_belongs(delivered, copy)  # what is frozen is the same numbers
     theirs = stock_weights(delivered)
     assert all(tensor.dtype == in_16_bits[name].dtype for name, tensor in theirs.items())
     assert all(torch.equal(tensor, in_16_bits[name]) for name, tensor in theirs.items())
