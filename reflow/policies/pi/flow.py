@@ -58,9 +58,8 @@ class PiFlow[PolicyT: (PI0Policy, PI05Policy)](
     """What the adapters of ``lerobot.policies.pi0`` and ``lerobot.policies.pi05`` share."""
 
     policy: PolicyT
-    # A step of the usual size is lost in bfloat16, so weights are float32 here; and with checkpointing LeRobot keeps
-    # no cache of a prefix in training mode. Its checkpoints are of the joint pass, which is not run here anyway.
-    runtime = {"dtype": "float32", "gradient_checkpointing": False}  # noqa: RUF012  (a ClassVar by the base)
+    # A step of the usual size is lost in bfloat16, so weights are float32 here.
+    runtime = {"dtype": "float32"}  # noqa: RUF012  (declared a ClassVar by the base)
     stock_groups = (VELOCITY, "vision", "language")
     vision_groups = ("vision",)
 
