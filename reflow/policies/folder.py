@@ -59,10 +59,10 @@ def bare_policy(config: PreTrainedConfig, folder: Path, device: str = "cpu") -> 
         MissingFileError: its backbone is neither here nor on the hub.
         UserError: LeRobot makes no policy of the configuration, or of its backbone's.
     """
-    for field, value in (_RUNTIME | {"device": device}).items():
+    adapter = get_adapter(config.type)
+    for field, value in {**_RUNTIME, **adapter.runtime, "device": device}.items():
         if hasattr(config, field):
             setattr(config, field, value)
-    adapter = get_adapter(config.type)
     named = {field: getattr(config, field) for field in adapter.backbones if getattr(config, field, None)}
     for field, name in named.items():
         setattr(config, field, source_of(folder, str(name)))
@@ -110,7 +110,9 @@ def save_policy(flow: FlowPolicy, source: Path, folder: Path) -> Path:
         flow.policy.save_pretrained(staged)
         config = read_json(staged / CONFIG)
         own = read_json(source / CONFIG)
-        config |= {"device": None} | {field: own[field] for field in _RUNTIME if field in own}
+        config |= {"device": None} | {
+            field: own[field] for field in (*_RUNTIME, *flow.runtime) if field in own
+        }
         config["pretrained_path"] = None
         carried: dict[str, str] = {}  # from where a folder was to where it will be
         for field, inside in flow.backbones.items():

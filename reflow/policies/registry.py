@@ -37,6 +37,8 @@ class Own:
 
 
 _OWN = {
+    "pi0": Own("pi:Pi0Flow", "pi"),
+    "pi05": Own("pi:Pi05Flow", "pi"),
     "smolvla": Own("smolvla:SmolVLAFlow"),
     "evo1": Own("evo1:Evo1Flow", "evo1"),
 }

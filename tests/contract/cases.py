@@ -52,6 +52,8 @@ class Case:
 
 
 _BUILDERS = {
+    "pi0": "pi",
+    "pi05": "pi",
     "smolvla": "smolvla",
     "evo1": "evo1",
 }

@@ -1,0 +1,240 @@
+"""pi0 and pi05 as ``encode`` and ``velocity``, built from LeRobot's own parts.
+
+``encode`` is the first half of LeRobot's ``sample_actions`` (prefix embedding and the pass that fills the key/value
+cache), ``velocity`` is its ``denoise_step``. The two policies differ in where state and time go in: pi0 embeds the
+state as a token of its action expert and mixes the time into the actions, pi05 reads the state as words and lets the
+time modulate the expert's norms (adaRMS).
+
+Their time convention (t=1 noise, t=0 action, u = noise - action) is already ours.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from lerobot.policies.common.vla_utils import make_att_2d_masks, prepare_attention_masks_4d
+from lerobot.policies.pi0.modeling_pi0 import PI0Policy
+from lerobot.policies.pi05.modeling_pi05 import PI05Policy
+from lerobot.utils.constants import OBS_LANGUAGE_ATTENTION_MASK, OBS_LANGUAGE_TOKENS
+from torch import Tensor, nn
+
+from reflow.flow import ActionSpace
+from reflow.policies.base import Batch, FlowPolicy
+from reflow.policies.capabilities import (
+    CONTEXT,
+    VELOCITY,
+    VISION,
+    FreezablePrefix,
+    PaddingInputs,
+    StockForward,
+    StockTraining,
+    StorablePrefix,
+    Tensors,
+)
+from reflow.policies.groups import encodes_with_gradient
+from reflow.policies.pi.context import PiContext
+
+_PALIGEMMA = "policy.model.paligemma_with_expert.paligemma."
+_GROUPS = {
+    "vision": (f"{_PALIGEMMA}model.vision_tower.", f"{_PALIGEMMA}model.multi_modal_projector."),
+    "language": (f"{_PALIGEMMA}model.language_model.",),
+    # Heads over words, of which no action is made: 263 and 527 million parameters at the real size.
+    "unused": (f"{_PALIGEMMA}lm_head.", "policy.model.paligemma_with_expert.gemma_expert.lm_head."),
+}
+
+
+class PiFlow[PolicyT: (PI0Policy, PI05Policy)](
+    FlowPolicy[PiContext],
+    StorablePrefix[PiContext],
+    FreezablePrefix,
+    PaddingInputs,
+    StockTraining,
+):
+    """What the adapters of ``lerobot.policies.pi0`` and ``lerobot.policies.pi05`` share."""
+
+    policy: PolicyT
+    # A step of the usual size is lost in bfloat16, so weights are float32 here.
+    runtime = {"dtype": "float32"}  # noqa: RUF012  (declared a ClassVar by the base)
+    stock_groups = (VELOCITY, "vision", "language")
+    vision_groups = ("vision",)
+
+    @property
+    def space(self) -> ActionSpace:
+        config = self.policy.config
+        return ActionSpace(config.action_feature.shape[0], config.max_action_dim, config.chunk_size)
+
+    @property
+    def num_steps(self) -> int:
+        return self.policy.config.num_inference_steps
+
+    @num_steps.setter
+    def num_steps(self, value: int) -> None:
+        config = self.policy.config
+        config.num_inference_steps = value
+        if config.rtc_config is not None:
+            # Real-time chunking saturates its guidance at t=1: the weight that fits is the number of steps.
+            config.rtc_config.max_guidance_weight = float(value)
+
+    def vision_features(self, batch: Batch) -> Tensors:
+        images, masks = self.policy._preprocess_images(batch)
+        with torch.set_grad_enabled(torch.is_grad_enabled() and encodes_with_gradient(self)):
+            features = [self.policy.model.paligemma_with_expert.embed_image(image) for image in images]
+        return {"features": torch.stack(features, 1), "masks": torch.stack(masks, 1)}
+
+    def encode(self, batch: Batch) -> PiContext:
+        if CONTEXT in batch:
+            return self.unpack(batch[CONTEXT])
+        model = self.policy.model
+        both = model.paligemma_with_expert
+        vision = _as_live(batch[VISION]) if VISION in batch else self.vision_features(batch)
+        with (
+            torch.set_grad_enabled(torch.is_grad_enabled() and encodes_with_gradient(self)),
+            _features_for_images(both),
+        ):
+            embeddings, pad_masks, attention_masks = model.embed_prefix(
+                vision["features"].unbind(1),
+                vision["masks"].unbind(1),
+                batch[OBS_LANGUAGE_TOKENS],
+                batch[OBS_LANGUAGE_ATTENTION_MASK],
+            )
+            # As LeRobot does before every prefix pass: the masks that it makes are for this attention.
+            both.paligemma.model.language_model.config._attn_implementation = "eager"
+            _, cache = both.forward(
+                attention_mask=prepare_attention_masks_4d(make_att_2d_masks(pad_masks, attention_masks)),
+                position_ids=torch.cumsum(pad_masks, dim=1) - 1,
+                past_key_values=None,
+                inputs_embeds=[embeddings, None],
+                use_cache=True,
+            )
+        layers = tuple((layer.keys, layer.values) for layer in cache.layers)
+        return PiContext(pad_masks, layers, *self._state(batch) or (None,))
+
+    def _state(self, batch: Batch) -> tuple[Float[Tensor, "b w"], ...]:
+        """What the action expert embeds of the state: one tensor, or none."""
+        return ()
+
+    def pack(self, context: PiContext) -> Tensors:
+        keys, values = (
+            torch.stack([layer[which].transpose(1, 2) for layer in context.layers], 2) for which in (0, 1)
+        )
+        packed = {"keys": keys, "values": values, "pad_masks": context.pad_masks}
+        return packed if context.state is None else packed | {"state": context.state[:, None]}
+
+    def unpack(self, tensors: Tensors) -> PiContext:
+        layers = zip(
+            *(tensors[name].float().permute(2, 0, 3, 1, 4).unbind(0) for name in ("keys", "values")),
+            strict=True,
+        )
+        state = tensors["state"][:, 0].float() if "state" in tensors else None
+        return PiContext(tensors["pad_masks"].bool(), tuple(layers), state)
+
+    def velocity(
+        self, context: PiContext, x_t: Float[Tensor, "b k h d"], t: Float[Tensor, "b k"]
+    ) -> Float[Tensor, "b k h d"]:
+        repeated = context.repeat(x_t.shape[1])
+        state = {} if repeated.state is None else {"state": repeated.state}
+        v_t = self.policy.model.denoise_step(
+            **state,
+            prefix_pad_masks=repeated.pad_masks,
+            past_key_values=repeated.entries(),
+            x_t=x_t.flatten(0, 1),
+            timestep=t.flatten(0, 1),
+        )
+        # Under autocast the last layer answers in 16 bits; the state that it moves stays what it is.
+        return v_t.to(x_t.dtype).unflatten(0, x_t.shape[:2])
+
+    def stock_forward(
+        self, batch: Batch, noise: Float[Tensor, "b h d"], t: Float[Tensor, " b"]
+    ) -> StockForward:
+        model, seen = self.policy.model, list[Tensor]()
+        hooks = (
+            model.action_in_proj.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0])),
+            model.action_out_proj.register_forward_hook(lambda _, inputs, output: seen.append(output)),
+        )
+        try:
+            with _draws(model, noise, t):
+                loss, _ = self.policy.forward(batch)
+        finally:
+            for hook in hooks:
+                hook.remove()
+        x_t, v_t = seen
+        return StockForward(x_t, v_t, loss)
+
+    @torch.no_grad()
+    def stock_endpoint(self, batch: Batch, noise: Float[Tensor, "b h d"]) -> Float[Tensor, "b h d"]:
+        return self.policy.model.sample_actions(*self._inputs(batch), noise=noise)
+
+    def stock_losses(
+        self,
+        batch: Batch,
+        action: Float[Tensor, "b h d"],
+        noise: Float[Tensor, "b h d"],
+        t: Float[Tensor, " b"] | None = None,
+    ) -> Float[Tensor, "b h d"]:
+        model = self.policy.model
+        times = model.sample_time(len(action), action.device) if t is None else t
+        return model.forward(*self._inputs(batch), action, noise, times)
+
+    def stock_prefix(self) -> tuple[object, str]:
+        return self.policy.model, "embed_prefix"
+
+    def _inputs(self, batch: Batch) -> tuple[Any, ...]:
+        images, masks = self.policy._preprocess_images(batch)
+        tokens, attention = batch[OBS_LANGUAGE_TOKENS], batch[OBS_LANGUAGE_ATTENTION_MASK]
+        return images, masks, tokens, attention, *self._state(batch)
+
+    def prefix_groups(self) -> dict[str, list[str]]:
+        return self._prefix_groups
+
+    @functools.cached_property
+    def _prefix_groups(self) -> dict[str, list[str]]:  # asked at every step, and always the same
+        names = [name for name, _ in self.named_parameters()]
+        return {
+            group: [name for name in names if name.startswith(starts)] for group, starts in _GROUPS.items()
+        }
+
+    def action_inputs(self) -> Sequence[nn.Parameter]:
+        return [self.policy.model.action_in_proj.weight]
+
+    def counted(self) -> nn.Module:
+        return self.policy.model.action_out_proj
+
+
+class Pi0Flow(PiFlow[PI0Policy]):
+    """Adapter for ``lerobot.policies.pi0``."""
+
+    def _state(self, batch: Batch) -> tuple[Float[Tensor, "b w"], ...]:
+        return (self.policy.prepare_state(batch),)
+
+
+class Pi05Flow(PiFlow[PI05Policy]):
+    """Adapter for ``lerobot.policies.pi05``; its processor has turned the state into words."""
+
+
+def _as_live(vision: Tensors) -> Tensors:
+    return {"features": vision["features"].float(), "masks": vision["masks"].bool()}
+
+
+@contextlib.contextmanager
+def _features_for_images(both: Any) -> Iterator[None]:
+    """LeRobot's ``embed_prefix`` encodes images by itself; in here it takes vision features in their place."""
+    both.embed_image = lambda features: features
+    try:
+        yield
+    finally:
+        del both.embed_image
+
+
+@contextlib.contextmanager
+def _draws(model: Any, noise: Tensor, t: Tensor) -> Iterator[None]:
+    """LeRobot's ``forward`` draws noise and times by itself; in here it draws these."""
+    model.sample_noise, model.sample_time = lambda *_: noise, lambda *_: t
+    try:
+        yield
+    finally:
+        del model.sample_noise, model.sample_time
