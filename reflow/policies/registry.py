@@ -38,6 +38,7 @@ class Own:
 
 _OWN = {
     "smolvla": Own("smolvla:SmolVLAFlow"),
+    "multi_task_dit": Own("multi_task_dit:MultiTaskDiTFlow", "multi_task_dit", ("diffusers",)),
 }
 
 

@@ -52,6 +52,7 @@ class Case:
 
 _BUILDERS = {
     "smolvla": "smolvla",
+    "multi_task_dit": "multi_task_dit",
 }
 POLICIES = tuple(_BUILDERS)
 

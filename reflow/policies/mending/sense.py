@@ -15,7 +15,10 @@ from lerobot.utils.constants import ACTION, OBS_STATE
 from reflow.errors import UserError
 from reflow.policies.files import CONFIG, PolicyFiles
 
-_COUNTS = ("chunk_size", "n_action_steps", "n_obs_steps", "num_steps", "max_state_dim", "max_action_dim")
+_COUNTS = (
+    *("chunk_size", "horizon", "n_action_steps", "n_obs_steps", "num_steps", "num_integration_steps"),
+    *("max_state_dim", "max_action_dim"),
+)
 _ABOVE_ZERO = ("min_period", "max_period", "expert_width_multiplier")
 _DIMENSIONS = {"STATE": 1, "ACTION": 1, "VISUAL": 3}
 
