@@ -10,6 +10,7 @@ from lerobot.configs import FeatureType, PolicyFeature
 from lerobot.policies.multi_task_dit.configuration_multi_task_dit import MultiTaskDiTConfig
 from lerobot.policies.multi_task_dit.modeling_multi_task_dit import MultiTaskDiTPolicy
 from tokenizers import Tokenizer, models, pre_tokenizers
+from torch import Tensor
 from transformers import CLIPConfig, CLIPModel, PreTrainedTokenizerFast
 
 from reflow.policies import FlowPolicy
@@ -74,8 +75,19 @@ def make(scratch: Path) -> FlowPolicy:
     return make_dit(make_clip_folder(scratch / "clip"))
 
 
+def alone(flow: FlowPolicy, batch: dict[str, Any]) -> Tensor:
+    """LeRobot remembers what it has seen when it is shown the observations of an episode, one at a time."""
+    observed = ("observation.state", TOP)
+    chunk: Tensor = flow.policy.select_action(batch | {key: batch[key][:, -1] for key in observed})
+    return chunk
+
+
 CASES = {
     "multi_task_dit": Case(
-        make, padding="none", reduce=over_all, steps=(1, 2, 4, 8, 10)  # ours is LeRobot's own integrator
+        make,
+        padding="none",
+        reduce=over_all,
+        steps=(1, 2, 4, 8, 10),  # the integrator is LeRobot's own
+        alone=alone,
     )
 }
