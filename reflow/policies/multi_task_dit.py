@@ -220,7 +220,8 @@ class MultiTaskDiTFlow(FlowPolicy[Tensor], StorablePrefix[Tensor], FreezablePref
 
     def train(self, mode: bool = True) -> Self:
         """As always, but LeRobot's policy stays in eval mode: in training its attention drops out by itself, and
-        its crop of the images is a random one."""
+        its crop of the images is a random one.
+        """
         super().train(mode)
         self.policy.eval()
         return self

@@ -1,7 +1,7 @@
 """The player: one process's environment, in which an actor's episodes are played as ``lerobot-eval`` plays them.
 
-One thing differs: where the environment can do so, cameras are rendered only for what the actor looks at. Left out: who acts
-(``reflow.simulator.actor``).
+One thing differs: where the environment can do so, cameras are rendered only for what the actor looks at. Left out:
+who acts (``reflow.simulator.actor``).
 """
 
 from __future__ import annotations

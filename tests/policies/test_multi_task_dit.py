@@ -1,4 +1,4 @@
-"""What is LeRobot's multi-task diffusion transformer's own: two solvers, a history, a minimal sigma, a random crop."""
+"""What is LeRobot's multi-task diffusion transformer's own: solvers, history, sigma_min, random crop."""
 
 from pathlib import Path
 from typing import Any
@@ -96,7 +96,9 @@ def test_a_single_observation_is_an_episode_s_first(clip):
     assert torch.equal(flow.encode(one), flow.encode(twice))
     alone = make(clip, n_obs_steps=1)
     assert alone.output(noise_of(alone)).equal(noise_of(alone)[..., :6, :])
-    assert torch.equal(alone.encode(one), alone.encode(batch | {key: batch[key][:, :1] for key in (STATE, TOP)}))
+    assert torch.equal(
+        alone.encode(one), alone.encode(batch | {key: batch[key][:, :1] for key in (STATE, TOP)})
+    )
 
 
 @torch.no_grad()
@@ -131,7 +133,5 @@ def test_training_sees_what_inference_sees(clip, config):
 def test_an_encoder_for_each_camera(clip):
     flow, batch = make(clip, use_separate_rgb_encoder_per_camera=True), look()
     noise = noise_of(flow)
-    assert torch.equal(
-        flow.walk(flow.encode(batch), noise)[:, 0], flow.stock_endpoint(batch, noise[:, 0])
-    )
+    assert torch.equal(flow.walk(flow.encode(batch), noise)[:, 0], flow.stock_endpoint(batch, noise[:, 0]))
     assert all(flow.prefix_groups().values())

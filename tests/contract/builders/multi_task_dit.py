@@ -1,4 +1,4 @@
-"""A diffusion transformer with two CLIP towers of a few thousand parameters; two observations, horizon 8, 6 played."""
+"""A diffusion transformer with two small CLIP towers; two observations, horizon 8, 6 steps played."""
 
 from __future__ import annotations
 
@@ -39,6 +39,10 @@ def make_clip_folder(folder: Path) -> Path:
 def make_dit(clip: Path, **config: Any) -> MultiTaskDiTFlow:
     """A policy around a folder of :func:`make_clip_folder`; every weight moves the velocity."""
     defaults: dict[str, Any] = {
+        "input_features": {
+            "observation.state": PolicyFeature(FeatureType.STATE, (14,)),
+            TOP: PolicyFeature(FeatureType.VISUAL, (3, HEIGHT, WIDTH)),
+        },
         "objective": "flow_matching",
         "horizon": 8,
         "n_action_steps": 6,
@@ -52,10 +56,6 @@ def make_dit(clip: Path, **config: Any) -> MultiTaskDiTFlow:
     }
     policy = MultiTaskDiTPolicy(
         MultiTaskDiTConfig(
-            input_features={
-                "observation.state": PolicyFeature(FeatureType.STATE, (14,)),
-                TOP: PolicyFeature(FeatureType.VISUAL, (3, HEIGHT, WIDTH)),
-            },
             output_features={"action": PolicyFeature(FeatureType.ACTION, (14,))},
             vision_encoder_name=str(clip),
             text_encoder_name=str(clip),
