@@ -1,11 +1,11 @@
 """LeRobot's multi-task diffusion transformer, trained by flow matching, as ``encode`` and ``velocity``.
 
 Its time runs from noise at 0 to actions at 1; here it is turned round. It looks at several observations, the last
-``n_obs_steps``, and its chunk begins with the first of them: what is played is the part from now on. Words, images
-and states become one vector, which modulates every layer.
+``n_obs_steps``, and its chunk begins with the first of them: what is played is the part from now on. Words,
+images and states become one vector, which modulates every layer.
 
-With ``sigma_min`` above zero LeRobot's paths run to ``action + sigma_min * noise``, and so do the teacher's endpoints,
-which a student learns. Left out: ``objective=diffusion``, whose steps are no velocities.
+With ``sigma_min`` above zero LeRobot's paths run to ``action + sigma_min * noise``, and so do the teacher's
+endpoints, which a student learns. Left out: ``objective=diffusion``, whose steps are no velocities.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ class MultiTaskDiTFlow(FlowPolicy[Tensor], StorablePrefix[Tensor], FreezablePref
         if config.objective != "flow_matching":
             raise UserError(
                 f"objective={config.objective} in {folder / 'config.json'}; allowed: flow_matching. A student is "
-                "distilled from a velocity field, which a policy trained by diffusion does not have: choose a teacher "
+                "distilled from a velocity field, and a policy trained by diffusion has none: choose a teacher "
                 "that was trained with policy.objective=flow_matching"
             )
 
@@ -234,7 +234,7 @@ class MultiTaskDiTFlow(FlowPolicy[Tensor], StorablePrefix[Tensor], FreezablePref
             for key in self.policy.config.image_features
         ]
         own = {key: value for key, value in batch.items() if key not in self.policy.config.image_features}
-        stacked = {key: image for key, image in zip(self.policy.config.image_features, cameras, strict=True)}
+        stacked = dict(zip(self.policy.config.image_features, cameras, strict=True))
         return {**own, **stacked, OBS_STATE: self._states(batch), OBS_IMAGES: torch.stack(cameras, -4)}
 
     def _states(self, batch: Batch) -> Float[Tensor, "b n s"]:
