@@ -219,8 +219,9 @@ class MultiTaskDiTFlow(FlowPolicy[Tensor], StorablePrefix[Tensor], FreezablePref
                 stand_in_weights(folder / inside)
 
     def train(self, mode: bool = True) -> Self:
-        """As always, but LeRobot's policy stays in eval mode: in training its attention drops out by itself, and
-        its crop of the images is a random one.
+        """As always, but LeRobot's policy stays in eval mode.
+
+        In training its attention drops out on its own account, and its crop of the images is a random one.
         """
         super().train(mode)
         self.policy.eval()
