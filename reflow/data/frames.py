@@ -46,7 +46,8 @@ class Frames(Dataset[dict[str, Any]]):
         cameras: the camera keys that are read, and what they are called in an item; None for all, as they are.
         offset: what its frame numbers begin behind, so that no other data set has them.
         observed: the frames that an observation is made of, relative to now (``observation_delta_indices``). Of
-            more than one, state and cameras are stacked, ``[n_obs, ...]``; beyond an episode its first or last is repeated.
+            more than one, state and cameras are stacked, ``[n_obs, ...]``; beyond an episode its first
+            or last is repeated.
         first_action: the step that action chunks begin at, relative to now.
 
     Attributes:
