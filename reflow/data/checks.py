@@ -32,14 +32,8 @@ def check_fit(
         where: the section that names the data set, for errors.
 
     Raises:
-        UserError: action or state width differ, cameras of the policy are missing, or it reads more than one frame.
+        UserError: action or state width differ, or cameras of the policy are missing.
     """
-    if list(policy.observation_delta_indices or [0]) != [0] or (policy.action_delta_indices or [0])[0] != 0:
-        raise UserError(
-            f"the teacher reads observations at {policy.observation_delta_indices} and its chunks begin at "
-            f"{(policy.action_delta_indices or [0])[0]}, relative to now; frames of the past are not read yet: "
-            "choose a teacher that was trained with n_obs_steps=1"
-        )
     for key, feature, what in (
         (ACTION, policy.action_feature, "action"),
         (OBS_STATE, policy.robot_state_feature, "state"),

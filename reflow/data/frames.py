@@ -1,8 +1,8 @@
 """Frames of a LeRobotDataset as observations, decoded when asked for or once beforehand.
 
 Distillation needs cameras, state and task of a frame; its actions only for training a teacher. Chunks of
-actions are cut from the action column in memory, with LeRobot's own rule at the end of an episode (repeat the
-last action, mark it in ``action_is_pad``), which is much faster than LeRobot's row-wise query.
+actions are cut from the action column in memory, with LeRobot's own rule beyond the ends of an episode (repeat
+its first or last action, mark it in ``action_is_pad``), which is much faster than LeRobot's row-wise query.
 """
 
 from __future__ import annotations
@@ -45,6 +45,10 @@ class Frames(Dataset[dict[str, Any]]):
         reading: what of a frame is read; what is stored elsewhere need not be.
         cameras: the camera keys that are read, and what they are called in an item; None for all, as they are.
         offset: what its frame numbers begin behind, so that no other data set has them.
+        observed: the frames that an observation is made of, relative to now (``observation_delta_indices``). Of
+            more than one, state and cameras are stacked, ``[n_obs, ...]``; beyond an episode its first
+            or last is repeated.
+        first_action: the step that action chunks begin at, relative to now.
 
     Attributes:
         samples: identities of the frames, ``[n]``.
@@ -61,6 +65,8 @@ class Frames(Dataset[dict[str, Any]]):
         reading: Reading = "all",
         cameras: Mapping[str, str] | None = None,
         offset: int = 0,
+        observed: Sequence[int] = (0,),
+        first_action: int = 0,
     ) -> None:
         self.dataset = dataset
         self.reading: Reading = reading
@@ -70,14 +76,19 @@ class Frames(Dataset[dict[str, Any]]):
         self.owners = table.column("episode_index").to_numpy()
         self.samples = torch.from_numpy(table.column("index").to_numpy().copy()) + offset
         self.starts = np.array([0, len(self.samples)])
+        rows = np.arange(len(self.owners))
+        first = np.searchsorted(self.owners, self.owners, side="left")
+        last = np.searchsorted(self.owners, self.owners, side="right") - 1
+        self.seen_rows: np.ndarray | None = None
+        if list(observed) != [0]:
+            self.seen_rows = np.clip(rows[:, None] + np.array(observed), first[:, None], last[:, None])
         self.actions: Tensor | None = None
         if chunk_size is not None:
             self.actions = torch.from_numpy(np.stack(table.column(ACTION).to_numpy()).astype(np.float32))
-            rows = np.arange(len(self.owners))
-            last = np.searchsorted(self.owners, self.owners, side="right") - 1
-            wanted = rows[:, None] + np.arange(chunk_size)
-            self.chunk_rows = torch.from_numpy(np.minimum(wanted, last[:, None]))
-            self.chunk_is_pad = torch.from_numpy(wanted > last[:, None])
+            wanted = rows[:, None] + np.arange(first_action, first_action + chunk_size)
+            inside = np.clip(wanted, first[:, None], last[:, None])
+            self.chunk_rows = torch.from_numpy(inside)
+            self.chunk_is_pad = torch.from_numpy(wanted != inside)
         if reading == "words":
             self._states = torch.from_numpy(np.stack(table.column(OBS_STATE).to_numpy()))
             self._task_numbers = table.column("task_index").to_numpy()
@@ -90,12 +101,23 @@ class Frames(Dataset[dict[str, Any]]):
 
     def __getitem__(self, key: Visit | int) -> dict[str, Any]:
         row, visit = key if isinstance(key, tuple) else (key, 0)
-        item = self._read(row) if self._decoded is None else self._grow(self._decoded[row])
+        item = self._one(row) if self.seen_rows is None else self._several(row, self.seen_rows[row].tolist())
         item[SAMPLE], item[VISIT] = self.samples[row], torch.tensor(visit)
         if self.actions is not None:
             item[ACTION] = self.actions[self.chunk_rows[row]]
             item["action_is_pad"] = self.chunk_is_pad[row]
         return item
+
+    def _several(self, row: int, rows: Sequence[int]) -> dict[str, Any]:
+        """What is seen of these frames, one behind the other; the task is that of the present one."""
+        ones = {one: self._one(one) for one in {row, *rows}}
+        return {
+            key: torch.stack([ones[one][key] for one in rows]) if isinstance(value, Tensor) else value
+            for key, value in ones[row].items()
+        }
+
+    def _one(self, row: int) -> dict[str, Any]:
+        return self._read(row) if self._decoded is None else self._grow(self._decoded[row])
 
     def _read(self, row: int) -> dict[str, Any]:
         if self.reading == "all":

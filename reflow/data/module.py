@@ -130,6 +130,8 @@ class LeRobotDataModule(L.LightningDataModule):
         self.meta = self.sources[0].meta
         check_sources(self.sources, policy, allow_short_episodes, saved_rename)
         chunk = len(policy.action_delta_indices or ()) if with_actions else None
+        first_action = (policy.action_delta_indices or (0,))[0]
+        observed = policy.observation_delta_indices or (0,)
         cameras = kept_cameras(self.sources)
         self.train_frames, self.held_out = (
             Looks(
@@ -142,6 +144,8 @@ class LeRobotDataModule(L.LightningDataModule):
                             reading,
                             seen,
                             source.offset,
+                            observed,
+                            first_action,
                         )
                         for source, seen in zip(self.sources, cameras, strict=True)
                     ]
@@ -230,7 +234,7 @@ class LeRobotDataModule(L.LightningDataModule):
 
     @staticmethod
     def _pictures(items: list[dict[str, Any]]) -> list[str]:
-        return [key for key, value in items[0].items() if isinstance(value, Tensor) and value.ndim == 3]
+        return [key for key, value in items[0].items() if isinstance(value, Tensor) and value.ndim >= 3]
 
     def _observed(self, batch: dict[str, Any]) -> dict[str, Any]:
         try:

@@ -13,6 +13,7 @@ from reflow.demo.frames import shrink_frame
 from reflow.demo.pick_env import pick_environment
 from reflow.demo.scene import CubeRange
 from reflow.simulator.actor import Conditions
+from reflow.simulator.looking import Observation
 from reflow.simulator.rollout import Moment, Player
 from reflow.simulator.workers import in_order, run_jobs
 
@@ -29,11 +30,12 @@ class _Script:
     name: str
     commands: np.ndarray
     num_steps: int = 0
+    memory: int = 1
 
     def start(self, seed: int) -> None:
         """Remembers nothing."""
 
-    def act(self, seen: dict[str, Any], task: str) -> list[np.ndarray]:
+    def act(self, seen: Sequence[Observation], task: str) -> list[np.ndarray]:
         """The whole episode."""
         return list(self.commands)
 

@@ -22,7 +22,10 @@ from reflow.policies.folder import load_policy
 from reflow.policies.groups import parameter_groups
 from reflow.policies.statistics import saved_statistics
 
-_SIZES = ("type", "chunk_size", "max_action_dim", "max_state_dim", "input_features", "output_features")
+_SIZES = (
+    *("type", "chunk_size", "horizon", "n_obs_steps", "max_action_dim", "max_state_dim"),
+    *("input_features", "output_features"),
+)
 
 
 def check_belongs(

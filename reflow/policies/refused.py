@@ -12,7 +12,7 @@ REFUSED: dict[str, str] = {
     "lingbot_va": "it generates video and then actions under guidance, and carries its state over from chunk to "
     "chunk: a chunk is no function of one observation and one noise",
     "molmoact2": "LeRobot builds it from a second checkpoint (checkpoint_path) whose weights it loads first, and "
-    "runs its action expert inside the generation of tokens; no small one was checked here, so no split is known exact",
+    "runs its action expert inside the generation of tokens; no small one was checked, so no split is known exact",
     "pi0_fast": "it writes its actions as tokens, one after the other, and integrates nothing",
     "tdmpc": "it plans every action with a model of the world, and integrates nothing",
     "vqbet": "it chooses among learned codes of actions in one forward pass, and integrates nothing",

@@ -41,6 +41,7 @@ _OWN = {
     "pi05": Own("pi:Pi05Flow", "pi"),
     "smolvla": Own("smolvla:SmolVLAFlow"),
     "evo1": Own("evo1:Evo1Flow", "evo1"),
+    "multi_task_dit": Own("multi_task_dit:MultiTaskDiTFlow", "multi_task_dit", ("diffusers",)),
 }
 
 

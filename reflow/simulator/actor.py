@@ -12,10 +12,10 @@ import torch
 from lerobot.envs.configs import EnvConfig
 from lerobot.envs.factory import make_env_pre_post_processors
 from lerobot.envs.utils import preprocess_observation
-from lerobot.utils.constants import ACTION
+from lerobot.utils.constants import ACTION, OBS_STATE
 
 from reflow.flow import Draws
-from reflow.policies import load_policy, load_processors, saved_rename
+from reflow.policies import Batch, load_policy, load_processors, saved_rename
 from reflow.simulator.environment import EnvironmentSettings, check_look
 from reflow.simulator.looking import Observation
 
@@ -31,14 +31,19 @@ class Actor(Protocol):
     def num_steps(self) -> int:
         """Integration steps of each chunk; 0 for what integrates nothing."""
 
+    @property
+    def memory(self) -> int:
+        """How many observations it acts on: the present one, and those of the control steps just before."""
+
     def start(self, seed: int) -> None:
         """An episode begins, and with it the memory of this actor."""
 
-    def act(self, seen: Observation, task: str) -> Sequence[np.ndarray]:
+    def act(self, seen: Sequence[Observation], task: str) -> Sequence[np.ndarray]:
         """The commands until the next look.
 
         Args:
-            seen: a batch of one observation, rendered.
+            seen: its ``memory`` of observations, the present one last; each a batch of one, rendered. What an episode
+                has not yet had is its first one.
             task: the environment's instruction.
 
         Returns:
@@ -100,6 +105,7 @@ class PolicyActor:
         rename = conditions.env.rename_for(self._flow.config, saved_rename(folder))
         self._pre, self._post = load_processors(folder, self._flow, conditions.device, rename)
         self._env_pre, self._env_post = make_env_pre_post_processors(config, self._flow.config)
+        self.memory = 1 - min(self._flow.config.observation_delta_indices or (0,))
 
     def play_as(self, contender: Contender, num_steps: Callable[[], int] | None = None) -> PolicyActor:
         """The same policy at a contender's steps, or at those that are asked for before each chunk."""
@@ -112,10 +118,10 @@ class PolicyActor:
         self._seed, self._look = torch.tensor([seed]), 0
         self._flow.policy.reset()
 
-    def act(self, seen: Observation, task: str) -> list[np.ndarray]:
+    def act(self, seen: Sequence[Observation], task: str) -> list[np.ndarray]:
         """The chunk that the policy would play now, as far as it is played."""
         self._flow.num_steps = self._next_steps()
-        batch = self._pre(self._env_pre(preprocess_observation(seen) | {"task": [task]}))
+        batch = self._batch(seen, task)
         if self._look == 0:
             check_look(self.conditions.env, batch, self._flow.config, self.name)
         noise = self._flow.noise(self._draws, self._seed, torch.tensor([[self._look]]))[:, 0]
@@ -124,6 +130,14 @@ class PolicyActor:
             chunk = self._flow.stock_chunk(batch, noise.to(self.conditions.device))
         played = self.conditions.n_action_steps or self._flow.config.n_action_steps
         return [self._command(action) for action in chunk.transpose(0, 1)[:played]]
+
+    def _batch(self, seen: Sequence[Observation], task: str) -> Batch:
+        """The present, with state and cameras ``[1, memory, ...]`` where there is a past."""
+        batches = [self._pre(self._env_pre(preprocess_observation(one) | {"task": [task]})) for one in seen]
+        if self.memory == 1:
+            return batches[-1]
+        observed = [key for key in (OBS_STATE, *self._flow.config.image_features) if key in batches[-1]]
+        return batches[-1] | {key: torch.stack([batch[key] for batch in batches], 1) for key in observed}
 
     def _command(self, action: torch.Tensor) -> np.ndarray:
         return self._env_post({ACTION: self._post(action)})[ACTION].to("cpu").numpy()[0]

@@ -148,11 +148,12 @@ def _check(
     config = conditions.env.make_config()
     for name, path in folders.items():
         policy = PreTrainedConfig.from_pretrained(path)
-        chunk: int = getattr(policy, "chunk_size", 1)
+        # A policy without one gives no more of a chunk than it plays.
+        chunk: int = getattr(policy, "chunk_size", None) or policy.n_action_steps
         if conditions.n_action_steps is not None and not 1 <= conditions.n_action_steps <= chunk:
             raise UserError(
-                f"n_action_steps={conditions.n_action_steps}; allowed for the {name}: 1 to chunk_size={chunk}, "
-                "or null for its own"
+                f"n_action_steps={conditions.n_action_steps}; allowed for the {name}: 1 to {chunk}, the steps "
+                "of its chunk, or null for its own"
             )
         check_fit(config, policy, conditions.env.rename_for(policy, saved_rename(path)), name)
     check_runtime(conditions.env)

@@ -1,7 +1,7 @@
 """The player: one process's environment, in which an actor's episodes are played as ``lerobot-eval`` plays them.
 
-One thing differs: where the environment can do so, cameras are rendered only when the actor looks. Left out: who acts
-(``reflow.simulator.actor``).
+One thing differs: where the environment can do so, cameras are rendered only for what the actor looks at. Left out:
+who acts (``reflow.simulator.actor``).
 """
 
 from __future__ import annotations
@@ -103,14 +103,18 @@ class Player:
         actor.start(seed)
         seen, _ = self.env.reset(seed=[seed], options={NEW_ROLLOUT_OPTION: True})
         queue: deque[np.ndarray] = deque()
+        memory: deque[Observation] = deque(maxlen=actor.memory)
         actions: list[np.ndarray] = []
         rewards: list[float] = []
         success, over = False, False
         limit = int(self.env.call("_max_episode_steps")[0])
         while not over and len(actions) < limit:
             length = 0
+            if len(queue) < actor.memory:  # what is seen now is remembered at the next look
+                now = self._observe(seen)
+                memory.extend([now] * (1 if memory else actor.memory))
             if not queue:
-                queue.extend(actor.act(self._observe(seen), self._instruction()))
+                queue.extend(actor.act(tuple(memory), self._instruction()))
                 length = len(queue)
             action = queue.popleft()
             if watch is not None:

@@ -6,12 +6,13 @@ import importlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from torch import Tensor
 
 from reflow.policies import FlowPolicy
 
+Alone = Callable[[FlowPolicy, dict[str, Any]], object]
 Reduce = Callable[[FlowPolicy, Tensor], Tensor]
 
 
@@ -23,6 +24,11 @@ def over_real(flow: FlowPolicy, errors: Tensor) -> Tensor:
 def over_all(flow: FlowPolicy, errors: Tensor) -> Tensor:
     """Mean over all native dimensions."""
     return errors.mean()
+
+
+def chunk_alone(flow: FlowPolicy, batch: dict[str, Any]) -> object:
+    """LeRobot's own chunk, from noise that it draws itself."""
+    return flow.policy.predict_action_chunk(batch)
 
 
 @dataclass(frozen=True)
@@ -40,6 +46,8 @@ class Case:
         untrained: parts of names of parameters that ``velocity`` reads but that get no gradient, with LeRobot either.
         environment: variables that a process of its own needs to load it, from its folder.
         steps: step counts at which ours and LeRobot's times are the same numbers, so that the ends are the same bits.
+        alone: lets LeRobot act on a batch, with noise that it draws itself; another way than ``predict_action_chunk``
+            for a policy that plans from what it remembers.
     """
 
     make: Callable[..., FlowPolicy]
@@ -49,6 +57,7 @@ class Case:
     untrained: tuple[str, ...] = ()
     environment: Callable[[Path], dict[str, str]] = lambda folder: {}
     steps: tuple[int, ...] = (1, 2, 4, 8)
+    alone: Alone = chunk_alone
 
 
 _BUILDERS = {
@@ -56,6 +65,7 @@ _BUILDERS = {
     "pi05": "pi",
     "smolvla": "smolvla",
     "evo1": "evo1",
+    "multi_task_dit": "multi_task_dit",
 }
 POLICIES = tuple(_BUILDERS)
 

@@ -223,7 +223,7 @@ def test_the_noise_is_what_lerobot_draws(subject, flow):
             entry.start()
         try:
             flow.policy.reset()
-            lerobot_alone(flow, cloned(subject.observed))
+            subject.case.alone(flow, cloned(subject.observed))
         finally:
             for entry in patches:
                 entry.stop()
@@ -240,11 +240,6 @@ def test_the_noise_is_what_lerobot_draws(subject, flow):
     assert flow.padding == subject.case.padding
     if flow.padding == "masked":
         assert not flow.space.padding(noise).any()
-
-
-def lerobot_alone(flow: FlowPolicy, batch: dict[str, Any]) -> Tensor:
-    """LeRobot's own chunk, from noise that it draws itself."""
-    return flow.policy.predict_action_chunk(batch)
 
 
 @torch.no_grad()

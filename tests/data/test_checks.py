@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 from lerobot.configs import FeatureType, PolicyFeature
 from lerobot.datasets.dataset_metadata import LeRobotDatasetMetadata
-from lerobot.policies.multi_task_dit.configuration_multi_task_dit import MultiTaskDiTConfig
 from lerobot.policies.smolvla.configuration_smolvla import SmolVLAConfig
 from omegaconf import OmegaConf
 
@@ -51,14 +50,6 @@ def two_cameras(tmp_path_factory: pytest.TempPathFactory) -> LeRobotDatasetMetad
 @pytest.mark.parametrize("policy", [looking(), looking(state_dim=None), looking(empty_cameras=2)])
 def test_what_fits_passes(meta, policy):
     check_fit(meta, policy, {})
-
-
-def test_a_policy_that_reads_the_past_is_refused(meta):
-    past = MultiTaskDiTConfig(n_obs_steps=2, horizon=8, n_action_steps=6, device="cpu")
-    with pytest.raises(
-        ValueError, match=r"observations at \[-1, 0\] and its chunks begin at -1.*n_obs_steps=1"
-    ):
-        check_fit(meta, past, {})
 
 
 def test_a_camera_that_the_policy_does_not_know_is_no_harm(two_cameras):

@@ -181,7 +181,10 @@ def test_episodes_of_other_conditions_are_refused(contenders, tmp_path):
         ({"seeds": [1, 1]}, r"seeds must be different numbers from 0 to 2\*\*32 - 1; got \[1, 1\]"),
         ({"seeds": [2**32]}, r"seeds must be .*; got \[4294967296\]"),
         ({"num_steps": 0}, "teacher: num_steps=0; allowed: 1 or more"),
-        ({"n_action_steps": 9}, "n_action_steps=9; allowed for the teacher: 1 to chunk_size=8, or null"),
+        (
+            {"n_action_steps": 9},
+            "n_action_steps=9; allowed for the teacher: 1 to 8, the steps of its chunk, or null",
+        ),
         (
             {"env": EnvironmentSettings("pusht")},
             "cameras do not fit: the teacher sees|needs the package gym_pusht",

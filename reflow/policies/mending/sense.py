@@ -16,7 +16,14 @@ from reflow.errors import UserError
 from reflow.policies.files import CONFIG, PolicyFiles
 
 _COUNTS = (
-    *("chunk_size", "n_action_steps", "n_obs_steps", "num_steps", "num_inference_steps"),
+    *("chunk_size", "horizon", "n_action_steps", "n_obs_steps"),
+    *(
+        "num_steps",
+        "num_inference_steps",
+        "num_integration_steps",
+        "num_inference_timesteps",
+        "num_denoise_steps",
+    ),
     *("max_state_dim", "max_action_dim"),
 )
 _ABOVE_ZERO = ("min_period", "max_period", "expert_width_multiplier")
