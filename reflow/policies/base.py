@@ -158,7 +158,7 @@ class FlowPolicy[ContextT](nn.Module, ABC):
         Args:
             action: normalised, as the policy's preprocessor gives the data's. It is not changed.
         """
-        return action
+        return action[..., : self.space.action_dim]  # some preprocessors pad
 
     def stock_chunk(self, batch: Batch, noise: Float[Tensor, "b h d"]) -> Float[Tensor, "b h o"]:
         """The chunk that LeRobot's own ``predict_action_chunk`` gives from this noise, normalised.

@@ -74,15 +74,9 @@ def stock_forward(subject: Subject, flow: FlowPolicy) -> Any:
     return flow.stock_forward(with_actions(subject), subject.noise(flow)[:, 0], TIMES)
 
 
-def _wide(subject: Subject, flow: FlowPolicy) -> Tensor:
-    """The actions at native width, whichever width the policy's own preprocessor leaves."""
-    action = subject.training["action"]
-    return F.pad(action, (0, flow.space.max_action_dim - action.shape[-1]))
-
-
 def aim(subject: Subject, flow: FlowPolicy) -> Tensor:
     """Where LeRobot's training sends the flow: the actions at native width."""
-    action = flow.target(flow.space.real(_wide(subject, flow)))
+    action = flow.target(subject.training["action"])
     return F.pad(action, (0, flow.space.padding_dim))
 
 

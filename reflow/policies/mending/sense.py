@@ -13,17 +13,13 @@ import torch
 from lerobot.utils.constants import ACTION, OBS_STATE
 
 from reflow.errors import UserError
+from reflow.policies import stock
 from reflow.policies.files import CONFIG, PolicyFiles
 
 _COUNTS = (
     *("chunk_size", "horizon", "n_action_steps", "n_obs_steps"),
-    *(
-        "num_steps",
-        "num_inference_steps",
-        "num_integration_steps",
-        "num_inference_timesteps",
-        "num_denoise_steps",
-    ),
+    *("num_steps", "num_inference_steps", "num_integration_steps", "num_denoise_steps"),
+    *("num_inference_timesteps", "num_denoising_steps"),
     *("max_state_dim", "max_action_dim"),
 )
 _ABOVE_ZERO = ("min_period", "max_period", "expert_width_multiplier")
@@ -57,7 +53,12 @@ def check_sense(files: PolicyFiles) -> Iterator[str]:
 
 
 def _numbers(config: dict[str, Any]) -> Iterator[str]:
+    kind = stock.config_class(str(config.get("type")))
     for key in _COUNTS:
+        if (
+            config.get(key, 0) is None and getattr(kind, key, 0) is None
+        ):  # LeRobot's own default, for what is not set
+            continue
         if key in config and not ((value := _number(config[key])) >= 1 and value == int(value)):
             yield f"{key} is {config[key]!r}; allowed: 1 or more"
     for key in _ABOVE_ZERO:

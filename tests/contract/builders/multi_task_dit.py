@@ -21,11 +21,11 @@ from tests.contract.cases import Case, over_all
 LONGEST = 16
 
 
-def make_clip_folder(folder: Path) -> Path:
+def make_clip_folder(folder: Path, image: int = 16) -> Path:
     """CLIP's two towers, and a tokenizer that knows the words of the tasks."""
     tower = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2}
     text = {**tower, "vocab_size": 40, "max_position_embeddings": LONGEST, "eos_token_id": 1}
-    vision = {**tower, "image_size": 16, "patch_size": 8}
+    vision = {**tower, "image_size": image, "patch_size": 8}
     CLIPModel(CLIPConfig(text_config=text, vision_config=vision, projection_dim=16)).save_pretrained(folder)
     words = dict.fromkeys(["[PAD]", "[EOS]", "[UNK]", *" ".join(TASKS).split()])
     tokenizer = Tokenizer(models.WordLevel({word: place for place, word in enumerate(words)}, "[UNK]"))
@@ -43,6 +43,7 @@ def make_dit(clip: Path, **config: Any) -> MultiTaskDiTFlow:
             "observation.state": PolicyFeature(FeatureType.STATE, (14,)),
             TOP: PolicyFeature(FeatureType.VISUAL, (3, HEIGHT, WIDTH)),
         },
+        "output_features": {"action": PolicyFeature(FeatureType.ACTION, (14,))},
         "objective": "flow_matching",
         "horizon": 8,
         "n_action_steps": 6,
@@ -56,7 +57,6 @@ def make_dit(clip: Path, **config: Any) -> MultiTaskDiTFlow:
     }
     policy = MultiTaskDiTPolicy(
         MultiTaskDiTConfig(
-            output_features={"action": PolicyFeature(FeatureType.ACTION, (14,))},
             vision_encoder_name=str(clip),
             text_encoder_name=str(clip),
             device="cpu",
@@ -71,8 +71,9 @@ def make_dit(clip: Path, **config: Any) -> MultiTaskDiTFlow:
     return MultiTaskDiTFlow(policy).eval()
 
 
-def make(scratch: Path) -> FlowPolicy:
-    return make_dit(make_clip_folder(scratch / "clip"))
+def make(scratch: Path, **config: Any) -> FlowPolicy:
+    image = (config.get("image_resize_shape") or (16, 16))[0]
+    return make_dit(make_clip_folder(scratch / "clip", image), **config)
 
 
 def alone(flow: FlowPolicy, batch: dict[str, Any]) -> Tensor:

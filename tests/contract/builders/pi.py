@@ -47,7 +47,7 @@ def make(policy_type: str, scratch: Path, **config: Any) -> FlowPolicy:
         "push_to_hub": False,
     }
     with quiet():
-        policy = stock.get_policy_class(policy_type)(kind(**features, **(sizes | config)))
+        policy = stock.get_policy_class(policy_type)(kind(**(features | sizes | config)))
     with torch.no_grad():
         for parameter in policy.parameters():
             if parameter.ndim > 1:

@@ -17,7 +17,9 @@ from types import ModuleType
 from typing import Any
 
 VOCABULARY = 400
-WIDTH = {"gemma_2b": 32, "gemma_300m": 16}
+_WIDE = int(os.environ.get("SMALL_PI_WIDTH", "32"))
+"""Of the language model; a small one that is trained is wider (tests.contract.teachers)."""
+WIDTH = {"gemma_2b": _WIDE, "gemma_300m": _WIDE // 2}
 MODULES = tuple(f"lerobot.policies.{name}.modeling_{name}" for name in ("pi0", "pi05"))
 _HERE = Path(__file__).resolve()
 
@@ -61,7 +63,7 @@ def shrink(module: ModuleType) -> None:
             return true_config(variant)
         # Eight heads are written into LeRobot's attention, one pair of keys and values into its shapes.
         return module.GemmaConfig(
-            width=WIDTH[variant], depth=2, mlp_dim=64, num_heads=8, num_kv_heads=1, head_dim=8
+            width=WIDTH[variant], depth=2, mlp_dim=2 * _WIDE, num_heads=8, num_kv_heads=1, head_dim=8
         )
 
     changed: dict[str, Any] = {
