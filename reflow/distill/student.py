@@ -52,7 +52,7 @@ def make_student(
     """
     device = next(teacher.parameters()).device
     student = with_velocity(load_policy(folder, device), teacher.velocity_way)
-    student.num_steps = num_steps
+    student.take_steps(num_steps)
     train_groups(student, trained)
     if rule.inert and student.padding == "free":
         if not isinstance(student, PaddingInputs):

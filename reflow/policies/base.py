@@ -86,6 +86,14 @@ class FlowPolicy[ContextT](nn.Module, ABC):
     @abstractmethod
     def num_steps(self, value: int) -> None: ...
 
+    def take_steps(self, num_steps: int) -> None:
+        """Makes this policy a student: stock inference will take so many equal Euler steps, as it is trained for.
+
+        Raises:
+            UserError: LeRobot's inference of this policy cannot be a student's of so many steps.
+        """
+        self.num_steps = num_steps
+
     @abstractmethod
     def encode(self, batch: Batch) -> ContextT:
         """Cameras, language and state become a context, once per observation.

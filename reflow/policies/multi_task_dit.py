@@ -14,7 +14,7 @@ import functools
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -81,6 +81,11 @@ class MultiTaskDiTFlow(FlowPolicy[Tensor], StorablePrefix[Tensor], FreezablePref
     @num_steps.setter
     def num_steps(self, value: int) -> None:
         self.policy.config.num_integration_steps = value
+
+    def take_steps(self, num_steps: int) -> None:
+        """By Euler, whatever the teacher is integrated by: a student of one step is asked where its flow begins."""
+        self.policy.config.integration_method = "euler"
+        super().take_steps(num_steps)
 
     @property
     def solver(self) -> Solver:
@@ -217,15 +222,6 @@ class MultiTaskDiTFlow(FlowPolicy[Tensor], StorablePrefix[Tensor], FreezablePref
         for inside in self.backbones.values():
             if (folder / inside).is_dir():
                 stand_in_weights(folder / inside)
-
-    def train(self, mode: bool = True) -> Self:
-        """As always, but LeRobot's policy stays in eval mode.
-
-        In training its attention drops out on its own account, and its crop of the images is a random one.
-        """
-        super().train(mode)
-        self.policy.eval()
-        return self
 
     def _history(self, batch: Batch) -> Batch:
         """A batch as LeRobot's own forward wants it, its cameras in one tensor ``[b, n_obs, cameras, 3, h, w]``."""

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from reflow.errors import UserError
-from reflow.flow import RK4, Draws, straight_path
+from reflow.flow import EULER, RK4, Draws, straight_path
 from reflow.policies import velocity_calls
 from reflow.policies.multi_task_dit import MultiTaskDiTFlow
 from tests.builders import HEIGHT, TOP, WIDTH, quiet
@@ -135,3 +135,9 @@ def test_an_encoder_for_each_camera(clip):
     noise = noise_of(flow)
     assert torch.equal(flow.walk(flow.encode(batch), noise)[:, 0], flow.stock_endpoint(batch, noise[:, 0]))
     assert all(flow.prefix_groups().values())
+
+
+def test_a_student_of_a_teacher_by_rk4_takes_euler_steps(clip):
+    flow = make(clip, integration_method="rk4")
+    flow.take_steps(1)
+    assert (flow.policy.config.integration_method, flow.num_steps, flow.solver) == ("euler", 1, EULER)
