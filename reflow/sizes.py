@@ -17,6 +17,7 @@ from reflow.cli import command
 from reflow.doctor.footprint import Footprint, footprint, sizes_tables
 from reflow.doctor.show import print_table
 from reflow.errors import NotInstalledError, UserError
+from reflow.policies import policy_types
 from reflow.policies.real import REAL, without_weights
 from reflow.schema import schema
 
@@ -35,9 +36,10 @@ def sizes(config: DictConfig) -> dict[str, Footprint]:
     """
     if config.lora < 1:
         raise UserError(f"lora={config.lora}; allowed: 1 or more")
-    asked = list(REAL) if config.policies is None else list(config.policies)
-    if unknown := [name for name in asked if name not in REAL]:
-        raise UserError(f"policies holds {unknown[0]}; sizes are known of {', '.join(REAL)}")
+    served = [name for name in REAL if name in policy_types()]
+    asked = served if config.policies is None else list(config.policies)
+    if unknown := [name for name in asked if name not in served]:
+        raise UserError(f"policies holds {unknown[0]}; sizes are known of {', '.join(served)}")
     found: dict[str, Footprint] = {}
     for name in asked:
         try:

@@ -63,8 +63,12 @@ def batch_of(flow: FlowPolicy, folder: Path, dataset: Path, **how: Any) -> Batch
 def subject(
     request: pytest.FixtureRequest, dataset: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Subject:
-    case = case_of(request.param)
-    scratch = tmp_path_factory.mktemp(request.param)
+    return subject_of(request.param, dataset, tmp_path_factory.mktemp(request.param))
+
+
+def subject_of(policy_type: str, dataset: Path, scratch: Path) -> Subject:
+    """Builds a policy's folder and its batches."""
+    case = case_of(policy_type)
     with torch.random.fork_rng(devices=[]), quiet():
         torch.manual_seed(0)
         flow = case.make(scratch)
