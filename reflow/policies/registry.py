@@ -40,6 +40,7 @@ _OWN = {
     "pi0": Own("pi:Pi0Flow", "pi"),
     "pi05": Own("pi:Pi05Flow", "pi"),
     "smolvla": Own("smolvla:SmolVLAFlow"),
+    "eo1": Own("eo1:EO1Flow", "eo1", ("qwen_vl_utils",)),
     "evo1": Own("evo1:Evo1Flow", "evo1"),
     "multi_task_dit": Own("multi_task_dit:MultiTaskDiTFlow", "multi_task_dit", ("diffusers",)),
 }

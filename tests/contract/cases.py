@@ -64,6 +64,7 @@ _BUILDERS = {
     "pi0": "pi",
     "pi05": "pi",
     "smolvla": "smolvla",
+    "eo1": "eo1",
     "evo1": "evo1",
     "multi_task_dit": "multi_task_dit",
 }
