@@ -8,13 +8,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from reflow.data.frames import ENDPOINT, Reading
 from reflow.endpoints import PairCache
 from reflow.errors import UserError
-from reflow.flow import PaddingRule, Solver, carry, draw_identities
+from reflow.flow import PaddingRule, Solver, draw_identities
 from reflow.policies import CONTEXT, VISION, Batch, FlowPolicy
 
 
@@ -53,7 +54,8 @@ class LiveEndpoints:
         self, batch: Batch, context: Any, randn: Float[Tensor, "b k h d"]
     ) -> Float[Tensor, "b k h d"]:
         """See :class:`Endpoints`."""
-        return carry(self.teacher.field(context), randn, self.num_steps, self.solver, self.rule)
+        with torch.no_grad():
+            return self.teacher.end(context, self.rule.teacher_noise(randn), self.num_steps, self.solver)
 
 
 @dataclass(frozen=True)

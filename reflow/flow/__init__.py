@@ -7,7 +7,7 @@ width (``max_action_dim``), ``a`` real width (``action_dim``). A starred letter 
 dimensions: ``*b`` is ``b`` or ``b k``.
 """
 
-from reflow.flow.coupling import Coupling, carry, couple
+from reflow.flow.coupling import Coupling, couple
 from reflow.flow.loss import Reduction, velocity_loss
 from reflow.flow.padding import ActionSpace, Extent, PaddingRule
 from reflow.flow.path import PathSample, straight_path
@@ -60,7 +60,6 @@ __all__ = [
     "UShapedTime",
     "UniformTime",
     "Velocity",
-    "carry",
     "couple",
     "draw_identities",
     "get_solver",

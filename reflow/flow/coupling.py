@@ -5,12 +5,10 @@ Left out: where noise comes from (`reflow.flow.random`), and storing couplings.
 
 from dataclasses import dataclass
 
-import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from reflow.flow.padding import PaddingRule
-from reflow.flow.solvers import Solver, Velocity, integrate
 
 
 @dataclass(frozen=True)
@@ -40,36 +38,12 @@ class Coupling:
         return Coupling(self.noise.repeat_interleave(times, dim), self.action.repeat_interleave(times, dim))
 
 
-def carry(
-    velocity: Velocity, randn: Float[Tensor, "*b h d"], num_steps: int, solver: Solver, rule: PaddingRule
-) -> Float[Tensor, "*b h d"]:
-    """Integrate the teacher's field from noise to its endpoint.
-
-    Args:
-        velocity: The teacher's field, at native width; its time has the leading dimensions ``*b``.
-        randn: Standard normal draw at native width, ``[*b, h, d]``; not changed.
-        num_steps: The teacher's step count, at least 1.
-        solver: The teacher's solver.
-        rule: Decides what of the draw the teacher starts from (``rule.teacher_noise``).
-
-    Returns:
-        The endpoints as they are, at native width; no graph is recorded.
-
-    Raises:
-        UserError: If ``randn`` is not at native width, or as `integrate`.
-    """
-    with torch.no_grad():
-        return integrate(
-            velocity, rule.teacher_noise(randn), num_steps, solver, time_dims=randn.ndim - 2
-        ).endpoint
-
-
 def couple(randn: Float[Tensor, "*b h d"], endpoint: Float[Tensor, "*b h d"], rule: PaddingRule) -> Coupling:
     """Join noise and endpoint into what a student learns from, each through the padding rule.
 
     Args:
         randn: Standard normal draw at native width; not changed.
-        endpoint: Where the teacher's integration ends (`carry`), of the same shape.
+        endpoint: Where the teacher's integration ends, of the same shape.
         rule: Decides what of the draw the student starts from (``rule.noise``), and what of the endpoint is kept
             (``rule.target``).
 

@@ -138,6 +138,24 @@ class FlowPolicy[ContextT](nn.Module, ABC):
         steps = self.num_steps if num_steps is None else num_steps
         return integrate(self.field(context), noise, steps, self.solver, time_dims=2).endpoint
 
+    def end(
+        self, context: ContextT, noise: Float[Tensor, "b k h d"], num_steps: int, solver: Solver
+    ) -> Float[Tensor, "b k h d"]:
+        """Where integration by a solver ends: stock inference, where that is the policy's own.
+
+        Args:
+            context: the encoded observations.
+            noise: at native width.
+            num_steps: equal steps.
+            solver: of the integration.
+
+        Raises:
+            UserError: this policy knows no integration but LeRobot's.
+        """
+        if solver == self.solver:
+            return self.walk(context, noise, num_steps)
+        return integrate(self.field(context), noise, num_steps, solver, time_dims=2).endpoint
+
     def base_noise(self, randn: Float[Tensor, "*b h d"]) -> Float[Tensor, "*b h d"]:
         """The noise that inference starts from, as a function of standard normal noise.
 

@@ -42,6 +42,7 @@ _OWN = {
     "smolvla": Own("smolvla:SmolVLAFlow"),
     "eo1": Own("eo1:EO1Flow", "eo1", ("qwen_vl_utils",)),
     "evo1": Own("evo1:Evo1Flow", "evo1"),
+    "xvla": Own("xvla:XVLAFlow", "xvla"),
     "multi_task_dit": Own("multi_task_dit:MultiTaskDiTFlow", "multi_task_dit", ("diffusers",)),
 }
 

@@ -8,11 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+import torch
 from torch import Tensor
 
 from reflow.policies import FlowPolicy
 
 Alone = Callable[[FlowPolicy, dict[str, Any]], object]
+TIMES = torch.tensor([0.9, 0.3, 0.55])
+"""At which LeRobot's training is asked, one for each observation."""
 Reduce = Callable[[FlowPolicy, Tensor], Tensor]
 
 
@@ -66,6 +69,7 @@ _BUILDERS = {
     "smolvla": "smolvla",
     "eo1": "eo1",
     "evo1": "evo1",
+    "xvla": "xvla",
     "multi_task_dit": "multi_task_dit",
 }
 POLICIES = tuple(_BUILDERS)

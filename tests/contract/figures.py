@@ -18,9 +18,9 @@ from torch import Tensor
 import tests.contract.builders.small_pi  # noqa: F401  (pi is small in this process, whoever comes first)
 from reflow.policies import FlowPolicy, train_groups
 from tests.builders import make_dataset
-from tests.contract.cases import POLICIES
+from tests.contract.cases import POLICIES, TIMES
 from tests.contract.conftest import Subject, subject_of
-from tests.contract.test_contract import TIMES, aim, cloned, stock_forward
+from tests.contract.test_contract import aim, cloned, stock_forward
 
 
 def apart(one: Tensor, other: Tensor) -> float:

@@ -16,7 +16,6 @@ from reflow.flow import (
     PaddingRule,
     Solver,
     Velocity,
-    carry,
     couple,
     integrate,
     straight_path,
@@ -27,7 +26,10 @@ SPACE = ActionSpace(3, 5, chunk_size=4)
 
 
 def _both(velocity: Velocity, randn: Tensor, num_steps: int, solver: Solver, rule: PaddingRule) -> Coupling:
-    return couple(randn, carry(velocity, randn, num_steps, solver, rule), rule)
+    with torch.no_grad():
+        start = rule.teacher_noise(randn)
+        endpoint = integrate(velocity, start, num_steps, solver, time_dims=randn.ndim - 2).endpoint
+    return couple(randn, endpoint, rule)
 
 
 def _randn(*lead: int) -> Tensor:
