@@ -25,9 +25,9 @@ from tests.contract.cases import case_of
 WIDER: dict[str, dict[str, Any]] = {
     "smolvla": {"chunk_size": 32, "n_action_steps": 32, "num_steps": 10},
     "evo1": {  # all that it says of a chunk goes through one vector, which has to be wider than the chunk
-        "chunk_size": 16,
-        "n_action_steps": 16,
-        "embed_dim": 256,
+        "chunk_size": 8,
+        "n_action_steps": 8,
+        "embed_dim": 160,
         "num_layers": 3,
         "image_resolution": (64, 64),
         "max_views": 1,
