@@ -42,6 +42,7 @@ _OWN = {
     "smolvla": Own("smolvla:SmolVLAFlow"),
     "evo1": Own("evo1:Evo1Flow", "evo1"),
     "multi_task_dit": Own("multi_task_dit:MultiTaskDiTFlow", "multi_task_dit", ("diffusers",)),
+    "vla_jepa": Own("vla_jepa:VLAJEPAFlow", "vla_jepa", ("diffusers", "qwen_vl_utils")),
 }
 
 

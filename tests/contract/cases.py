@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -48,6 +49,8 @@ class Case:
         steps: step counts at which ours and LeRobot's times are the same numbers, so that the ends are the same bits.
         alone: lets LeRobot act on a batch, with noise that it draws itself; another way than ``predict_action_chunk``
             for a policy that plans from what it remembers.
+        precisely: a context in which the prefix is computed in the precision of its weights, for a policy that LeRobot
+            always runs in less; its rounding then has a bound that says something.
     """
 
     make: Callable[..., FlowPolicy]
@@ -58,6 +61,7 @@ class Case:
     environment: Callable[[Path], dict[str, str]] = lambda folder: {}
     steps: tuple[int, ...] = (1, 2, 4, 8)
     alone: Alone = chunk_alone
+    precisely: Callable[[], AbstractContextManager[object]] = nullcontext
 
 
 _BUILDERS = {
@@ -66,6 +70,7 @@ _BUILDERS = {
     "smolvla": "smolvla",
     "evo1": "evo1",
     "multi_task_dit": "multi_task_dit",
+    "vla_jepa": "vla_jepa",
 }
 POLICIES = tuple(_BUILDERS)
 
