@@ -1,8 +1,8 @@
 """VLA-JEPA as ``encode`` and ``velocity``, built from LeRobot's own parts.
 
 ``encode`` is Qwen3-VL over images and words, of which the hidden states of the embodied-action tokens are kept;
-``velocity`` is the action head, the state being one more token of its own. Its time runs from noise at 0 to data at 1,
-in buckets, and is turned round here. Nothing is padded.
+``velocity`` is the action head, the state being one more token of its own. Its time runs from noise at 0 to data at
+1, in buckets, and is turned round here. Nothing is padded.
 
 LeRobot trains Qwen with a second loss, by which it foresees the video (``enable_world_model``). No action depends on
 that model: a student carries it along, frozen, and looks at no frame after now. Left out: storing the prefix, since

@@ -45,14 +45,14 @@ class Case:
         noise: the distribution that LeRobot's inference starts from.
         reduce: squared velocity errors ``[b, h, d]`` to the loss that LeRobot trains with, no step being padded.
         untrained: parts of names of parameters that ``velocity`` reads but that get no gradient, with LeRobot either.
-        invariant: parts of names of parameters that change nothing, as a bias of keys, which is the same to every score
-            and so to no softmax: their gradient is rounding, small beside the others.
+        invariant: parts of names of parameters that change nothing, as a bias of keys, which moves every score alike
+            and so no softmax: their gradient is rounding, small beside the others.
         environment: variables that a process of its own needs to load it, from its folder.
         steps: step counts at which ours and LeRobot's times are the same numbers, so that the ends are the same bits.
         alone: lets LeRobot act on a batch, with noise that it draws itself; another way than ``predict_action_chunk``
             for a policy that plans from what it remembers.
-        precisely: a context in which the prefix is computed in the precision of its weights, for a policy that LeRobot
-            always runs in less; its rounding then has a bound that says something.
+        precisely: a context in which the prefix is computed in the precision of its weights, for a policy that
+            LeRobot always runs in less; its rounding then has a bound that says something.
     """
 
     make: Callable[..., FlowPolicy]
