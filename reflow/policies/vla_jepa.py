@@ -5,28 +5,38 @@
 1, in buckets, and is turned round here. Nothing is padded.
 
 LeRobot trains Qwen with a second loss, by which it foresees the video (``enable_world_model``). No action depends on
-that model: a student carries it along, frozen, and looks at no frame after now. Left out: storing the prefix, since
-Qwen's pixels are cut into patches while the words are.
+that model: a student carries it along, frozen, and looks at no frame after now.
 """
 
 from __future__ import annotations
 
 import functools
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from unittest.mock import patch
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
-from lerobot.policies.vla_jepa.modeling_vla_jepa import VLAJEPAPolicy
+from lerobot.policies.vla_jepa.modeling_vla_jepa import VLAJEPAPolicy, _get_autocast_context
 from torch import Tensor, nn
 
 from reflow.flow import ActionSpace
 from reflow.policies.backbones import stand_in_weights
 from reflow.policies.base import Batch, FlowPolicy
-from reflow.policies.capabilities import FreezablePrefix, StockCheck, StockForward
+from reflow.policies.capabilities import (
+    CONTEXT,
+    VISION,
+    FreezablePrefix,
+    StockCheck,
+    StockForward,
+    StorablePrefix,
+    Tensors,
+)
 from reflow.policies.groups import encodes_with_gradient
 
 _MODEL = "policy.model."
@@ -54,11 +64,12 @@ class VLAJEPAContext:
         return VLAJEPAContext(self.tokens.repeat_interleave(draws, 0), state)
 
 
-class VLAJEPAFlow(FlowPolicy[VLAJEPAContext], FreezablePrefix, StockCheck):
+class VLAJEPAFlow(FlowPolicy[VLAJEPAContext], StorablePrefix[VLAJEPAContext], FreezablePrefix, StockCheck):
     """Adapter for ``lerobot.policies.vla_jepa``."""
 
     policy: VLAJEPAPolicy
     backbones = {"qwen_model_name": "qwen", "jepa_encoder_name": "vjepa"}  # noqa: RUF012  (declared a ClassVar by the base)
+    vision_groups = ("vision",)
 
     @property
     def space(self) -> ActionSpace:
@@ -80,19 +91,68 @@ class VLAJEPAFlow(FlowPolicy[VLAJEPAContext], FreezablePrefix, StockCheck):
     def _head(self) -> Any:
         return self.policy.model.action_model
 
+    def vision_features(self, batch: Batch) -> Tensors:
+        """What Qwen's eye makes of the cameras, at its end and on the way there; and how many patches they are."""
+        model = self.policy.model
+        seen = self.policy._prepare_model_inputs(dict(batch), training=False)
+        size = len(seen["images"])
+        inputs = model.qwen.build_inputs(self._resized(seen["images"]), [""] * size, "", "")
+        grid = inputs["image_grid_thw"]
+        with (
+            torch.set_grad_enabled(torch.is_grad_enabled() and encodes_with_gradient(self)),
+            _get_autocast_context(grid.device.type),
+        ):
+            out = model.qwen.model.model.get_image_features(inputs["pixel_values"], grid, return_dict=True)
+        features = torch.stack([torch.cat(out.pooler_output), *out.deepstack_features], 1)
+        return {"features": features.unflatten(0, (size, -1)), "grid": grid.unflatten(0, (size, -1))}
+
     def encode(self, batch: Batch) -> VLAJEPAContext:
         """As LeRobot's inference encodes; under ``resize_images_to`` its training does not resize."""
-        model, size = self.policy.model, self.policy.config.resize_images_to
-        seen = self.policy._prepare_model_inputs(dict(batch), training=False)
-        images, state = seen["images"], seen.get("state")
-        if size is not None:
-            images = [
-                [F.interpolate(view[None], size=tuple(size), mode="area")[0] for view in views]
-                for views in images
-            ]
-        with torch.set_grad_enabled(torch.is_grad_enabled() and encodes_with_gradient(self)):
-            tokens, _ = model._encode_qwen(images, seen["instructions"], need_action_tokens=False)
+        if CONTEXT in batch:
+            return self.unpack(batch[CONTEXT])
+        model, vision = self.policy.model, batch.get(VISION)
+        eye: AbstractContextManager[None] = nullcontext()
+        if vision is None:
+            seen = self.policy._prepare_model_inputs(dict(batch), training=False)
+            seen["images"] = self._resized(seen["images"])
+        else:
+            eye = _features_for_images(model.qwen.model.model, vision["features"])
+            seen = self.policy._prepare_model_inputs({**batch, **self._blank(vision)}, training=False)
+        with eye, torch.set_grad_enabled(torch.is_grad_enabled() and encodes_with_gradient(self)):
+            tokens, _ = model._encode_qwen(seen["images"], seen["instructions"], need_action_tokens=False)
+        state = seen.get("state")
         return VLAJEPAContext(tokens.float(), None if state is None else state.float())
+
+    def _resized(self, images: list[list[Tensor]]) -> list[list[Tensor]]:
+        size = self.policy.config.resize_images_to
+        if size is None:
+            return images
+        return [
+            [F.interpolate(view[None], size=tuple(size), mode="area")[0] for view in views]
+            for views in images
+        ]
+
+    def _blank(self, vision: Tensors) -> Batch:
+        """Pictures that Qwen cuts into as many patches: it counts those, and makes as many words of them."""
+        side, (count, _) = (
+            self.policy.model.qwen.processor.image_processor.patch_size,
+            vision["grid"].shape[:2],
+        )
+        # One observation's grids are every observation's: a camera has one size.
+        sizes = [(side * high, side * wide) for _, high, wide in vision["grid"][0].long().tolist()]
+        cameras = zip(self.policy.config.image_features, sizes, strict=True)
+        return {key: vision["features"].new_zeros(count, 3, *size) for key, size in cameras}
+
+    def pack(self, context: VLAJEPAContext) -> Tensors:
+        """Tokens and state, each as a prefix."""
+        state = {} if context.state is None else {"state": context.state}
+        return {"tokens": context.tokens, **state}
+
+    def unpack(self, tensors: Tensors) -> VLAJEPAContext:
+        """The same again: there are always as many tokens, and one state."""
+        count = self.policy.config.num_embodied_action_tokens_per_instruction
+        state = tensors["state"][:, :1].float() if "state" in tensors else None
+        return VLAJEPAContext(tensors["tokens"][:, :count].float(), state)
 
     def velocity(
         self, context: VLAJEPAContext, x_t: Float[Tensor, "b k h d"], t: Float[Tensor, "b k"]
@@ -166,3 +226,16 @@ class VLAJEPAFlow(FlowPolicy[VLAJEPAContext], FreezablePrefix, StockCheck):
         for inside in self.backbones.values():
             if (folder / inside).is_dir():
                 stand_in_weights(folder / inside)
+
+
+@contextmanager
+def _features_for_images(model: Any, features: Float[Tensor, "b n l w"]) -> Iterator[None]:
+    """Qwen encodes images by itself; in here it takes vision features in their place."""
+    first, *deeper = features.flatten(0, 1).unbind(1)
+    model.get_image_features = lambda *_, **__: SimpleNamespace(
+        pooler_output=(first,), deepstack_features=[layer.to(model.visual.dtype) for layer in deeper]
+    )
+    try:
+        yield
+    finally:
+        del model.get_image_features

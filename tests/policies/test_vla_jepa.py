@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 import torch
+from lerobot.configs import FeatureType, PolicyFeature
 
 from reflow.data import LeRobotDataModule
 from reflow.errors import MissingFileError
@@ -116,6 +117,27 @@ def test_pictures_made_smaller_and_a_qwen_of_16_bits_are_lerobot_s(build, config
     assert torch.equal(flow.walk(context, noise)[:, 0], flow.stock_chunk(batch, noise[:, 0]))
     trained = parameter_groups(flow)["velocity"].values()
     assert all(parameter.dtype == torch.float32 for parameter in trained)  # masters of their own precision
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("config", [{}, {"resize_images_to": (96, 160)}, {"torch_dtype": "bfloat16"}])
+def test_what_the_eye_saw_stands_for_the_cameras(build, config):
+    """Two cameras of different sizes, neither a multiple of Qwen's patches."""
+    wide = "observation.images.wide"
+    features = {
+        STATE: PolicyFeature(FeatureType.STATE, (14,)),
+        TOP: PolicyFeature(FeatureType.VISUAL, (3, HEIGHT, WIDTH)),
+        wide: PolicyFeature(FeatureType.VISUAL, (3, 40, 130)),
+    }
+    flow = build(input_features=features, **config)
+    batch = look() | {wide: torch.rand(2, 3, 40, 130, generator=torch.Generator().manual_seed(1))}
+    vision = flow.vision_features(batch)
+    blind = {key: value for key, value in batch.items() if key not in (TOP, wide)}
+    whole, stored = flow.encode(batch), flow.encode(blind | {"vision": vision})
+    assert torch.equal(stored.tokens, whole.tokens)
+    assert torch.equal(stored.state, whole.state)
+    other = flow.encode(blind | {"vision": {**vision, "features": -vision["features"]}})
+    assert not torch.equal(other.tokens, whole.tokens)
 
 
 @torch.no_grad()
