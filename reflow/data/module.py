@@ -131,7 +131,8 @@ class LeRobotDataModule(L.LightningDataModule):
         check_sources(self.sources, policy, allow_short_episodes, saved_rename)
         chunk = len(policy.action_delta_indices or ()) if with_actions else None
         first_action = (policy.action_delta_indices or (0,))[0]
-        observed = policy.observation_delta_indices or (0,)
+        # What comes after now is for losses of LeRobot's training, as that of a world model; no action depends on it.
+        observed = [step for step in policy.observation_delta_indices or () if step <= 0] or [0]
         cameras = kept_cameras(self.sources)
         self.train_frames, self.held_out = (
             Looks(

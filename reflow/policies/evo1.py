@@ -159,10 +159,12 @@ class Evo1Flow(FlowPolicy[Evo1Context], StorablePrefix[Evo1Context], FreezablePr
         # LeRobot rounds a time down to its bucket; turned round, a time may come out a little below where it was.
         bucket = ((1 - t.flatten()) * (BUCKETS - 1) + 1e-4).long().clamp(0, BUCKETS - 1)
         with self.policy._maybe_autocast():
-            time = head.time_pos_enc(BUCKETS)[0, bucket].to(many.tokens.dtype)
-            hidden = head._project_actions((x_t * mask).flatten(0, 1).to(many.tokens.dtype), many.embodiment)
+            # Between its layers LeRobot keeps what it computes as precise as its weights, in mixed precision too.
+            tokens = many.tokens.to(head.dtype)
+            time = head.time_pos_enc(BUCKETS)[0, bucket].to(head.dtype)
+            hidden = head._project_actions((x_t * mask).flatten(0, 1), many.embodiment).to(head.dtype)
             for block in head.transformer_blocks:
-                hidden = block(hidden, many.tokens, time, many.ignored)
+                hidden = block(hidden, tokens, time, many.ignored)
             hidden = head.norm_out(hidden)
             pooled = head.seq_pool_proj(hidden.flatten(1)) if head.horizon > 1 else hidden[:, 0]
             v_t = head.mlp_head(pooled, many.embodiment)

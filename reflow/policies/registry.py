@@ -44,6 +44,7 @@ _OWN = {
     "evo1": Own("evo1:Evo1Flow", "evo1"),
     "xvla": Own("xvla:XVLAFlow", "xvla"),
     "multi_task_dit": Own("multi_task_dit:MultiTaskDiTFlow", "multi_task_dit", ("diffusers",)),
+    "vla_jepa": Own("vla_jepa:VLAJEPAFlow", "vla_jepa", ("diffusers", "qwen_vl_utils")),
 }
 
 

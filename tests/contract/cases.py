@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -47,10 +48,14 @@ class Case:
         noise: the distribution that LeRobot's inference starts from.
         reduce: squared velocity errors ``[b, h, d]`` to the loss that LeRobot trains with, no step being padded.
         untrained: parts of names of parameters that ``velocity`` reads but that get no gradient, with LeRobot either.
+        invariant: parts of names of parameters that change nothing, as a bias of keys, which moves every score alike
+            and so no softmax: their gradient is rounding, small beside the others.
         environment: variables that a process of its own needs to load it, from its folder.
         steps: step counts at which ours and LeRobot's times are the same numbers, so that the ends are the same bits.
         alone: lets LeRobot act on a batch, with noise that it draws itself; another way than ``predict_action_chunk``
             for a policy that plans from what it remembers.
+        precisely: a context in which the prefix is computed in the precision of its weights, for a policy that
+            LeRobot always runs in less; its rounding then has a bound that says something.
     """
 
     make: Callable[..., FlowPolicy]
@@ -58,9 +63,15 @@ class Case:
     noise: Literal["normal", "uniform"] = "normal"
     reduce: Reduce = over_real
     untrained: tuple[str, ...] = ()
+    invariant: tuple[str, ...] = ()
     environment: Callable[[Path], dict[str, str]] = lambda folder: {}
     steps: tuple[int, ...] = (1, 2, 4, 8)
     alone: Alone = chunk_alone
+    precisely: Callable[[], AbstractContextManager[object]] = nullcontext
+
+    def is_invariant(self, name: str) -> bool:
+        """Whether a parameter of this name changes nothing."""
+        return any(part in name for part in self.invariant)
 
 
 _BUILDERS = {
@@ -71,6 +82,7 @@ _BUILDERS = {
     "evo1": "evo1",
     "xvla": "xvla",
     "multi_task_dit": "multi_task_dit",
+    "vla_jepa": "vla_jepa",
 }
 POLICIES = tuple(_BUILDERS)
 

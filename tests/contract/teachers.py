@@ -43,6 +43,18 @@ WIDER: dict[str, dict[str, Any]] = {
         "image_crop_shape": None,
         "image_resize_shape": (64, 64),
     },
+    "vla_jepa": {
+        "chunk_size": 32,
+        "n_action_steps": 32,
+        "action_num_heads": 4,
+        "action_attention_head_dim": 24,
+        "action_hidden_size": 96,
+        "action_num_layers": 3,
+        "num_embodied_action_tokens_per_instruction": 8,
+        "enable_world_model": False,
+        "binarize_gripper_action": False,
+        "pre_snap_gripper_action": False,
+    },
     "pi05": {
         "chunk_size": 32,
         "n_action_steps": 32,

@@ -83,3 +83,21 @@ def test_a_pooled_token_needs_no_mask(build):
     again = flow.unpack(flow.pack(context))
     assert again.ignored is None
     assert torch.equal(again.tokens, context.tokens)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("num_steps", [1, 2, 8, 32])
+def test_mixed_precision_is_lerobot_s(build, num_steps, monkeypatch):
+    """``use_amp``, LeRobot's default, is in force on a GPU alone: here its own block is opened on the processor."""
+    flow, batch = build(vlm_dtype="bfloat16", num_inference_timesteps=num_steps), batch_of()
+    assert flow.config.use_amp
+    noise = flow.noise(Draws(0), torch.arange(2), torch.zeros(2, 1, dtype=torch.long))
+    plain = flow.walk(flow.encode(batch), noise)
+    assert torch.equal(plain[:, 0], flow.stock_chunk(batch, noise[:, 0]))
+    monkeypatch.setattr(flow.policy, "_maybe_autocast", lambda: torch.autocast("cpu", torch.bfloat16))
+    mixed = flow.walk(flow.encode(batch), noise)
+    assert mixed.dtype == torch.float32
+    assert not torch.equal(mixed, plain)
+    assert torch.equal(mixed[:, 0], flow.stock_chunk(batch, noise[:, 0]))
+    trained = [p for name, p in flow.named_parameters() if ".action_head." in name]
+    assert {parameter.dtype for parameter in trained} == {torch.float32}  # masters of their own precision
