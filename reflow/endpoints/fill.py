@@ -25,7 +25,7 @@ from reflow.endpoints import PRECISIONS, Layout, Work, seal, write_shard
 from reflow.endpoints.layout import block_folder, shard_file
 from reflow.endpoints.shards import joined
 from reflow.errors import UserError
-from reflow.flow import Draws, PaddingRule, Solver, carry
+from reflow.flow import Draws, PaddingRule, Solver
 from reflow.policies import VISION, Batch, FlowPolicy, StorablePrefix
 from reflow.policies.frozen import Frozen
 
@@ -137,12 +137,12 @@ class FillPairs(L.LightningModule):
 
     def walk(self, context: Any, samples: Tensor, first: int, stop: int) -> Tensor:
         """Endpoints of draws ``first ... stop - 1`` of these observations, ``[b, k, h, d]`` on the CPU."""
-        field = self.teacher.field(context)
         found = []
         for start in range(first, stop, self.layout.draws_at_once):
             draw = torch.arange(start, min(start + self.layout.draws_at_once, stop)).expand(len(samples), -1)
             randn = self.teacher.noise(self.random, samples, draw)
-            found.append(carry(field, randn.to(self.device), self.num_steps, self.solver, self.rule).cpu())
+            randn = randn.to(self.device)
+            found.append(self.teacher.carry(context, randn, self.num_steps, self.solver, self.rule).cpu())
         return torch.cat(found, 1)
 
     def _storable(self, store: str) -> StorablePrefix[Any]:

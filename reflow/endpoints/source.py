@@ -14,7 +14,7 @@ from torch import Tensor
 from reflow.data.frames import ENDPOINT, Reading
 from reflow.endpoints import PairCache
 from reflow.errors import UserError
-from reflow.flow import PaddingRule, Solver, carry, draw_identities
+from reflow.flow import PaddingRule, Solver, draw_identities
 from reflow.policies import CONTEXT, VISION, Batch, FlowPolicy
 
 
@@ -53,7 +53,7 @@ class LiveEndpoints:
         self, batch: Batch, context: Any, randn: Float[Tensor, "b k h d"]
     ) -> Float[Tensor, "b k h d"]:
         """See :class:`Endpoints`."""
-        return carry(self.teacher.field(context), randn, self.num_steps, self.solver, self.rule)
+        return self.teacher.carry(context, randn, self.num_steps, self.solver, self.rule)
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ from lerobot.configs import PreTrainedConfig
 from lerobot.policies.pretrained import PreTrainedPolicy
 from torch import Tensor, nn
 
-from reflow.flow import EULER, ActionSpace, Draws, Solver, Velocity, integrate
+from reflow.flow import EULER, ActionSpace, Draws, PaddingRule, Solver, Velocity, carry, integrate
 
 Batch = dict[str, Any]
 Padding = Literal["free", "masked", "none"]
@@ -137,6 +137,33 @@ class FlowPolicy[ContextT](nn.Module, ABC):
         """
         steps = self.num_steps if num_steps is None else num_steps
         return integrate(self.field(context), noise, steps, self.solver, time_dims=2).endpoint
+
+    def carry(
+        self,
+        context: ContextT,
+        randn: Float[Tensor, "b k h d"],
+        num_steps: int,
+        solver: Solver,
+        rule: PaddingRule,
+    ) -> Float[Tensor, "b k h d"]:
+        """Where this policy, as a teacher, is carried by a solver: :func:`reflow.flow.carry` of its field.
+
+        A policy whose stock inference does not integrate its field goes its own way, and refuses other solvers.
+
+        Args:
+            context: the encoded observations.
+            randn: as :meth:`base_noise` gives it.
+            num_steps: of the solver.
+            solver: any.
+            rule: decides what of the draw it starts from.
+
+        Returns:
+            The endpoints, without a graph.
+
+        Raises:
+            UserError: it cannot be carried by this solver.
+        """
+        return carry(self.field(context), randn, num_steps, solver, rule)
 
     def base_noise(self, randn: Float[Tensor, "*b h d"]) -> Float[Tensor, "*b h d"]:
         """The noise that inference starts from, as a function of standard normal noise.

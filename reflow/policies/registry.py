@@ -43,6 +43,7 @@ _OWN = {
     "eo1": Own("eo1:EO1Flow", "eo1", ("qwen_vl_utils",)),
     "evo1": Own("evo1:Evo1Flow", "evo1"),
     "multi_task_dit": Own("multi_task_dit:MultiTaskDiTFlow", "multi_task_dit", ("diffusers",)),
+    "xvla": Own("xvla:XVLAFlow", "xvla"),
 }
 
 

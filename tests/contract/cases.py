@@ -8,12 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+import torch
 from torch import Tensor
 
 from reflow.policies import FlowPolicy
 
 Alone = Callable[[FlowPolicy, dict[str, Any]], object]
 Reduce = Callable[[FlowPolicy, Tensor], Tensor]
+Weight = Callable[[Tensor], Tensor]
 
 
 def over_real(flow: FlowPolicy, errors: Tensor) -> Tensor:
@@ -24,6 +26,11 @@ def over_real(flow: FlowPolicy, errors: Tensor) -> Tensor:
 def over_all(flow: FlowPolicy, errors: Tensor) -> Tensor:
     """Mean over all native dimensions."""
     return errors.mean()
+
+
+def evenly(t: Tensor) -> Tensor:
+    """Every time counts alike."""
+    return torch.ones_like(t)
 
 
 def chunk_alone(flow: FlowPolicy, batch: dict[str, Any]) -> object:
@@ -43,6 +50,8 @@ class Case:
         padding: what its padding is.
         noise: the distribution that LeRobot's inference starts from.
         reduce: squared velocity errors ``[b, h, d]`` to the loss that LeRobot trains with, no step being padded.
+        weight: times ``[b]`` to what LeRobot's loss multiplies a squared velocity error by; it is a power of the time
+            where the loss is of actions.
         untrained: parts of names of parameters that ``velocity`` reads but that get no gradient, with LeRobot either.
         environment: variables that a process of its own needs to load it, from its folder.
         steps: step counts at which ours and LeRobot's times are the same numbers, so that the ends are the same bits.
@@ -54,6 +63,7 @@ class Case:
     padding: Literal["free", "masked", "none"]
     noise: Literal["normal", "uniform"] = "normal"
     reduce: Reduce = over_real
+    weight: Weight = evenly
     untrained: tuple[str, ...] = ()
     environment: Callable[[Path], dict[str, str]] = lambda folder: {}
     steps: tuple[int, ...] = (1, 2, 4, 8)
@@ -67,6 +77,7 @@ _BUILDERS = {
     "eo1": "eo1",
     "evo1": "evo1",
     "multi_task_dit": "multi_task_dit",
+    "xvla": "xvla",
 }
 POLICIES = tuple(_BUILDERS)
 
