@@ -5,10 +5,10 @@ beside it; ``velocity`` is a transformer of its own over noisy actions, state, t
 answers with the action, not with a velocity. On the straight path ``x_t = t noise + (1 - t) action`` the velocity is
 ``noise - action = (x_t - action) / t``, and that is what is given here.
 
-LeRobot's sampler is not Euler over it: every step goes from the noise it began with straight to the last answer, and
-asks there anew. One step is the same in both, two and more are not. So a teacher ends where LeRobot's sampler ends
-(:meth:`XVLAFlow.walk`, :meth:`XVLAFlow.carry`), whatever solver others are integrated by, and a student takes one
-step.
+LeRobot's sampler is not Euler over it: every step goes from the noise it began with towards the last answer, and asks
+there anew, where Euler goes on from where it is. The first two points are the same in both, and the last step of
+either ends at the answer, so that one step and two are Euler's, and three and more are not. So a teacher ends where
+LeRobot's sampler ends (:meth:`XVLAFlow.walk`, :meth:`XVLAFlow.carry`), and a student takes two steps at most.
 
 Left out: storing a prefix. Its tokens have no mask, so that a longer one would be another observation.
 """
@@ -31,6 +31,9 @@ from reflow.flow import EULER, ActionSpace, PaddingRule, Solver
 from reflow.policies.base import Batch, FlowPolicy
 from reflow.policies.capabilities import FreezablePrefix, StockCheck, StockForward
 from reflow.policies.groups import encodes_with_gradient
+
+EULER_STEPS = 2
+"""So many equal steps, or fewer, are the same in LeRobot's sampler and by Euler."""
 
 
 @dataclass(frozen=True)
@@ -87,11 +90,12 @@ class XVLAFlow(FlowPolicy[XVLAContext], FreezablePrefix, StockCheck):
         self.policy.config.num_denoising_steps = value
 
     def take_steps(self, num_steps: int) -> None:
-        """One, where LeRobot's sampler and Euler are the same."""
-        if num_steps != 1:
+        """One or two, with which LeRobot's sampler and Euler are the same."""
+        if num_steps > EULER_STEPS:
             raise UserError(
-                f"student.num_steps={num_steps}; allowed for a policy of type xvla: 1. LeRobot's sampler of it takes "
-                "no Euler steps but the first, so a student of more would be run otherwise than it was trained"
+                f"student.num_steps={num_steps}; allowed for a policy of type xvla: 1 to {EULER_STEPS}. LeRobot's "
+                "sampler of it takes no Euler steps where there are more, so such a student would be run otherwise "
+                "than it was trained"
             )
         super().take_steps(num_steps)
 
@@ -134,7 +138,7 @@ class XVLAFlow(FlowPolicy[XVLAContext], FreezablePrefix, StockCheck):
         solver: Solver,
         rule: PaddingRule,
     ) -> Float[Tensor, "b k h d"]:
-        """By LeRobot's sampler, which goes by the name of Euler here: its first step is one."""
+        """By LeRobot's sampler, which goes by the name of Euler here, and is Euler up to two steps."""
         if solver != EULER:
             raise UserError(
                 f"solver={solver.name}; allowed for a teacher of type xvla: euler, which stands for LeRobot's own "
