@@ -65,6 +65,7 @@ class XVLAFlow(FlowPolicy[XVLAContext], FreezablePrefix, StockCheck):
 
     policy: XVLAPolicy
     backbones = {"tokenizer_name": "tokenizer"}  # noqa: RUF012  (declared a ClassVar by the base)
+    integrates = False
 
     @classmethod
     def prepare(cls, config: Any, folder: Path) -> None:
