@@ -50,7 +50,7 @@ class OptimizerSettings:
 
         Args:
             policy: whose preset is the default.
-            parameters: the trainable ones by name; some presets give parts of a policy rates of their own, by their names.
+            parameters: the trainable ones by name; some presets know by it which of them have a rate of their own.
             max_steps: length of the run.
         """
         preset = policy.get_optimizer_preset()

@@ -66,7 +66,7 @@ def test_the_velocity_leads_from_the_answer_to_the_noise(flow):
 @torch.no_grad()
 def test_a_teacher_is_carried_to_where_lerobot_s_sampler_ends(flow):
     context, noise = flow.encode(observation()), noise_of(flow)
-    rule = PaddingRule(flow.space)
+    rule = PaddingRule(flow.space, noise_dims="full")
     assert torch.equal(flow.carry(context, noise, 10, EULER, rule), flow.walk(context, noise, 10))
     with pytest.raises(UserError, match=r"solver=heun; allowed for a teacher of type xvla: euler"):
         flow.carry(context, noise, 10, HEUN, rule)
