@@ -115,7 +115,9 @@ class Distillation(L.LightningModule):
         return host.to(self.device, non_blocking=True)
 
     def configure_optimizers(self) -> Any:
-        trainable = [parameter for parameter in self.parameters() if parameter.requires_grad]
+        trainable = {
+            name: parameter for name, parameter in self.named_parameters() if parameter.requires_grad
+        }
         return self.optimizer_settings.build(self.student.config, trainable, self.trainer.max_steps)
 
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from lerobot.configs import PreTrainedConfig
+from lerobot.optim import XVLAAdamWConfig
 from torch import nn
 
 from reflow.errors import UserError
@@ -43,13 +44,13 @@ class OptimizerSettings:
                 )
 
     def build(
-        self, policy: PreTrainedConfig, parameters: Iterable[nn.Parameter], max_steps: int
+        self, policy: PreTrainedConfig, parameters: Mapping[str, nn.Parameter], max_steps: int
     ) -> dict[str, Any]:
         """Lightning's optimizer dictionary for these parameters.
 
         Args:
             policy: whose preset is the default.
-            parameters: the trainable ones.
+            parameters: the trainable ones by name; some presets know by it which of them have a rate of their own.
             max_steps: length of the run.
         """
         preset = policy.get_optimizer_preset()
@@ -57,7 +58,8 @@ class OptimizerSettings:
             value = getattr(self, field)
             if value is not None:
                 setattr(preset, field, tuple(value) if field == "betas" else value)
-        optimizer = preset.build(list(parameters))
+        by_name = isinstance(preset, XVLAAdamWConfig)  # the one preset of LeRobot that asks for names
+        optimizer = preset.build(dict(parameters) if by_name else list(parameters.values()))
         for group in optimizer.param_groups:
             if (
                 "fused" in group

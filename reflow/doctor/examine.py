@@ -125,14 +125,17 @@ def examine(patient: Patient, question: Question, fit: Check) -> Diagnosis:
         ),
         exactness_check(teacher, observed[0]),
         padding_check(found.metrics, teacher.space, num_steps=steps, rule=question.rule),
-        solver_check(
-            observed,
-            solver_error=solver_error,
-            num_steps=question.plan.num_steps,
-            solver=question.plan.solver,
-            reference_steps=question.reference_steps,
-        ),
     ]
+    if teacher.integrates:
+        checks.append(
+            solver_check(
+                observed,
+                solver_error=solver_error,
+                num_steps=question.plan.num_steps,
+                solver=question.plan.solver,
+                reference_steps=question.reference_steps,
+            )
+        )
     if student:
         compared = compare_students(observed, found, question.time_bins)
         names = dimension_names(patient.data[0].meta, teacher.config)

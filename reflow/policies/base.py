@@ -45,6 +45,8 @@ class FlowPolicy[ContextT](nn.Module, ABC):
     runtime: ClassVar[Mapping[str, Any]] = {}
     """Fields of LeRobot's configuration that say how a policy is run and not what it is, beside device and compiling:
     by the value that they have here. A delivered policy has its source's."""
+    integrates: ClassVar[bool] = True
+    """Whether LeRobot's inference integrates the velocity field, so that other solvers can be compared with it."""
     masks_padding: ClassVar[bool] = False
     """Whether LeRobot holds the padding at zero, in training and at every step of inference."""
 

@@ -67,7 +67,7 @@ REAL = {
         RealSize("eo1", {"vlm_base": qwen2_5_vl_3b}, {"dtype": "float32", "attn_implementation": "eager"}),
         RealSize("groot", {"base_model_path": gr00t_n1_7}),
         RealSize("vla_jepa", {"qwen_model_name": qwen3_vl_2b}, {"enable_world_model": False}),
-        RealSize("xvla", {}, {"florence_config": florence2_large()}),
+        RealSize("xvla", {}, {"florence_config": florence2_large(), "action_mode": "auto"}),
     )
 }
 """By LeRobot's name of the policy."""

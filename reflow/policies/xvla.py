@@ -1,17 +1,22 @@
 """X-VLA as ``encode`` and ``velocity``, built from LeRobot's own parts.
 
-Its network is asked for the action itself, x0, not for a velocity: the velocity here is ``(x_t - x0) / t``. LeRobot's
-inference mixes every answer anew with the noise that it began with, and that is no integration of a field: at one
-step both are the same, at several they are not (0.1 apart at ten). So a teacher's endpoints are LeRobot's own,
-whatever the steps, and a student has one step.
+``encode`` is the encoder of Florence-2 over the first camera and the words, with the features of the other cameras
+beside it; ``velocity`` is a transformer of its own over noisy actions, state, time and all of that. Its network
+answers with the action, not with a velocity. On the straight path ``x_t = t noise + (1 - t) action`` the velocity is
+``noise - action = (x_t - action) / t``, and that is what is given here.
 
-Left out: action modes with logits or masks among their dimensions (grippers), which no straight path leads to.
+LeRobot's sampler is not Euler over it: every step goes from the noise it began with towards the last answer, and asks
+there anew, where Euler goes on from where it is. The first two points are the same in both, and the last step of
+either ends at the answer, so that one step and two are Euler's, and three and more are not. So a teacher ends where
+LeRobot's sampler ends (:meth:`XVLAFlow.walk`, :meth:`XVLAFlow.end`), and a student takes two steps at most.
+
+Left out: storing a prefix. Its tokens have no mask, so that a longer one would be another observation.
 """
 
 from __future__ import annotations
 
 import functools
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -27,51 +32,51 @@ from reflow.policies.base import Batch, FlowPolicy
 from reflow.policies.capabilities import FreezablePrefix, StockCheck, StockForward
 from reflow.policies.groups import encodes_with_gradient
 
-MODES = ("auto",)
-"""Action modes whose loss is the mean squared error of the action, and whose answer is the action."""
+EULER_STEPS = 2
+"""So many equal steps, or fewer, are the same in LeRobot's sampler and by Euler."""
 
 
 @dataclass(frozen=True)
 class XVLAContext:
-    """An encoded observation: what the transformer reads besides noisy actions and time.
+    """An encoded observation.
 
     Attributes:
-        vlm_features: Florence's tokens of words and first camera.
-        aux_visual_inputs: its features of the other cameras.
-        proprio: the state.
-        domain_id: which of the domains' weights are meant.
+        tokens: what Florence-2 makes of the first camera and the words.
+        others: features of the other cameras; of no token, where there is one camera.
+        state: padded to the width that the policy takes; of no width where it takes none.
+        domain: which of the domains' weights and soft prompts are meant.
     """
 
-    vlm_features: Float[Tensor, "b s w"]
-    aux_visual_inputs: Float[Tensor, "b v w"]
-    proprio: Float[Tensor, "b p"]
-    domain_id: Int[Tensor, " b"]
-    _repeated: dict[int, XVLAContext] = field(default_factory=dict, repr=False, compare=False)
+    tokens: Float[Tensor, "b s w"]
+    others: Float[Tensor, "b o w"]
+    state: Float[Tensor, "b p"]
+    domain: Int[Tensor, " b"]
 
-    def inputs(self, draws: int = 1) -> dict[str, Tensor]:
-        """By the transformer's names, every observation ``draws`` times in a row; built once per ``draws``."""
-        names = [entry.name for entry in fields(self) if not entry.name.startswith("_")]
-        if draws != 1 and draws not in self._repeated:
-            self._repeated[draws] = XVLAContext(
-                *(getattr(self, name).repeat_interleave(draws, 0) for name in names)
-            )
-        one = self if draws == 1 else self._repeated[draws]
-        return {name: getattr(one, name) for name in names}
+    def repeat(self, draws: int) -> XVLAContext:
+        """The context with every observation ``draws`` times in a row."""
+        if draws == 1:
+            return self
+        many = functools.partial(torch.repeat_interleave, repeats=draws, dim=0)
+        return XVLAContext(many(self.tokens), many(self.others), many(self.state), many(self.domain))
 
 
 class XVLAFlow(FlowPolicy[XVLAContext], FreezablePrefix, StockCheck):
     """Adapter for ``lerobot.policies.xvla``."""
 
     policy: XVLAPolicy
+    backbones = {"tokenizer_name": "tokenizer"}  # noqa: RUF012  (declared a ClassVar by the base)
+    integrates = False
     # A step of the usual size is lost in bfloat16, so weights are float32 here.
     runtime = {"dtype": "float32"}  # noqa: RUF012  (declared a ClassVar by the base)
 
     @classmethod
     def prepare(cls, config: Any, folder: Path) -> None:
-        if config.action_mode.lower() not in MODES:
+        """Refuses actions that are no points of a flow."""
+        if config.action_mode.lower() != "auto":
             raise UserError(
-                f"action_mode={config.action_mode} in {folder / 'config.json'}; allowed: {', '.join(MODES)}. In the "
-                "others some dimensions are logits of grippers, or masked: a path of actions does not lead there"
+                f"action_mode={config.action_mode} in {folder / 'config.json'}; allowed: auto. The others weigh or "
+                "hide some dimensions (grippers are set to zero on the way in, and are logits on the way out), so "
+                "that where their sampler ends is no action: choose a teacher trained with policy.action_mode=auto"
             )
 
     @property
@@ -88,91 +93,105 @@ class XVLAFlow(FlowPolicy[XVLAContext], FreezablePrefix, StockCheck):
         self.policy.config.num_denoising_steps = value
 
     def take_steps(self, num_steps: int) -> None:
-        if num_steps != 1:
+        """One or two, with which LeRobot's sampler and Euler are the same."""
+        if num_steps > EULER_STEPS:
             raise UserError(
-                f"student.num_steps={num_steps}; allowed for a policy of type xvla: 1. It predicts actions and not "
-                "velocities, and only at one step does LeRobot's inference of it end where a velocity leads"
+                f"student.num_steps={num_steps}; allowed for a policy of type xvla: 1 to {EULER_STEPS}. LeRobot's "
+                "sampler of it takes no Euler steps where there are more, so such a student would be run otherwise "
+                "than it was trained"
             )
         super().take_steps(num_steps)
 
     def encode(self, batch: Batch) -> XVLAContext:
-        inputs = self.policy._build_model_inputs(batch)
+        model = self.policy.model
+        inputs = self.policy._build_model_inputs(dict(batch))
+        dtype = model._get_target_dtype()
         with torch.set_grad_enabled(torch.is_grad_enabled() and encodes_with_gradient(self)):
-            seen = self.policy.model.forward_vlm(
-                inputs["input_ids"], inputs["image_input"], inputs["image_mask"]
+            seen = model.forward_vlm(
+                inputs["input_ids"], inputs["image_input"].to(dtype), inputs["image_mask"]
             )
-        return XVLAContext(**seen, proprio=inputs["proprio"], domain_id=inputs["domain_id"])
-
-    def answer(
-        self, context: XVLAContext, x_t: Float[Tensor, "b k h d"], t: Float[Tensor, "b k"]
-    ) -> Float[Tensor, "b k h d"]:
-        """The action that the network sees behind a noisy one."""
-        model, given = self.policy.model, context.inputs(x_t.shape[1])
-        given["proprio"], noisy = model.action_space.preprocess(given["proprio"], x_t.flatten(0, 1))
-        action = model.transformer(action_with_noise=noisy, t=t.flatten(0, 1), **given)
-        return action.to(x_t.dtype).unflatten(0, x_t.shape[:2])
+        state = inputs["proprio"].to(dtype)
+        return XVLAContext(seen["vlm_features"], seen["aux_visual_inputs"], state, inputs["domain_id"])
 
     def velocity(
         self, context: XVLAContext, x_t: Float[Tensor, "b k h d"], t: Float[Tensor, "b k"]
     ) -> Float[Tensor, "b k h d"]:
-        return (x_t - self.answer(context, x_t, t)) / t[..., None, None]
+        answer = self._answer(context.repeat(x_t.shape[1]), x_t.flatten(0, 1), t.flatten())
+        return (x_t - answer.view(x_t.shape).to(x_t.dtype)) / t[..., None, None].to(x_t.dtype)
 
     def walk(
         self, context: XVLAContext, noise: Float[Tensor, "b k h d"], num_steps: int | None = None
     ) -> Float[Tensor, "b k h d"]:
-        """As LeRobot: every answer is mixed with the noise anew."""
+        """LeRobot's sampler: from the noise to the last answer, ever further along."""
         steps = self.num_steps if num_steps is None else num_steps
-        action = torch.zeros_like(noise)
-        for step in range(steps, 0, -1):
-            t = noise.new_full(noise.shape[:2], step / steps)
-            mix = t[..., None, None]
-            action = self.answer(context, noise * mix + action * (1 - mix), t)
-        return action
+        many = context.repeat(noise.shape[1])
+        start = noise.flatten(0, 1).to(self.policy.model._get_target_dtype())
+        action = torch.zeros_like(start)
+        for left in range(steps, 0, -1):
+            t = start.new_full((len(start),), left / steps)
+            along = t.view(-1, 1, 1)
+            action = self._answer(many, start * along + action * (1 - along), t)
+        return action.view(noise.shape).to(noise.dtype)
 
     def end(
         self, context: XVLAContext, noise: Float[Tensor, "b k h d"], num_steps: int, solver: Solver
     ) -> Float[Tensor, "b k h d"]:
+        """By LeRobot's sampler; no other solver has a place in it."""
         if solver != EULER:
             raise UserError(
-                f"solver={solver.name}; allowed for a policy of type xvla: euler. It predicts actions and not "
-                "velocities, and knows no integration but LeRobot's own"
+                f"solver={solver.name}; allowed for a teacher of type xvla: euler. LeRobot's inference of it integrates "
+                "no velocity field, so there is none that another solver could integrate better"
             )
         return self.walk(context, noise, num_steps)
 
-    def stock_chunk(self, batch: Batch, noise: Float[Tensor, "b h d"]) -> Float[Tensor, "b h o"]:
-        with patch("torch.randn", lambda *_, **__: noise.clone()):  # it draws inside
-            return self.policy.predict_action_chunk(dict(batch))
-
-    @torch.no_grad()
-    def stock_endpoint(self, batch: Batch, noise: Float[Tensor, "b h d"]) -> Float[Tensor, "b h d"]:
+    def _answer(
+        self, context: XVLAContext, x_t: Float[Tensor, "n h d"], t: Float[Tensor, " n"]
+    ) -> Float[Tensor, "n h d"]:
+        """The action that its network takes ``x_t`` for."""
         model = self.policy.model
-        whole = patch.object(
-            model.action_space, "postprocess", lambda action: action
-        )  # it would cut the padding
-        with whole, patch("torch.randn", lambda *_, **__: noise.clone()):
-            inputs = self.policy._build_model_inputs(batch)
-            return model.generate_actions(**inputs, steps=self.num_steps)
+        dtype = model._get_target_dtype()
+        state, noisy = model.action_space.preprocess(context.state, x_t.to(dtype))
+        answer: Tensor = model.transformer(
+            domain_id=context.domain,
+            vlm_features=context.tokens,
+            aux_visual_inputs=context.others,
+            action_with_noise=noisy,
+            proprio=state,
+            t=t.to(dtype),
+        )
+        return answer
+
+    def stock_chunk(self, batch: Batch, noise: Float[Tensor, "b h d"]) -> Float[Tensor, "b h o"]:
+        """It takes a noise, and draws its own."""
+        drawn = noise.to(self.policy.model._get_target_dtype())
+        with patch("torch.randn", lambda *_, **__: drawn):
+            return self.policy.predict_action_chunk(dict(batch)).to(noise.dtype)
+
+    def stock_endpoint(self, batch: Batch, noise: Float[Tensor, "b h d"]) -> Float[Tensor, "b h d"]:
+        with patch.object(self.policy.model.action_space, "postprocess", lambda action: action):
+            return self.stock_chunk(batch, noise)
 
     def stock_forward(
         self, batch: Batch, noise: Float[Tensor, "b h d"], t: Float[Tensor, " b"]
     ) -> StockForward:
-        seen: dict[str, Tensor] = {}
+        """Its loss is of actions: ``t ** 2`` of what the same error is as one of velocities."""
+        dtype = self.policy.model._get_target_dtype()
+        seen: list[Tensor] = []
 
-        def keep(_: nn.Module, __: Any, given: dict[str, Tensor], action: Tensor) -> None:
-            seen.update(x_t=given["action_with_noise"], action=action)
+        def keep(_: nn.Module, __: Any, inputs: dict[str, Any], answer: Tensor) -> None:
+            seen.extend((inputs["action_with_noise"], answer))
 
         hook = self.policy.model.transformer.register_forward_hook(keep, with_kwargs=True)
-        # LeRobot spreads one uniform number evenly over the batch.
-        spread = torch.arange(len(t), device=t.device, dtype=t.dtype) / len(t)
         try:
             with (
-                patch("torch.rand", lambda *_, **__: t - spread),
-                patch("torch.randn_like", lambda *_, **__: noise),
+                patch("torch.rand", lambda *_, **__: _Times(t.to(dtype))),
+                patch("torch.randn_like", lambda *_, **__: noise.to(dtype)),
             ):
                 loss, _ = self.policy.forward(dict(batch))
         finally:
             hook.remove()
-        return StockForward(seen["x_t"], (seen["x_t"] - seen["action"]) / t[:, None, None], loss)
+        x_t, answer = (tensor.to(noise.dtype) for tensor in seen)
+        return StockForward(x_t, (x_t - answer) / t.view(-1, 1, 1), loss)
 
     def counted(self) -> nn.Module:
         return self.policy.model.transformer
@@ -182,9 +201,23 @@ class XVLAFlow(FlowPolicy[XVLAContext], FreezablePrefix, StockCheck):
 
     @functools.cached_property
     def _prefix_groups(self) -> dict[str, list[str]]:  # asked at every step, and always the same
-        names = [name for name, _ in self.named_parameters() if ".vlm." in name]
-        words = "policy.model.vlm.language_model."
+        names = [name for name, _ in self.named_parameters()]
+        florence = "policy.model.vlm."
+        language = f"{florence}language_model."
         return {
-            "vision": [name for name in names if not name.startswith(words)],
-            "language": [name for name in names if name.startswith(words)],
+            "vision": [name for name in names if name.startswith(florence) and not name.startswith(language)],
+            "language": [name for name in names if name.startswith(language)],
         }
+
+
+class _Times:
+    """Stands where LeRobot draws one number, spreads it over a batch and wraps it round: the times, as they are."""
+
+    def __init__(self, t: Float[Tensor, " b"]) -> None:
+        self.t = t
+
+    def __add__(self, spread: Tensor) -> _Times:
+        return self
+
+    def __mod__(self, end: float) -> Float[Tensor, " b"]:
+        return self.t

@@ -40,8 +40,9 @@ class Training:
         decay: float | None = None,
     ) -> None:
         self.clip = clip
-        self.parameters = [parameter for parameter in student.parameters() if parameter.requires_grad]
-        built = OptimizerSettings(lr=lr).build(student.config, self.parameters, max_steps=1)
+        named = {name: parameter for name, parameter in student.named_parameters() if parameter.requires_grad}
+        self.parameters = list(named.values())
+        built = OptimizerSettings(lr=lr).build(student.config, named, max_steps=1)
         self.optimizer: torch.optim.Optimizer = built["optimizer"]
         for group in self.optimizer.param_groups:  # LeRobot's schedule has put its first value there
             group["lr"] = group.get("initial_lr", group["lr"])

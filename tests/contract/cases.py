@@ -17,12 +17,18 @@ from reflow.policies import FlowPolicy
 Alone = Callable[[FlowPolicy, dict[str, Any]], object]
 TIMES = torch.tensor([0.9, 0.3, 0.55])
 """At which LeRobot's training is asked, one for each observation."""
+Weight = Callable[[Tensor], Tensor]
 Reduce = Callable[[FlowPolicy, Tensor], Tensor]
 
 
 def over_real(flow: FlowPolicy, errors: Tensor) -> Tensor:
     """Mean over real dimensions."""
     return flow.space.real(errors).mean()
+
+
+def evenly(t: Tensor) -> Tensor:
+    """Every time counts alike."""
+    return torch.ones_like(t)
 
 
 def over_all(flow: FlowPolicy, errors: Tensor) -> Tensor:
@@ -47,6 +53,8 @@ class Case:
         padding: what its padding is.
         noise: the distribution that LeRobot's inference starts from.
         reduce: squared velocity errors ``[b, h, d]`` to the loss that LeRobot trains with, no step being padded.
+        weight: times ``[b]`` to what LeRobot's loss multiplies a squared velocity error by; it is a power of the time
+            where the loss is of actions.
         untrained: parts of names of parameters that ``velocity`` reads but that get no gradient, with LeRobot either.
         invariant: parts of names of parameters that change nothing, as a bias of keys, which moves every score alike
             and so no softmax: their gradient is rounding, small beside the others.
@@ -62,6 +70,7 @@ class Case:
     padding: Literal["free", "masked", "none"]
     noise: Literal["normal", "uniform"] = "normal"
     reduce: Reduce = over_real
+    weight: Weight = evenly
     untrained: tuple[str, ...] = ()
     invariant: tuple[str, ...] = ()
     environment: Callable[[Path], dict[str, str]] = lambda folder: {}

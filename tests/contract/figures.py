@@ -37,7 +37,8 @@ def figures_of(subject: Subject) -> tuple[float, ...]:
     velocity = flow.velocity(flow.encode(subject.observed), forward.x_t.detach()[:, None], TIMES[:, None])[
         :, 0
     ]
-    loss = subject.case.reduce(flow, (velocity - subject.noise(flow)[:, 0] + aim(subject, flow)).square())
+    error = velocity - subject.noise(flow)[:, 0] + aim(subject, flow)
+    loss = subject.case.reduce(flow, subject.case.weight(TIMES)[:, None, None] * error.square())
     ours = gradients(flow, loss)
     worst = max(
         ((ours[name] - value).norm() / value.norm()).item() for name, value in expected.items() if value.any()

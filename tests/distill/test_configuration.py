@@ -232,10 +232,10 @@ def test_optimizer_settings_override_the_preset_one_by_one() -> None:
 
     policy = SmolVLAConfig(device="cpu")
     weight = torch.nn.Parameter(torch.zeros(2))
-    preset = OptimizerSettings().build(policy, [weight], 100)["optimizer"]
+    preset = OptimizerSettings().build(policy, {"weight": weight}, 100)["optimizer"]
     assert preset.defaults["lr"] == policy.optimizer_lr
     assert preset.defaults["betas"] == policy.optimizer_betas
-    changed = OptimizerSettings(lr=1e-2, betas=(0.5, 0.6)).build(policy, [weight], 100)["optimizer"]
+    changed = OptimizerSettings(lr=1e-2, betas=(0.5, 0.6)).build(policy, {"weight": weight}, 100)["optimizer"]
     assert (changed.defaults["lr"], changed.defaults["betas"]) == (1e-2, (0.5, 0.6))
     assert changed.defaults["eps"] == policy.optimizer_eps
     with pytest.raises(ValueError, match=r"optimizer\.lr is -1; allowed: above 0"):
