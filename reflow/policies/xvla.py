@@ -139,8 +139,8 @@ class XVLAFlow(FlowPolicy[XVLAContext], FreezablePrefix, StockCheck):
         """By LeRobot's sampler; no other solver has a place in it."""
         if solver != EULER:
             raise UserError(
-                f"solver={solver.name}; allowed for a teacher of type xvla: euler. LeRobot's inference of it integrates "
-                "no velocity field, so there is none that another solver could integrate better"
+                f"solver={solver.name}; allowed for a teacher of type xvla: euler. LeRobot's inference of it "
+                "integrates no velocity field, so there is none that another solver could integrate better"
             )
         return self.walk(context, noise, num_steps)
 
