@@ -42,6 +42,9 @@ class FlowPolicy[ContextT](nn.Module, ABC):
     backbones: ClassVar[Mapping[str, str]] = {}
     """Fields of LeRobot's configuration that name a folder (or hub id) beside the weights: configuration, tokenizer.
     Each with the name of that folder inside a delivered policy."""
+    normalizers: ClassVar[tuple[str, str] | None] = None
+    """LeRobot's names of the processor steps that normalise observations, and actions back, where the policy has its
+    own; None for LeRobot's two of all policies."""
     runtime: ClassVar[Mapping[str, Any]] = {}
     """Fields of LeRobot's configuration that say how a policy is run and not what it is, beside device and compiling:
     by the value that they have here. A delivered policy has its source's."""

@@ -67,6 +67,7 @@ class GrootFlow(FlowPolicy[GrootContext], FreezablePrefix, PaddingInputs, StockC
 
     policy: GrootPolicy
     backbones = {"base_model_path": "base"}  # noqa: RUF012  (declared a ClassVar by the base)
+    normalizers = ("groot_n1_7_pack_inputs_v1", "groot_action_unpack_unnormalize_v2")
     runtime = {"model_params_fp32": True}  # noqa: RUF012  (likewise; steps of training are lost in bfloat16)
 
     @property

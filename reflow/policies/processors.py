@@ -27,6 +27,7 @@ from reflow.policies.stock import (
     Pipeline,
     UnnormalizerProcessorStep,
     make_pre_post_processors,
+    registered_name,
 )
 from reflow.policies.whole import check_steps
 
@@ -76,6 +77,10 @@ def load_processors(
             f"{folder / PREPROCESSOR} has no step tokenizer_processor, so the policy would be told no task; copy the "
             "policy's folder anew, or save its processors again"
         )
+    if flow.normalizers is not None:
+        _check_own(folder, pre, flow.normalizers[0], (OBS_STATE, ACTION))
+        _check_own(folder, post, flow.normalizers[1], (ACTION,))
+        return pre, post
     _check_complete(folder, pre, NormalizerProcessorStep, (OBS_STATE, ACTION))
     _check_complete(folder, post, UnnormalizerProcessorStep, (ACTION,))
     return pre, post
@@ -100,6 +105,23 @@ def save_new_processors(flow: FlowPolicy, statistics: Mapping[str, Mapping[str, 
     flow.config._save_pretrained(folder)
     for pipeline in make_pre_post_processors(flow.config, dataset_stats=dict(statistics)):
         pipeline.save_pretrained(folder)
+
+
+def _check_own(folder: Path, pipeline: Pipeline, name: str, keys: tuple[str, ...]) -> None:
+    """A step of a policy's own that normalises: it has to be there, with statistics of these features."""
+    have = [set(step.state_dict()) for step in pipeline.steps if registered_name(step) == name]
+    lacking = [
+        key
+        for key in keys
+        if not any(f"{key}.{bound}" in names for names in have for bound in ("min", "mean"))
+    ]
+    if len(have) != 1 or lacking:
+        raise UserError(
+            f"{folder}: the processors have {len(have)} steps {name} with statistics of "
+            f"{', '.join(key for key in keys if key not in lacking) or 'nothing'}; one is needed, with those of "
+            f"{', '.join(keys)}, or values would not be normalised: save the teacher's processors with the statistics "
+            "of its data set"
+        )
 
 
 def _check_left_out(folder: Path, step: Any, key: str) -> None:

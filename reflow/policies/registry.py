@@ -39,6 +39,7 @@ class Own:
 _OWN = {
     "pi0": Own("pi:Pi0Flow", "pi"),
     "pi05": Own("pi:Pi05Flow", "pi"),
+    "groot": Own("groot:GrootFlow", "groot", ("diffusers", "tree", "timm")),
     "smolvla": Own("smolvla:SmolVLAFlow"),
     "eo1": Own("eo1:EO1Flow", "eo1", ("qwen_vl_utils",)),
     "evo1": Own("evo1:Evo1Flow", "evo1"),

@@ -47,6 +47,7 @@ __all__ = [
     "make_pre_post_processors",
     "plugins_installed",
     "read_config",
+    "registered_name",
     "remove_normalization_layers",
     "step_class",
     "step_fields",
@@ -93,6 +94,11 @@ def fields_of(kind: type) -> dict[str, type | None]:
     return {
         field.name: _dataclass_in(hints.get(field.name)) for field in dataclasses.fields(kind) if field.init
     }
+
+
+def registered_name(step: Any) -> str | None:
+    """The name that a processor's step is registered under."""
+    return getattr(type(step), "_registry_name", None)
 
 
 def step_fields(kind: type) -> set[str] | None:

@@ -86,6 +86,7 @@ class Case:
 _BUILDERS = {
     "pi0": "pi",
     "pi05": "pi",
+    "groot": "groot",
     "smolvla": "smolvla",
     "eo1": "eo1",
     "evo1": "evo1",
