@@ -2,8 +2,6 @@
 
 It counts time the other way (0 noise, 1 action), in a thousand whole buckets; the adapter turns it round. Weights at
 both ends of its action head are one set per embodiment.
-
-Not registered yet: its processors normalise in steps of their own, which ``load_processors`` cannot check.
 """
 
 from __future__ import annotations

@@ -110,17 +110,13 @@ def save_new_processors(flow: FlowPolicy, statistics: Mapping[str, Mapping[str, 
 def _check_own(folder: Path, pipeline: Pipeline, name: str, keys: tuple[str, ...]) -> None:
     """A step of a policy's own that normalises: it has to be there, with statistics of these features."""
     have = [set(step.state_dict()) for step in pipeline.steps if registered_name(step) == name]
-    lacking = [
-        key
-        for key in keys
-        if not any(f"{key}.{bound}" in names for names in have for bound in ("min", "mean"))
-    ]
+    lacking = [key for key in keys if not any(name.startswith(f"{key}.") for names in have for name in names)]
     if len(have) != 1 or lacking:
         raise UserError(
             f"{folder}: the processors have {len(have)} steps {name} with statistics of "
             f"{', '.join(key for key in keys if key not in lacking) or 'nothing'}; one is needed, with those of "
-            f"{', '.join(keys)}, or values would not be normalised: save the teacher's processors with the statistics "
-            "of its data set"
+            f"{', '.join(keys)}, or values would not be normalised: save the teacher's processors with the "
+            "statistics of its data set"
         )
 
 
