@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,17 +32,20 @@ SPARE = 64
 """Rows of the embedding table beyond the tokenizer's: policies add tokens of their own."""
 
 
-def make_qwen_folder(folder: Path, kind: str, wide: int = 32, layers: int = 2) -> Path:
+def make_qwen_folder(
+    folder: Path, kind: str, wide: int = 32, *, corpus: Sequence[str] = (), tied: bool = False
+) -> Path:
     """Writes the folder.
 
     Args:
         folder: where to.
         kind: ``Qwen2_5_VL`` or ``Qwen3VL``, as transformers names its classes.
         wide: of the language model.
-        layers: of the language model.
+        corpus: words beside the tasks' that become few tokens; all else is read byte by byte.
+        tied: one table for words in and words out.
     """
     tokenizer = PreTrainedTokenizerFast(
-        tokenizer_object=byte_tokenizer([f"{task}\n" for task in TASKS]),
+        tokenizer_object=byte_tokenizer([*(f"{task}\n" for task in TASKS), *corpus]),
         pad_token="<pad>",
         eos_token="<end_of_utterance>",
         extra_special_tokens={},
@@ -57,11 +61,12 @@ def make_qwen_folder(folder: Path, kind: str, wide: int = 32, layers: int = 2) -
     text: dict[str, Any] = {
         "hidden_size": wide,
         "intermediate_size": 2 * wide,
-        "num_hidden_layers": layers,
+        "num_hidden_layers": 2,
         "num_attention_heads": 2,
         "num_key_value_heads": 1,
         "vocab_size": len(tokenizer) + SPARE,
         "max_position_embeddings": 1024,
+        "tie_word_embeddings": tied,
         "rope_parameters": rope if older else rope | {"mrope_interleaved": True},
     }
     eye: dict[str, Any] = {
@@ -82,6 +87,7 @@ def make_qwen_folder(folder: Path, kind: str, wide: int = 32, layers: int = 2) -
         eye |= {"num_position_embeddings": 64, "deepstack_visual_indexes": [0]}
     config = getattr(transformers, f"{kind}Config").from_dict(
         {
+            "tie_word_embeddings": tied,
             "text_config": text,
             "vision_config": eye,
             "image_token_id": number("<|image_pad|>"),

@@ -16,8 +16,8 @@ from transformers import VJEPA2Config, VJEPA2Model, VJEPA2VideoProcessor
 
 from reflow.policies import FlowPolicy
 from reflow.policies.vla_jepa import VLAJEPAFlow
-from tests.builders import HEIGHT, TASKS, TOP, WIDTH
-from tests.contract.builders.qwen3 import make_qwen3
+from tests.builders import HEIGHT, TOP, WIDTH
+from tests.contract.builders.qwen import make_qwen_folder
 from tests.contract.cases import Case, over_all
 
 PROMPT = "Your task is {instruction}. Frames {actions}, actions {e_actions}."
@@ -47,7 +47,7 @@ def make(scratch: Path, **config: Any) -> FlowPolicy:
         "push_to_hub": False,
     }
     small |= config
-    qwen = make_qwen3(scratch / "qwen3_vl", [*TASKS, PROMPT])
+    qwen = make_qwen_folder(scratch / "qwen3_vl", "Qwen3VL", corpus=[PROMPT], tied=True)
     eye = make_vjepa(scratch / "vjepa2")
     policy = VLAJEPAPolicy(VLAJEPAConfig(qwen_model_name=str(qwen), jepa_encoder_name=str(eye), **small))
     with torch.no_grad():
