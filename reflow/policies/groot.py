@@ -15,6 +15,7 @@ from typing import Any
 from unittest.mock import patch
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from lerobot.policies.groot.modeling_groot import GrootPolicy
 from lerobot.utils.constants import ACTION
@@ -161,6 +162,7 @@ class GrootFlow(FlowPolicy[GrootContext], FreezablePrefix, PaddingInputs, StockC
         self, batch: Batch, noise: Float[Tensor, "b h d"], t: Float[Tensor, " b"]
     ) -> StockForward:
         head, seen = self._head, list[Tensor]()
+        narrow = batch[ACTION].shape[-1] < self.space.max_action_dim
         hooks = (
             head.action_encoder.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0])),
             head.action_decoder.register_forward_hook(lambda _, inputs, output: seen.append(output)),
@@ -168,13 +170,20 @@ class GrootFlow(FlowPolicy[GrootContext], FreezablePrefix, PaddingInputs, StockC
         head.sample_time = lambda *_, **__: 1 - t
         try:
             with _draws(noise):
-                loss, _ = self.policy.forward(dict(batch))
+                loss, _ = self.policy.forward(
+                    {**batch, **self._packed(batch[ACTION])} if narrow else dict(batch)
+                )
         finally:
             del head.sample_time
             for hook in hooks:
                 hook.remove()
         x_t, towards = seen
         return StockForward(x_t, -towards[:, -batch[ACTION].shape[1] :], loss)
+
+    def _packed(self, action: Float[Tensor, "b h a"]) -> dict[str, Tensor]:
+        """Actions as its preprocessor packs them: at native width, and which of them count."""
+        wide = (0, self.space.padding_dim)
+        return {ACTION: F.pad(action, wide), "action_mask": F.pad(torch.ones_like(action), wide)}
 
     def counted(self) -> nn.Module:
         return self._head.action_decoder
