@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from torch import nn
 
 from reflow.doctor.finding import Table
-from reflow.policies import VELOCITY, FlowPolicy, low_rank_layers, parameter_groups
+from reflow.policies import VELOCITY, FlowPolicy, StorablePrefix, low_rank_layers, parameter_groups
 from reflow.words import size_words
 
 RANK = 16
@@ -33,12 +33,14 @@ class Footprint:
         trained: of the groups that are trained.
         low_rank: trained with low-rank additions in the place of large layers.
         rank: of those additions.
+        stores_prefix: whether its prefixes can be kept in a pair cache.
     """
 
     groups: dict[str, int]
     trained: int
     low_rank: int
     rank: int = RANK
+    stores_prefix: bool = True
 
     @property
     def total(self) -> int:
@@ -53,6 +55,12 @@ class Footprint:
             "teacher_and_student": 4 * (self.total + self.trained),
             "training": 4 * (self.total + COPIES * self.trained),
             "training_low_rank": 4 * (self.total + COPIES * self.low_rank),
+        } | (self._cached if self.stores_prefix else {})
+
+    @property
+    def _cached(self) -> dict[str, int]:
+        """From cached prefixes a training step reads the student's trained part alone."""
+        return {
             "training_cached": 4 * COPIES * self.trained,
             "training_cached_low_rank": 4 * (self.trained + COPIES * self.low_rank),
         }
@@ -77,7 +85,8 @@ def footprint(flow: FlowPolicy, trained: Collection[str] = (VELOCITY,), rank: in
     whole = sum(count for key, count in inside.items() if key not in replaced | words)
     added = sum(rank * (layer.in_features + layer.out_features) for layer in layers.values())
     counts = {name: sum(p.numel() for p in parameters.values()) for name, parameters in groups.items()}
-    return Footprint(counts, sum(inside.values()), whole + added, rank)
+    stores_prefix = isinstance(flow, StorablePrefix)
+    return Footprint(counts, sum(inside.values()), whole + added, rank, stores_prefix)
 
 
 def footprint_table(of: Footprint) -> Table:
@@ -96,7 +105,11 @@ def footprint_table(of: Footprint) -> Table:
         f"memory by parameters: {millions(of.total)} in all, {millions(of.trained)} trained, "
         f"{millions(of.low_rank)} with student.lora={of.rank}",
         ("float32 masters, activations on top", "takes", "fits"),
-        tuple((what, size_words(found[name]), smallest_card(found[name])) for what, name in lines),
+        tuple(
+            (what, size_words(found[name]), smallest_card(found[name]))
+            for what, name in lines
+            if name in found
+        ),
     )
 
 
@@ -116,7 +129,7 @@ def sizes_tables(found: Mapping[str, Footprint]) -> tuple[Table, Table]:
         "training_low_rank",
         "training_cached",
     )
-    taken = [(name, *(f"{of.bytes()[way] / 1e9:.3g}" for way in ways)) for name, of in found.items()]
+    taken = [(name, *(_gigabytes(of.bytes().get(way)) for way in ways)) for name, of in found.items()]
     return (
         Table("parameters", ("policy", "all", "trained", low_rank), tuple(counts)),
         Table(
@@ -125,6 +138,10 @@ def sizes_tables(found: Mapping[str, Footprint]) -> tuple[Table, Table]:
             tuple(taken),
         ),
     )
+
+
+def _gigabytes(count: int | None) -> str:
+    return "-" if count is None else f"{count / 1e9:.3g}"
 
 
 def smallest_card(count: float) -> str:
