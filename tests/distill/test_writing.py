@@ -74,6 +74,8 @@ def test_a_student_that_comes_back_different_is_not_delivered(
 ) -> None:
     monkeypatch.setattr("reflow.train.rehearse_delivery", lambda *_: None)  # which would have found it
     monkeypatch.setattr(deliver, "load_policy", lambda _: load_policy(teacher_folder))
-    with pytest.raises(RuntimeError, match="the student's chunk differs by up to"):
+    with pytest.raises(
+        RuntimeError, match="LeRobot asks the student for 4 velocities, but it was made for 1"
+    ):
         run("+fix=full32")
     assert not (tmp_path / "run" / "metrics.json").exists()  # such a run is not finished
