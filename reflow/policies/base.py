@@ -14,7 +14,7 @@ Left out: loading and saving (``reflow.policies.folder``), and anything about tr
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
@@ -42,6 +42,10 @@ class FlowPolicy[ContextT](nn.Module, ABC):
     backbones: ClassVar[Mapping[str, str]] = {}
     """Fields of LeRobot's configuration that name a folder (or hub id) beside the weights: configuration, tokenizer.
     Each with the name of that folder inside a delivered policy."""
+    wants_backbone_weights: ClassVar[bool] = False
+    """Whether LeRobot's class wants a weights file in those folders, although every weight is in the policy's own."""
+    steps_field: ClassVar[str] = "num_inference_steps"
+    """What LeRobot's configuration calls the integration steps of inference."""
     normalizers: ClassVar[tuple[str, str] | None] = None
     """LeRobot's names of the processor steps that normalise observations, and actions back, where the policy has its
     own; None for LeRobot's two of all policies."""
@@ -71,9 +75,10 @@ class FlowPolicy[ContextT](nn.Module, ABC):
         return self.policy.config
 
     @property
-    @abstractmethod
     def space(self) -> ActionSpace:
         """Real width, native width (the same, where nothing is padded) and chunk length of this policy's actions."""
+        config: Any = self.policy.config
+        return ActionSpace(config.action_feature.shape[0], config.max_action_dim, config.chunk_size)
 
     @property
     def padding(self) -> Padding:
@@ -83,13 +88,23 @@ class FlowPolicy[ContextT](nn.Module, ABC):
         return "masked" if self.masks_padding else "free"
 
     @property
-    @abstractmethod
     def num_steps(self) -> int:
         """Integration steps of stock inference, whatever the configuration calls them."""
+        return getattr(self.step_holders()[0], self.steps_field)
 
     @num_steps.setter
-    @abstractmethod
-    def num_steps(self, value: int) -> None: ...
+    def num_steps(self, value: int) -> None:
+        for holder in self.step_holders():
+            setattr(holder, self.steps_field, value)
+        rtc = getattr(self.policy.config, "rtc_config", None)
+        if rtc is not None:
+            # Real-time chunking saturates its guidance at t=1: with the default weight of 10 a one-step policy
+            # lands at ten times the wanted correction. The weight that fits is the number of steps.
+            rtc.max_guidance_weight = float(value)
+
+    def step_holders(self) -> Sequence[Any]:
+        """What holds the number of steps, under :attr:`steps_field`; what inference reads comes first."""
+        return (self.policy.config,)
 
     def take_steps(self, num_steps: int) -> None:
         """Makes this policy a student: stock inference will take so many equal Euler steps, as it is trained for.
@@ -201,13 +216,6 @@ class FlowPolicy[ContextT](nn.Module, ABC):
             noise: at native width, as :meth:`base_noise` gives it.
         """
         return self.policy.predict_action_chunk(dict(batch), noise=noise.clone())
-
-    def complete_folder(self, folder: Path) -> None:
-        """Adds what stock LeRobot wants in a policy folder beside weights, configuration, processors and backbone.
-
-        Args:
-            folder: all but complete; the folders of :attr:`backbones`, without their weights, are in it.
-        """
 
     def rows(self, batch: Batch, size: int, count: int) -> Batch:
         """The first observations of a batch, as a batch.

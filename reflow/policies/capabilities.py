@@ -6,8 +6,9 @@ An adapter inherits what it can do. Whoever needs one of these and meets a polic
 from __future__ import annotations
 
 import contextlib
+import functools
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -63,9 +64,22 @@ class StorablePrefix[ContextT](ABC):
 class FreezablePrefix(ABC):
     """Some parameters are read by ``encode`` alone: while they are frozen, teacher and student share one encoding."""
 
-    @abstractmethod
+    prefixes: ClassVar[Mapping[str, tuple[str, ...]]] = {}
+    """How the names of those parameters begin, by group; a name is of the first group that fits."""
+    named_parameters: Callable[..., Iterator[tuple[str, nn.Parameter]]]
+
     def prefix_groups(self) -> Mapping[str, list[str]]:
         """Names of those parameters, in named groups that may be trained on request; each in one group."""
+        return self._prefix_groups
+
+    @functools.cached_property
+    def _prefix_groups(self) -> Mapping[str, list[str]]:  # asked at every step, and always the same
+        groups: dict[str, list[str]] = {}
+        rest = [name for name, _ in self.named_parameters()]
+        for group, begins in self.prefixes.items():
+            groups[group] = [name for name in rest if name.startswith(begins)]
+            rest = [name for name in rest if not name.startswith(begins)]
+        return {group: names for group, names in groups.items() if names}
 
 
 class PaddingInputs(ABC):

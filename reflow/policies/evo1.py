@@ -10,11 +10,9 @@ never trained: a one-step student is the first to learn it.
 
 from __future__ import annotations
 
-import contextlib
 import functools
-from collections.abc import Iterator
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 from unittest.mock import patch
@@ -24,8 +22,6 @@ from jaxtyping import Bool, Float, Int
 from lerobot.policies.evo1.modeling_evo1 import Evo1Policy
 from torch import Tensor, nn
 
-from reflow.flow import ActionSpace
-from reflow.policies.backbones import stand_in_weights
 from reflow.policies.base import Batch, FlowPolicy
 from reflow.policies.capabilities import (
     CONTEXT,
@@ -37,8 +33,15 @@ from reflow.policies.capabilities import (
     Tensors,
 )
 from reflow.policies.groups import encodes_with_gradient
+from reflow.policies.watch import watched
 
 BUCKETS = 1000
+_EYE = "policy.model.embedder."
+_PREFIXES = {
+    "vision": (f"{_EYE}model.vision_tower.", f"{_EYE}model.multi_modal_projector."),
+    "language": (_EYE,),
+    "state_encoder": ("policy.model.action_head.state_encoder.",),
+}
 
 
 @dataclass(frozen=True)
@@ -68,27 +71,15 @@ class Evo1Flow(FlowPolicy[Evo1Context], StorablePrefix[Evo1Context], FreezablePr
     """Adapter for ``lerobot.policies.evo1``."""
 
     policy: Evo1Policy
-    backbones = {"vlm_model_name": "vlm"}  # noqa: RUF012  (declared a ClassVar by the base)
+    backbones = {"vlm_model_name": "vlm"}
+    wants_backbone_weights = True
+    steps_field = "num_inference_timesteps"
+    prefixes = _PREFIXES
     masks_padding = True
     vision_groups = ("vision",)
 
-    @property
-    def space(self) -> ActionSpace:
-        config = self.policy.config
-        return ActionSpace(config.action_feature.shape[0], config.max_action_dim, config.chunk_size)
-
-    @property
-    def num_steps(self) -> int:
-        return self.policy.config.num_inference_timesteps
-
-    @num_steps.setter
-    def num_steps(self, value: int) -> None:
-        config = self.policy.config
-        config.num_inference_timesteps = value
-        self._head.num_inference_timesteps = value  # a copy, which is what inference reads
-        if config.rtc_config is not None:
-            # Real-time chunking saturates its guidance at t=1: the weight that fits is the number of steps.
-            config.rtc_config.max_guidance_weight = float(value)
+    def step_holders(self) -> Sequence[Any]:
+        return self._head, self.policy.config  # the head's is a copy
 
     @property
     def _head(self) -> Any:
@@ -121,10 +112,13 @@ class Evo1Flow(FlowPolicy[Evo1Context], StorablePrefix[Evo1Context], FreezablePr
         policy, eye = self.policy, self._eye
         vision = batch[VISION] if VISION in batch else self.vision_features(batch)
         features = vision["features"].to(eye.model_dtype)
+        seen = SimpleNamespace(pooler_output=features.flatten(0, 1))
         with (
             torch.set_grad_enabled(torch.is_grad_enabled() and encodes_with_gradient(self)),
             policy._maybe_autocast(),
-            _features_for_images(eye.model, features.flatten(0, 1)),
+            patch.object(
+                eye.model, "get_image_features", lambda *_, **__: seen
+            ),  # it would encode images itself
         ):
             count, views = features.shape[:2]
             tokens, there = eye._forward_vlm(
@@ -194,55 +188,17 @@ class Evo1Flow(FlowPolicy[Evo1Context], StorablePrefix[Evo1Context], FreezablePr
     def stock_forward(
         self, batch: Batch, noise: Float[Tensor, "b h d"], t: Float[Tensor, " b"]
     ) -> StockForward:
-        head, seen = self._head, list[Tensor]()
+        head = self._head
         reads = head.single_action_proj if head.action_encoder is None else head.action_encoder
-        hooks = (
-            reads.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0])),
-            head.mlp_head.register_forward_hook(lambda _, inputs, output: seen.append(output)),
-        )
         times = SimpleNamespace(sample=lambda *_: 1 - t)
-        try:
-            with (
-                patch("torch.distributions.Beta", lambda *_: times),
-                patch("torch.rand_like", lambda *_, **__: (noise + 1) / 2),
-            ):
-                loss, _ = self.policy.forward(dict(batch))
-        finally:
-            for hook in hooks:
-                hook.remove()
-        x_t, v_t = seen
-        return StockForward(
-            x_t, -v_t.view(x_t.shape) * self._mask(x_t), loss
-        )  # masked only in LeRobot's loss
+        with (
+            patch("torch.distributions.Beta", lambda *_: times),
+            patch("torch.rand_like", lambda *_, **__: (noise + 1) / 2),
+            watched(reads, head.mlp_head) as seen,
+        ):
+            loss, _ = self.policy.forward(dict(batch))
+        v_t = -seen.answered.view(seen.read.shape) * self._mask(seen.read)  # masked only in LeRobot's loss
+        return StockForward(seen.read, v_t, loss)
 
     def counted(self) -> nn.Module:
         return self._head.mlp_head
-
-    def prefix_groups(self) -> dict[str, list[str]]:
-        return self._prefix_groups
-
-    @functools.cached_property
-    def _prefix_groups(self) -> dict[str, list[str]]:  # asked at every step, and always the same
-        names = [name for name, _ in self.named_parameters()]
-        eye = "policy.model.embedder."
-        vision = tuple(f"{eye}model.{part}." for part in ("vision_tower", "multi_modal_projector"))
-        return {
-            "vision": [name for name in names if name.startswith(vision)],
-            "language": [name for name in names if name.startswith(eye) and not name.startswith(vision)],
-            "state_encoder": [name for name in names if ".action_head.state_encoder." in name],
-        }
-
-    def complete_folder(self, folder: Path) -> None:
-        """LeRobot wants a weights file beside the backbone's configuration, although every weight is in ours."""
-        if (folder / "vlm").is_dir():
-            stand_in_weights(folder / "vlm")
-
-
-@contextlib.contextmanager
-def _features_for_images(model: Any, features: Float[Tensor, "n s w"]) -> Iterator[None]:
-    """InternVL encodes images by itself; in here it takes vision features in their place."""
-    model.get_image_features = lambda *_, **__: SimpleNamespace(pooler_output=features)
-    try:
-        yield
-    finally:
-        del model.get_image_features

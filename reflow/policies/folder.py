@@ -22,7 +22,7 @@ from safetensors.torch import load_model
 from reflow.errors import MissingFileError, UserError
 from reflow.files import read_json, write_json
 from reflow.policies import stock
-from reflow.policies.backbones import carry, named_folders, source_of
+from reflow.policies.backbones import carry, named_folders, source_of, stand_in_weights
 from reflow.policies.base import FlowPolicy
 from reflow.policies.files import CONFIG, PROCESSORS, WEIGHTS
 from reflow.policies.registry import get_adapter
@@ -121,6 +121,8 @@ def save_policy(flow: FlowPolicy, source: Path, folder: Path) -> Path:
                 if str(name) not in carried:
                     carry(name, staged / inside)
                     carried[str(name)] = str(folder / inside)
+                    if flow.wants_backbone_weights:
+                        stand_in_weights(staged / inside)
                 config[field] = carried[str(name)]
         write_json(staged / CONFIG, config)
         for name in PROCESSORS:
@@ -135,7 +137,6 @@ def save_policy(flow: FlowPolicy, source: Path, folder: Path) -> Path:
                         carried[found] = str(folder / inside)
                     step["config"][field] = carried[found]
             write_json(staged / name, processor)
-        flow.complete_folder(staged)
 
     replace_folder(folder, fill)
     return folder

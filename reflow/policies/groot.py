@@ -7,10 +7,8 @@ both ends of its action head are one set per embodiment.
 from __future__ import annotations
 
 import contextlib
-import functools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
@@ -22,13 +20,14 @@ from lerobot.utils.constants import ACTION
 from torch import Tensor, nn
 
 from reflow.flow import ActionSpace
-from reflow.policies.backbones import stand_in_weights
 from reflow.policies.base import Batch, FlowPolicy
 from reflow.policies.capabilities import FreezablePrefix, PaddingInputs, StockCheck, StockForward
 from reflow.policies.groups import encodes_with_gradient
+from reflow.policies.patches import split_pixels
+from reflow.policies.watch import watched
 
 _MODEL = "policy._groot_model."
-_GROUPS = {
+_PREFIXES = {
     "vlm": (f"{_MODEL}backbone.",),
     "features": (f"{_MODEL}action_head.vlln.", f"{_MODEL}action_head.vl_self_attention."),
     "state_encoder": (f"{_MODEL}action_head.state_encoder.",),
@@ -65,9 +64,12 @@ class GrootFlow(FlowPolicy[GrootContext], FreezablePrefix, PaddingInputs, StockC
     """Adapter for ``lerobot.policies.groot``."""
 
     policy: GrootPolicy
-    backbones = {"base_model_path": "base"}  # noqa: RUF012  (declared a ClassVar by the base)
+    wants_backbone_weights = True
+    steps_field = "num_inference_timesteps"
+    prefixes = _PREFIXES
+    backbones = {"base_model_path": "base"}
     normalizers = ("groot_n1_7_pack_inputs_v1", "groot_action_unpack_unnormalize_v2")
-    runtime = {"model_params_fp32": True}  # noqa: RUF012  (likewise; steps of training are lost in bfloat16)
+    runtime = {"model_params_fp32": True}  # steps of training are lost in bfloat16
 
     @property
     def space(self) -> ActionSpace:
@@ -75,15 +77,9 @@ class GrootFlow(FlowPolicy[GrootContext], FreezablePrefix, PaddingInputs, StockC
             self.policy.config.action_feature.shape[0], self._head.action_dim, self._head.action_horizon
         )
 
-    @property
-    def num_steps(self) -> int:
-        return self._head.num_inference_timesteps
-
-    @num_steps.setter
-    def num_steps(self, value: int) -> None:
+    def step_holders(self) -> Sequence[Any]:
         # The head holds a copy; null in config.json means the number baked into the base model.
-        for holder in (self._head, self._head.config, self.policy._groot_model.config, self.policy.config):
-            holder.num_inference_timesteps = value
+        return self._head, self._head.config, self.policy._groot_model.config, self.policy.config
 
     @property
     def _head(self) -> Any:
@@ -141,12 +137,8 @@ class GrootFlow(FlowPolicy[GrootContext], FreezablePrefix, PaddingInputs, StockC
         return x.unflatten(0, noise.shape[:2])
 
     def rows(self, batch: Batch, size: int, count: int) -> Batch:
-        """Pixels come one row a patch, of all images one after the other."""
-        pixels, grid = batch["pixel_values"], batch["image_grid_thw"]
-        rest = {key: value for key, value in batch.items() if key not in ("pixel_values", "image_grid_thw")}
-        grid = grid[: count * (len(grid) // size)]
-        images = {"pixel_values": pixels[: int(grid.prod(-1).sum())], "image_grid_thw": grid}
-        return super().rows(rest, size, count) | images
+        pixels, rest = split_pixels(batch, size, count)
+        return super().rows(rest, size, count) | pixels
 
     def stock_chunk(self, batch: Batch, noise: Float[Tensor, "b h d"]) -> Float[Tensor, "b h o"]:
         with _draws(noise):
@@ -161,24 +153,16 @@ class GrootFlow(FlowPolicy[GrootContext], FreezablePrefix, PaddingInputs, StockC
     def stock_forward(
         self, batch: Batch, noise: Float[Tensor, "b h d"], t: Float[Tensor, " b"]
     ) -> StockForward:
-        head, seen = self._head, list[Tensor]()
-        narrow = batch[ACTION].shape[-1] < self.space.max_action_dim
-        hooks = (
-            head.action_encoder.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0])),
-            head.action_decoder.register_forward_hook(lambda _, inputs, output: seen.append(output)),
-        )
-        head.sample_time = lambda *_, **__: 1 - t
-        try:
-            with _draws(noise):
-                loss, _ = self.policy.forward(
-                    {**batch, **self._packed(batch[ACTION])} if narrow else dict(batch)
-                )
-        finally:
-            del head.sample_time
-            for hook in hooks:
-                hook.remove()
-        x_t, towards = seen
-        return StockForward(x_t, -towards[:, -batch[ACTION].shape[1] :], loss)
+        head = self._head
+        if batch[ACTION].shape[-1] < self.space.max_action_dim:  # not as its preprocessor packs them
+            batch = {**batch, **self._packed(batch[ACTION])}
+        with (
+            _draws(noise),
+            patch.object(head, "sample_time", lambda *_, **__: 1 - t),
+            watched(head.action_encoder, head.action_decoder) as seen,
+        ):
+            loss, _ = self.policy.forward(dict(batch))
+        return StockForward(seen.read, -seen.answered[:, -seen.read.shape[1] :], loss)
 
     def _packed(self, action: Float[Tensor, "b h a"]) -> dict[str, Tensor]:
         """Actions as its preprocessor packs them: at native width, and which of them count."""
@@ -190,22 +174,6 @@ class GrootFlow(FlowPolicy[GrootContext], FreezablePrefix, PaddingInputs, StockC
 
     def action_inputs(self) -> Sequence[nn.Parameter]:
         return [self._head.action_encoder.W1.W]  # [embodiments, in, out]
-
-    def prefix_groups(self) -> dict[str, list[str]]:
-        return self._prefix_groups
-
-    @functools.cached_property
-    def _prefix_groups(self) -> dict[str, list[str]]:  # asked at every step, and always the same
-        names = [name for name, _ in self.named_parameters()]
-        groups = {
-            group: [name for name in names if name.startswith(starts)] for group, starts in _GROUPS.items()
-        }
-        return {group: found for group, found in groups.items() if found}
-
-    def complete_folder(self, folder: Path) -> None:
-        """LeRobot builds the model from its base's folder, and wants weights there before it loads its own."""
-        if (folder / "base").is_dir():
-            stand_in_weights(folder / "base")
 
 
 @contextlib.contextmanager

@@ -10,7 +10,6 @@ endpoints, which a student learns. Left out: ``objective=diffusion``, whose step
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -32,7 +31,6 @@ from torch.overrides import TorchFunctionMode
 
 from reflow.errors import UserError
 from reflow.flow import EULER, RK4, ActionSpace, Solver
-from reflow.policies.backbones import stand_in_weights
 from reflow.policies.base import Batch, FlowPolicy
 from reflow.policies.capabilities import (
     CONTEXT,
@@ -54,7 +52,15 @@ class MultiTaskDiTFlow(FlowPolicy[Tensor], StorablePrefix[Tensor], FreezablePref
 
     policy: MultiTaskDiTPolicy
     # LeRobot takes no name without "clip" in it.
-    backbones = {"vision_encoder_name": "clip_vision", "text_encoder_name": "clip_text"}  # noqa: RUF012  (declared a ClassVar by the base)
+    backbones = {"vision_encoder_name": "clip_vision", "text_encoder_name": "clip_text"}
+    wants_backbone_weights = True
+    steps_field = "num_integration_steps"
+    # All of LeRobot's observation encoder. The language model never learns: LeRobot runs it without gradient.
+    prefixes = {
+        "projection": (f"{_ENCODER}text_encoder.projection.",),
+        "language": (f"{_ENCODER}text_encoder.",),
+        "vision": (_ENCODER,),
+    }
     vision_groups = ("vision",)
 
     @classmethod
@@ -72,15 +78,6 @@ class MultiTaskDiTFlow(FlowPolicy[Tensor], StorablePrefix[Tensor], FreezablePref
         """Nothing is padded; the chunk is as long as the horizon, its past included."""
         width = self.policy.config.action_feature.shape[0]
         return ActionSpace(width, width, self.policy.config.horizon)
-
-    @property
-    def num_steps(self) -> int:
-        """``num_integration_steps``."""
-        return self.policy.config.num_integration_steps
-
-    @num_steps.setter
-    def num_steps(self, value: int) -> None:
-        self.policy.config.num_integration_steps = value
 
     def take_steps(self, num_steps: int) -> None:
         """By Euler, whatever the teacher is integrated by: a student of one step is asked where its flow begins."""
@@ -202,26 +199,6 @@ class MultiTaskDiTFlow(FlowPolicy[Tensor], StorablePrefix[Tensor], FreezablePref
     def counted(self) -> nn.Module:
         """The last layer; ``rk4`` asks for four velocities a step."""
         return self.policy.noise_predictor.output_proj
-
-    def prefix_groups(self) -> dict[str, list[str]]:
-        """All of LeRobot's observation encoder. The language model never learns: LeRobot runs it without gradient."""
-        return self._prefix_groups
-
-    @functools.cached_property
-    def _prefix_groups(self) -> dict[str, list[str]]:  # asked at every step, and always the same
-        names = [name for name, _ in self.named_parameters() if name.startswith(_ENCODER)]
-        words = f"{_ENCODER}text_encoder."
-        return {
-            "projection": [name for name in names if name.startswith(f"{words}projection.")],
-            "vision": [name for name in names if not name.startswith(words)],
-            "language": [name for name in names if name.startswith(f"{words}text_encoder.")],
-        }
-
-    def complete_folder(self, folder: Path) -> None:
-        """LeRobot loads CLIP from its folder before it loads the policy over it."""
-        for inside in self.backbones.values():
-            if (folder / inside).is_dir():
-                stand_in_weights(folder / inside)
 
     def _history(self, batch: Batch) -> Batch:
         """A batch as LeRobot's own forward wants it, its cameras in one tensor ``[b, n_obs, cameras, 3, h, w]``."""

@@ -10,11 +10,9 @@ that model: a student carries it along, frozen, and looks at no frame after now.
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 from unittest.mock import patch
@@ -26,7 +24,6 @@ from lerobot.policies.vla_jepa.modeling_vla_jepa import VLAJEPAPolicy, _get_auto
 from torch import Tensor, nn
 
 from reflow.flow import ActionSpace
-from reflow.policies.backbones import stand_in_weights
 from reflow.policies.base import Batch, FlowPolicy
 from reflow.policies.capabilities import (
     CONTEXT,
@@ -38,10 +35,17 @@ from reflow.policies.capabilities import (
     Tensors,
 )
 from reflow.policies.groups import encodes_with_gradient
+from reflow.policies.watch import watched
 
 _MODEL = "policy.model."
 _QWEN = f"{_MODEL}qwen."
 _LANGUAGE = f"{_QWEN}model.model.language_model."
+_PREFIXES = {
+    "vision": (f"{_QWEN}model.model.visual.",),
+    "words_out": (f"{_LANGUAGE}norm.", f"{_QWEN}model.lm_head."),
+    "language": (_LANGUAGE,),
+    "world_model": (f"{_MODEL}video_encoder.", f"{_MODEL}video_predictor."),
+}
 
 
 @dataclass(frozen=True)
@@ -68,7 +72,11 @@ class VLAJEPAFlow(FlowPolicy[VLAJEPAContext], StorablePrefix[VLAJEPAContext], Fr
     """Adapter for ``lerobot.policies.vla_jepa``."""
 
     policy: VLAJEPAPolicy
-    backbones = {"qwen_model_name": "qwen", "jepa_encoder_name": "vjepa"}  # noqa: RUF012  (declared a ClassVar by the base)
+    backbones = {"qwen_model_name": "qwen", "jepa_encoder_name": "vjepa"}
+    wants_backbone_weights = True
+    steps_field = "num_inference_timesteps"
+    # What comes after Qwen's last layer, and the world model, no action reads.
+    prefixes = _PREFIXES
     vision_groups = ("vision",)
 
     @property
@@ -77,15 +85,9 @@ class VLAJEPAFlow(FlowPolicy[VLAJEPAContext], StorablePrefix[VLAJEPAContext], Fr
         width = self.policy.config.action_feature.shape[0]
         return ActionSpace(width, width, self.policy.config.chunk_size)
 
-    @property
-    def num_steps(self) -> int:
-        """``num_inference_timesteps``."""
-        return self.policy.config.num_inference_timesteps
-
-    @num_steps.setter
-    def num_steps(self, value: int) -> None:
-        self.policy.config.num_inference_timesteps = value
-        self._head.num_inference_timesteps = value  # a copy, which is what inference reads
+    def step_holders(self) -> Sequence[Any]:
+        """The head's is a copy."""
+        return self._head, self.policy.config
 
     @property
     def _head(self) -> Any:
@@ -179,53 +181,19 @@ class VLAJEPAFlow(FlowPolicy[VLAJEPAContext], StorablePrefix[VLAJEPAContext], Fr
         self, batch: Batch, noise: Float[Tensor, "b h d"], t: Float[Tensor, " b"]
     ) -> StockForward:
         """Of LeRobot's two losses the one over actions, drawn once; it draws every chunk several times over."""
-        head, config, seen = self._head, self.policy.config, list[Tensor]()
-        hooks = (
-            head.action_encoder.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0])),
-            head.action_decoder.register_forward_hook(lambda _, inputs, output: seen.append(output)),
-        )
-        try:
-            with (
-                patch.object(config, "enable_world_model", False),
-                patch.object(config, "repeated_diffusion_steps", 1),
-                patch.object(head, "sample_time", lambda *_: 1 - t),
-                patch("torch.randn_like", lambda *_, **__: noise.clone()),
-            ):
-                loss, _ = self.policy.forward(dict(batch))
-        finally:
-            for hook in hooks:
-                hook.remove()
-        x_t, v_t = seen
-        return StockForward(x_t, -v_t, loss)
+        head, config = self._head, self.policy.config
+        with (
+            patch.multiple(config, enable_world_model=False, repeated_diffusion_steps=1),
+            patch.object(head, "sample_time", lambda *_: 1 - t),
+            patch("torch.randn_like", lambda *_, **__: noise.clone()),
+            watched(head.action_encoder, head.action_decoder) as seen,
+        ):
+            loss, _ = self.policy.forward(dict(batch))
+        return StockForward(seen.read, -seen.answered, loss)
 
     def counted(self) -> nn.Module:
         """The action head's last layers."""
         return self._head.action_decoder
-
-    def prefix_groups(self) -> dict[str, list[str]]:
-        """Qwen's vision and language; what comes after its last layer, and the world model, which no action reads."""
-        return self._prefix_groups
-
-    @functools.cached_property
-    def _prefix_groups(self) -> dict[str, list[str]]:  # asked at every step, and always the same
-        begins = {
-            "vision": (f"{_QWEN}model.model.visual.",),
-            "words_out": (f"{_LANGUAGE}norm.", f"{_QWEN}model.lm_head."),
-            "language": (_LANGUAGE,),
-            "world_model": (f"{_MODEL}video_encoder.", f"{_MODEL}video_predictor."),
-        }
-        groups: dict[str, list[str]] = {group: [] for group in begins}
-        for name, _ in self.named_parameters():
-            group = next((group for group, starts in begins.items() if name.startswith(starts)), None)
-            if group is not None:
-                groups[group].append(name)
-        return {group: names for group, names in groups.items() if names}
-
-    def complete_folder(self, folder: Path) -> None:
-        """LeRobot loads both backbones from their folders before it loads the policy over them."""
-        for inside in self.backbones.values():
-            if (folder / inside).is_dir():
-                stand_in_weights(folder / inside)
 
 
 @contextmanager

@@ -64,10 +64,15 @@ class XVLAFlow(FlowPolicy[XVLAContext], FreezablePrefix, StockCheck):
     """Adapter for ``lerobot.policies.xvla``."""
 
     policy: XVLAPolicy
-    backbones = {"tokenizer_name": "tokenizer"}  # noqa: RUF012  (declared a ClassVar by the base)
+    backbones = {"tokenizer_name": "tokenizer"}
     integrates = False
+    steps_field = "num_denoising_steps"
+    prefixes = {
+        "language": ("policy.model.vlm.language_model.",),
+        "vision": ("policy.model.vlm.",),
+    }
     # A step of the usual size is lost in bfloat16, so weights are float32 here.
-    runtime = {"dtype": "float32"}  # noqa: RUF012  (declared a ClassVar by the base)
+    runtime = {"dtype": "float32"}
 
     @classmethod
     def prepare(cls, config: Any, folder: Path) -> None:
@@ -83,14 +88,6 @@ class XVLAFlow(FlowPolicy[XVLAContext], FreezablePrefix, StockCheck):
     def space(self) -> ActionSpace:
         config = self.policy.config
         return ActionSpace(config.action_feature.shape[0], self.policy.model.dim_action, config.chunk_size)
-
-    @property
-    def num_steps(self) -> int:
-        return self.policy.config.num_denoising_steps
-
-    @num_steps.setter
-    def num_steps(self, value: int) -> None:
-        self.policy.config.num_denoising_steps = value
 
     def take_steps(self, num_steps: int) -> None:
         """One or two, with which LeRobot's sampler and Euler are the same."""
@@ -195,19 +192,6 @@ class XVLAFlow(FlowPolicy[XVLAContext], FreezablePrefix, StockCheck):
 
     def counted(self) -> nn.Module:
         return self.policy.model.transformer
-
-    def prefix_groups(self) -> dict[str, list[str]]:
-        return self._prefix_groups
-
-    @functools.cached_property
-    def _prefix_groups(self) -> dict[str, list[str]]:  # asked at every step, and always the same
-        names = [name for name, _ in self.named_parameters()]
-        florence = "policy.model.vlm."
-        language = f"{florence}language_model."
-        return {
-            "vision": [name for name in names if name.startswith(florence) and not name.startswith(language)],
-            "language": [name for name in names if name.startswith(language)],
-        }
 
 
 class _Times:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-Layer = tuple[Float[Tensor, "b n s c"], Float[Tensor, "b n s c"]]
+from reflow.policies.caches import Layers, repeated
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,7 @@ class PiContext:
     """
 
     pad_masks: Bool[Tensor, "b s"]
-    layers: tuple[Layer, ...]
+    layers: Layers
     state: Float[Tensor, "b w"] | None
     _repeated: dict[int, PiContext] = field(default_factory=dict, repr=False, compare=False)
 
@@ -32,7 +32,7 @@ class PiContext:
         if draws not in self._repeated:
             self._repeated[draws] = PiContext(
                 self.pad_masks.repeat_interleave(draws, 0),
-                tuple((k.repeat_interleave(draws, 0), v.repeat_interleave(draws, 0)) for k, v in self.layers),
+                repeated(self.layers, draws),
                 None if self.state is None else self.state.repeat_interleave(draws, 0),
             )
         return self._repeated[draws]

@@ -10,10 +10,9 @@ Their time convention (t=1 noise, t=0 action, u = noise - action) is already our
 
 from __future__ import annotations
 
-import contextlib
-import functools
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
+from unittest.mock import patch
 
 import torch
 from jaxtyping import Float
@@ -23,8 +22,8 @@ from lerobot.policies.pi05.modeling_pi05 import PI05Policy
 from lerobot.utils.constants import OBS_LANGUAGE_ATTENTION_MASK, OBS_LANGUAGE_TOKENS
 from torch import Tensor, nn
 
-from reflow.flow import ActionSpace
 from reflow.policies.base import Batch, FlowPolicy
+from reflow.policies.caches import layers_of
 from reflow.policies.capabilities import (
     CONTEXT,
     VELOCITY,
@@ -38,9 +37,10 @@ from reflow.policies.capabilities import (
 )
 from reflow.policies.groups import encodes_with_gradient
 from reflow.policies.pi.context import PiContext
+from reflow.policies.watch import watched
 
 _PALIGEMMA = "policy.model.paligemma_with_expert.paligemma."
-_GROUPS = {
+_PREFIXES = {
     "vision": (f"{_PALIGEMMA}model.vision_tower.", f"{_PALIGEMMA}model.multi_modal_projector."),
     "language": (f"{_PALIGEMMA}model.language_model.",),
     # Heads over words, of which no action is made: 263 and 527 million parameters at the real size.
@@ -59,26 +59,10 @@ class PiFlow[PolicyT: (PI0Policy, PI05Policy)](
 
     policy: PolicyT
     # A step of the usual size is lost in bfloat16, so weights are float32 here.
-    runtime = {"dtype": "float32"}  # noqa: RUF012  (declared a ClassVar by the base)
+    runtime = {"dtype": "float32"}
+    prefixes = _PREFIXES
     stock_groups = (VELOCITY, "vision", "language")
     vision_groups = ("vision",)
-
-    @property
-    def space(self) -> ActionSpace:
-        config = self.policy.config
-        return ActionSpace(config.action_feature.shape[0], config.max_action_dim, config.chunk_size)
-
-    @property
-    def num_steps(self) -> int:
-        return self.policy.config.num_inference_steps
-
-    @num_steps.setter
-    def num_steps(self, value: int) -> None:
-        config = self.policy.config
-        config.num_inference_steps = value
-        if config.rtc_config is not None:
-            # Real-time chunking saturates its guidance at t=1: the weight that fits is the number of steps.
-            config.rtc_config.max_guidance_weight = float(value)
 
     def vision_features(self, batch: Batch) -> Tensors:
         images, masks = self.policy._preprocess_images(batch)
@@ -94,7 +78,8 @@ class PiFlow[PolicyT: (PI0Policy, PI05Policy)](
         vision = _as_live(batch[VISION]) if VISION in batch else self.vision_features(batch)
         with (
             torch.set_grad_enabled(torch.is_grad_enabled() and encodes_with_gradient(self)),
-            _features_for_images(both),
+            # LeRobot's embed_prefix encodes images by itself; it is handed vision features in their place.
+            patch.object(both, "embed_image", lambda features: features),
         ):
             embeddings, pad_masks, attention_masks = model.embed_prefix(
                 vision["features"].unbind(1),
@@ -111,8 +96,7 @@ class PiFlow[PolicyT: (PI0Policy, PI05Policy)](
                 inputs_embeds=[embeddings, None],
                 use_cache=True,
             )
-        layers = tuple((layer.keys, layer.values) for layer in cache.layers)
-        return PiContext(pad_masks, layers, *self._state(batch) or (None,))
+        return PiContext(pad_masks, layers_of(cache), *self._state(batch) or (None,))
 
     def _state(self, batch: Batch) -> tuple[Float[Tensor, "b w"], ...]:
         """What the action expert embeds of the state: one tensor, or none."""
@@ -151,19 +135,13 @@ class PiFlow[PolicyT: (PI0Policy, PI05Policy)](
     def stock_forward(
         self, batch: Batch, noise: Float[Tensor, "b h d"], t: Float[Tensor, " b"]
     ) -> StockForward:
-        model, seen = self.policy.model, list[Tensor]()
-        hooks = (
-            model.action_in_proj.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0])),
-            model.action_out_proj.register_forward_hook(lambda _, inputs, output: seen.append(output)),
-        )
-        try:
-            with _draws(model, noise, t):
-                loss, _ = self.policy.forward(batch)
-        finally:
-            for hook in hooks:
-                hook.remove()
-        x_t, v_t = seen
-        return StockForward(x_t, v_t, loss)
+        model = self.policy.model
+        with (
+            patch.multiple(model, sample_noise=lambda *_: noise, sample_time=lambda *_: t),  # it draws inside
+            watched(model.action_in_proj, model.action_out_proj) as seen,
+        ):
+            loss, _ = self.policy.forward(batch)
+        return StockForward(seen.read, seen.answered, loss)
 
     @torch.no_grad()
     def stock_endpoint(self, batch: Batch, noise: Float[Tensor, "b h d"]) -> Float[Tensor, "b h d"]:
@@ -188,16 +166,6 @@ class PiFlow[PolicyT: (PI0Policy, PI05Policy)](
         tokens, attention = batch[OBS_LANGUAGE_TOKENS], batch[OBS_LANGUAGE_ATTENTION_MASK]
         return images, masks, tokens, attention, *self._state(batch)
 
-    def prefix_groups(self) -> dict[str, list[str]]:
-        return self._prefix_groups
-
-    @functools.cached_property
-    def _prefix_groups(self) -> dict[str, list[str]]:  # asked at every step, and always the same
-        names = [name for name, _ in self.named_parameters()]
-        return {
-            group: [name for name in names if name.startswith(starts)] for group, starts in _GROUPS.items()
-        }
-
     def action_inputs(self) -> Sequence[nn.Parameter]:
         return [self.policy.model.action_in_proj.weight]
 
@@ -218,23 +186,3 @@ class Pi05Flow(PiFlow[PI05Policy]):
 
 def _as_live(vision: Tensors) -> Tensors:
     return {"features": vision["features"].float(), "masks": vision["masks"].bool()}
-
-
-@contextlib.contextmanager
-def _features_for_images(both: Any) -> Iterator[None]:
-    """LeRobot's ``embed_prefix`` encodes images by itself; in here it takes vision features in their place."""
-    both.embed_image = lambda features: features
-    try:
-        yield
-    finally:
-        del both.embed_image
-
-
-@contextlib.contextmanager
-def _draws(model: Any, noise: Tensor, t: Tensor) -> Iterator[None]:
-    """LeRobot's ``forward`` draws noise and times by itself; in here it draws these."""
-    model.sample_noise, model.sample_time = lambda *_: noise, lambda *_: t
-    try:
-        yield
-    finally:
-        del model.sample_noise, model.sample_time

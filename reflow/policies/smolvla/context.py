@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from jaxtyping import Bool, Float
+from jaxtyping import Bool
 from torch import Tensor
-from transformers.cache_utils import DynamicCache, DynamicLayer
+from transformers.cache_utils import DynamicCache
+
+from reflow.policies.caches import Layers, cache_around, repeated
 
 
 @dataclass(frozen=True)
@@ -19,7 +21,7 @@ class SmolVLAContext:
     """
 
     pad_masks: Bool[Tensor, "b s"]
-    layers: tuple[tuple[Float[Tensor, "b n s c"], Float[Tensor, "b n s c"]], ...]
+    layers: Layers
     _repeated: dict[int, SmolVLAContext] = field(default_factory=dict, repr=False, compare=False)
 
     def repeat(self, draws: int) -> SmolVLAContext:
@@ -29,20 +31,10 @@ class SmolVLAContext:
         if draws not in self._repeated:
             self._repeated[draws] = SmolVLAContext(
                 self.pad_masks.repeat_interleave(draws, 0),
-                tuple((k.repeat_interleave(draws, 0), v.repeat_interleave(draws, 0)) for k, v in self.layers),
+                repeated(self.layers, draws),
             )
         return self._repeated[draws]
 
     def cache(self) -> DynamicCache:
-        """A cache of its own around the shared tensors.
-
-        ``denoise_step`` appends to a cache and crops it again, which would leave the tensors of one
-        call's autograd graph behind for the next; a fresh container per call costs nothing.
-        """
-        cache = DynamicCache()
-        for keys, values in self.layers:
-            layer = DynamicLayer()
-            layer.lazy_initialization(keys, values)
-            layer.keys, layer.values = keys, values
-            cache.layers.append(layer)
-        return cache
+        """A cache of its own around the shared tensors, for one call."""
+        return cache_around(self.layers)

@@ -9,11 +9,10 @@ SmolVLA's time convention (t=1 noise, t=0 action, u = noise - action) is already
 
 from __future__ import annotations
 
-import contextlib
-import functools
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import torch
 from jaxtyping import Float
@@ -23,8 +22,8 @@ from lerobot.utils.constants import ACTION, OBS_LANGUAGE_ATTENTION_MASK, OBS_LAN
 from torch import Tensor, nn
 
 from reflow.errors import UserError
-from reflow.flow import ActionSpace
 from reflow.policies.base import Batch, FlowPolicy
+from reflow.policies.caches import layers_of
 from reflow.policies.capabilities import (
     CONTEXT,
     VELOCITY,
@@ -39,6 +38,7 @@ from reflow.policies.capabilities import (
 )
 from reflow.policies.groups import encodes_with_gradient
 from reflow.policies.smolvla.context import SmolVLAContext
+from reflow.policies.watch import watched
 
 _VLM = "policy.model.vlm_with_expert.vlm."
 ALOHA_JOINTS = 14
@@ -57,7 +57,13 @@ class SmolVLAFlow(
     """Adapter for ``lerobot.policies.smolvla``."""
 
     policy: SmolVLAPolicy
-    backbones = {"vlm_model_name": "vlm"}  # noqa: RUF012  (declared a ClassVar by the base)
+    backbones = {"vlm_model_name": "vlm"}
+    steps_field = "num_steps"
+    prefixes = {
+        "state_proj": ("policy.model.state_proj.",),
+        "vision": _VISION,
+        "language": (_VLM,),
+    }
     stock_groups = (VELOCITY, "state_proj")
     training_way = "shared"
     vision_groups = ("vision",)
@@ -76,24 +82,6 @@ class SmolVLAFlow(
     def prepare(cls, config: Any, folder: Path) -> None:
         config.load_vlm_weights = False  # every weight is in model.safetensors
 
-    @property
-    def space(self) -> ActionSpace:
-        config = self.policy.config
-        return ActionSpace(config.action_feature.shape[0], config.max_action_dim, config.chunk_size)
-
-    @property
-    def num_steps(self) -> int:
-        return self.policy.config.num_steps
-
-    @num_steps.setter
-    def num_steps(self, value: int) -> None:
-        config = self.policy.config
-        config.num_steps = value
-        if config.rtc_config is not None:
-            # Real-time chunking saturates its guidance at t=1: with the default weight of 10 a one-step policy
-            # lands at ten times the wanted correction. The weight that fits is the number of steps.
-            config.rtc_config.max_guidance_weight = float(value)
-
     def vision_features(self, batch: Batch) -> Tensors:
         images, masks = self.policy.prepare_images(batch)
         with torch.set_grad_enabled(torch.is_grad_enabled() and encodes_with_gradient(self)):
@@ -109,7 +97,8 @@ class SmolVLAFlow(
         vision = self._as_live(batch[VISION]) if VISION in batch else self.vision_features(batch)
         with (
             torch.set_grad_enabled(torch.is_grad_enabled() and encodes_with_gradient(self)),
-            _features_for_images(model.vlm_with_expert),
+            # LeRobot's embed_prefix encodes images by itself; it is handed vision features in their place.
+            patch.object(model.vlm_with_expert, "embed_image", lambda features: features),
         ):
             embeddings, pad_masks, attention_masks = model.embed_prefix(
                 vision["features"].unbind(1),
@@ -125,7 +114,7 @@ class SmolVLAFlow(
                 inputs_embeds=[embeddings, None],
                 use_cache=True,
             )
-        return SmolVLAContext(pad_masks, tuple((layer.keys, layer.values) for layer in cache.layers))
+        return SmolVLAContext(pad_masks, layers_of(cache))
 
     def _as_live(self, vision: Tensors) -> Tensors:
         eye = self.policy.model.vlm_with_expert.get_vlm_model().vision_model
@@ -176,20 +165,12 @@ class SmolVLAFlow(
     def stock_forward(
         self, batch: Batch, noise: Float[Tensor, "b h d"], t: Float[Tensor, " b"]
     ) -> StockForward:
-        model, seen = self.policy.model, list[Tensor]()
-        hooks = (
-            model.action_in_proj.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0])),
-            model.action_out_proj.register_forward_hook(lambda _, inputs, output: seen.append(output)),
-        )
-        try:
-            # LeRobot's ALOHA conversion writes into state and actions: hand it copies.
-            own = {key: batch[key].clone() for key in (OBS_STATE, ACTION)}
+        model = self.policy.model
+        # LeRobot's ALOHA conversion writes into state and actions: hand it copies.
+        own = {key: batch[key].clone() for key in (OBS_STATE, ACTION)}
+        with watched(model.action_in_proj, model.action_out_proj) as seen:
             loss, _ = self.policy.forward({**batch, **own, "action_is_pad": None}, noise, t)
-        finally:
-            for hook in hooks:
-                hook.remove()
-        x_t, v_t = seen
-        return StockForward(x_t, v_t, loss)
+        return StockForward(seen.read, seen.answered, loss)
 
     @torch.no_grad()
     def stock_endpoint(self, batch: Batch, noise: Float[Tensor, "b h d"]) -> Float[Tensor, "b h d"]:
@@ -213,18 +194,6 @@ class SmolVLAFlow(
         words = batch[OBS_LANGUAGE_TOKENS], batch[OBS_LANGUAGE_ATTENTION_MASK]
         return images, masks, *words, self.policy.prepare_state(batch)
 
-    def prefix_groups(self) -> dict[str, list[str]]:
-        return self._prefix_groups
-
-    @functools.cached_property
-    def _prefix_groups(self) -> dict[str, list[str]]:  # asked at every step, and always the same
-        names = [name for name, _ in self.named_parameters()]
-        return {
-            "state_proj": [name for name in names if ".state_proj." in name],
-            "vision": [name for name in names if name.startswith(_VISION)],
-            "language": [name for name in names if name.startswith(_VLM) and not name.startswith(_VISION)],
-        }
-
     def action_inputs(self) -> Sequence[nn.Parameter]:
         return [self.policy.model.action_in_proj.weight]
 
@@ -241,13 +210,3 @@ def _check_aloha(config: SmolVLAConfig) -> None:
             f"of action; LeRobot's conversion is that of ALOHA's {ALOHA_JOINTS} joints, and fails for fewer: set it "
             "to false for another robot"
         )
-
-
-@contextlib.contextmanager
-def _features_for_images(vlm: Any) -> Iterator[None]:
-    """LeRobot's ``embed_prefix`` encodes images by itself; in here it takes vision features in their place."""
-    vlm.embed_image = lambda features: features
-    try:
-        yield
-    finally:
-        del vlm.embed_image
