@@ -7,24 +7,27 @@ simulator, ``episodes.jsonl`` and ``videos/``. The same command again measures w
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
 from reflow.cli import command, overrides, plain
-from reflow.config.evaluate import ALIASES, EVALUATE, RENAMED, check_evaluation, offline_identity
+from reflow.config.evaluate import ALIASES, EVALUATE, RENAMED, check_delay, check_evaluation, offline_identity
 from reflow.config.inputs import open_inputs
 from reflow.config.parts import device_of, settings_of
 from reflow.data import LeRobotDataModule
 from reflow.data.robot import robot_of
 from reflow.evaluation.folders import Folders
+from reflow.evaluation.measured import measured_latencies
 from reflow.evaluation.offline import OfflineSettings, evaluate_offline
 from reflow.evaluation.result_folder import ResultFolder
-from reflow.evaluation.simulated import SimulatorSettings, evaluate_in_simulator, film
+from reflow.evaluation.simulated import SimulatorSettings, evaluate_in_simulator
 from reflow.evaluation.summary import print_summary
 from reflow.flow import Draws
 from reflow.policies import check_belongs, load_policy, load_processors, share_frozen
 from reflow.probes import Figures, Observations
+from reflow.probes.observations import TEACHER, episode_looks, load_rows
 from reflow.reports.folder import CONFIGURATION, Words, content_of_run, save_words
 from reflow.reports.page import write_report
 from reflow.simulator.actor import Conditions
@@ -51,6 +54,7 @@ def evaluate(config: DictConfig, overrides: Sequence[str] = ()) -> dict[str, flo
     check_evaluation(config)
     offline, simulator = settings_of(OfflineSettings, config), settings_of(SimulatorSettings, config)
     env = EnvironmentSettings.from_mapping(plain(config.env)) if config.env else None
+    check_delay(simulator, offline, env)
     device = device_of(config.device)
     folders = Folders.find(config.student.path, config.teacher.path, config.run_dir)
     results, identity = ResultFolder(folders.output), offline_identity(config, folders)
@@ -71,9 +75,10 @@ def evaluate(config: DictConfig, overrides: Sequence[str] = ()) -> dict[str, flo
     results.finish(found.metrics)
     success = Success()
     if env is not None:
-        conditions = Conditions(env, simulator.noise_seed, simulator.n_action_steps, device)
-        success = evaluate_in_simulator(conditions, folders.policies, simulator, folders.output)
-        film(conditions, folders.policies, simulator, folders.output)
+        named = {"teacher": identity["teacher"], "student": identity["student"], "device": device}
+        latencies = _latencies(by, data, results, named, simulator, offline) if simulator.measures else {}
+        conditions = Conditions(env, simulator.noise_seed, device)
+        success = evaluate_in_simulator(conditions, folders.policies, simulator, folders.output, latencies)
     metrics = {**found.metrics, **success.metrics}
     results.finish(metrics)
     (folders.output / CONFIGURATION).write_text(OmegaConf.to_yaml(config, resolve=True))
@@ -110,6 +115,21 @@ def _load(config: DictConfig, folders: Folders, device: str) -> tuple[Observatio
         postprocess={"teacher": inputs.postprocess, "student": student_postprocess},
     )
     return by, inputs.open_data(seed=config.seed)
+
+
+def _latencies(
+    by: Observations,
+    data: LeRobotDataModule,
+    results: ResultFolder,
+    identity: Mapping[str, Any],
+    simulator: SimulatorSettings,
+    offline: OfflineSettings,
+) -> dict[str, float]:
+    """Of all contenders here, measured on the first held-out observation, or as they were the first time."""
+    row = episode_looks(data, by.policies[TEACHER].config.n_action_steps)[0][:1]
+    return measured_latencies(
+        results, identity, simulator.steps, lambda: by.see(next(load_rows(data, row))), offline.latency_chunks
+    )
 
 
 @command("evaluate", EVALUATE, renamed=RENAMED, aliases=ALIASES)

@@ -16,6 +16,8 @@ from reflow.evaluation.offline import OfflineSettings
 from reflow.evaluation.simulated import SimulatorSettings
 from reflow.policies import fingerprint
 from reflow.schema import keys_of, schema
+from reflow.simulator.delay import check_idle
+from reflow.simulator.environment import EnvironmentSettings
 
 _LIMITS = {"lower": list[float] | None, "upper": list[float] | None, "limit_margin": float}
 EVALUATE = schema(
@@ -53,6 +55,25 @@ def check_evaluation(config: DictConfig) -> None:
             "student.path is missing; give a run folder of reflow.train, a pretrained_model folder, or a hub id "
             "(student.path=outputs/demo)"
         )
+
+
+def check_delay(
+    simulator: SimulatorSettings, offline: OfflineSettings, env: EnvironmentSettings | None
+) -> None:
+    """What a world that goes on while a policy thinks needs: an environment, a way to stand still, a clock.
+
+    Raises:
+        UserError: one of them is missing.
+    """
+    if not simulator.delays:
+        return
+    if env is None:
+        raise UserError(
+            f"delay={simulator.delay} is played in a simulator; add one (env=pick, env=aloha, ...)"
+        )
+    check_idle(env.idle)
+    if simulator.measures and offline.latency_chunks == 0:
+        raise UserError("latency_chunks=0 times nothing, and delay=measured needs it; give 1 or more, say 50")
 
 
 def offline_identity(config: DictConfig, folders: Folders) -> dict[str, Any]:

@@ -21,6 +21,7 @@ from lerobot.utils.constants import ACTION, OBS_IMAGES, OBS_STATE
 from reflow.demo.dataset import TASK
 from reflow.demo.scene import FPS, FRAME_HEIGHT, FRAME_WIDTH, STATE_DIM, CubeRange, PickScene, is_picked
 from reflow.errors import UserError
+from reflow.simulator.delay import HOLD
 from reflow.simulator.environment import EnvironmentSettings
 
 __path__: list[str] = []  # LeRobot's plugin discovery goes on to a plugin's submodules: here are none
@@ -150,7 +151,7 @@ def pick_environment(**fields: Any) -> EnvironmentSettings:
     Args:
         fields: of :class:`PickEnvConfig`; its defaults for the others.
     """
-    return EnvironmentSettings("pick", fields, discover_packages_path=__name__)
+    return EnvironmentSettings("pick", fields, discover_packages_path=__name__, idle=HOLD)
 
 
 def _as_range(given: Sequence[float]) -> tuple[float, float]:

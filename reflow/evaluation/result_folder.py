@@ -1,7 +1,8 @@
 """Where an evaluation leaves what it found, so that the same command finds it again, and no other one does.
 
-``offline.json`` says what was measured (settings, fingerprints) and what came out; the simulator's episodes keep
-their own account (``reflow.simulator.journal``). Left out: the report page.
+``offline.json`` says what was measured (settings, fingerprints) and what came out, ``latencies.json`` how long each
+contender thinks; the simulator's episodes keep their own account (``reflow.simulator.journal``). Left out: the
+report page.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from reflow.probes.figures import Figures
 from reflow.reports.folder import ARRAYS, METRICS, keep_metrics, save_arrays
 from reflow.simulator.journal import EPISODES, IDENTITY
 
-OFFLINE = "offline.json"
+OFFLINE, LATENCIES = "offline.json", "latencies.json"
 
 
 class OtherResultsError(UserError):
@@ -64,7 +65,7 @@ class ResultFolder:
         if not self.path.is_dir():
             return
         there = {file.name for file in self.path.iterdir()}
-        ours = there & {OFFLINE, EPISODES, IDENTITY, METRICS}
+        ours = there & {OFFLINE, LATENCIES, EPISODES, IDENTITY, METRICS}
         if "run.json" in there or (there and not ours):
             raise OtherResultsError(
                 f"run_dir={self.path} holds no evaluation, but {', '.join(sorted(there)[:4])}; choose a new folder"
@@ -79,11 +80,36 @@ class ResultFolder:
         Raises:
             OtherResultsError: the folder holds those of another one.
         """
-        if not (self.path / OFFLINE).is_file():
+        metrics = self._measured(OFFLINE, identity)
+        return None if metrics is None else Figures(metrics, load_file(self.path / ARRAYS))
+
+    def keep_offline(self, identity: Mapping[str, Any], found: Figures) -> None:
+        """Writes the offline figures: from now on they need not be measured again."""
+        save_arrays(self.path / ARRAYS, found.arrays)
+        write_json(self.path / OFFLINE, {"identity": identity, "metrics": json_of(found.metrics)})
+
+    def latencies(self, identity: Mapping[str, Any]) -> dict[str, float]:
+        """Measured latencies of chunks in ms, by ``teacher@10``; empty where none were measured.
+
+        Args:
+            identity: flat and JSON-able: policies and device.
+
+        Raises:
+            OtherResultsError: the folder holds those of others.
+        """
+        return self._measured(LATENCIES, identity) or {}
+
+    def keep_latencies(self, identity: Mapping[str, Any], found: Mapping[str, float]) -> None:
+        """Writes measured latencies: what goes on here goes on with these."""
+        write_json(self.path / LATENCIES, {"identity": identity, "metrics": json_of(found)})
+
+    def _measured(self, name: str, identity: Mapping[str, Any]) -> dict[str, float] | None:
+        """The figures in a file that says of what they are; None where there is no such file."""
+        if not (self.path / name).is_file():
             return None
-        content = read_json(self.path / OFFLINE)
+        content = read_json(self.path / name)
         if not isinstance(content, dict) or not content.keys() >= {"identity", "metrics"}:
-            raise UserError(f"{self.path / OFFLINE} is none of ours; delete it, and it is measured anew")
+            raise UserError(f"{self.path / name} is none of ours; delete it, and it is measured anew")
         there, wanted = content["identity"], json.loads(json.dumps(identity))
         differing = [
             f"{key}: {there.get(key)} there, {wanted.get(key)} now"
@@ -96,13 +122,7 @@ class ResultFolder:
                 + "\n  ".join(differing)
                 + "\nGive this one another folder (run_dir=DIR), or delete that one"
             )
-        metrics = {name: nan if value is None else value for name, value in content["metrics"].items()}
-        return Figures(metrics, load_file(self.path / ARRAYS))
-
-    def keep_offline(self, identity: Mapping[str, Any], found: Figures) -> None:
-        """Writes the offline figures: from now on they need not be measured again."""
-        save_arrays(self.path / ARRAYS, found.arrays)
-        write_json(self.path / OFFLINE, {"identity": identity, "metrics": json_of(found.metrics)})
+        return {key: nan if value is None else value for key, value in content["metrics"].items()}
 
     def finish(self, metrics: Mapping[str, float]) -> None:
         """Writes ``metrics.json``: all figures, flat; says which are not finite."""

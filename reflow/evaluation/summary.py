@@ -8,6 +8,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from reflow.reports.reaction import MEASURED, best_rows, reaction_rows
 from reflow.simulator.success import Success
 
 _DISTANCES = (
@@ -41,6 +42,7 @@ def print_summary(metrics: Mapping[str, float], success: Success, verdict: str, 
         _motion(metrics),
         _latency(metrics),
         _success(success),
+        _reaction(metrics),
     ):
         if table.row_count:
             console.print(table)
@@ -104,6 +106,26 @@ def _success(success: Success) -> Table:
             f"{row.mean_reward:.2f}",
             f"{row.mean_length:.0f}",
         )
+    return table
+
+
+def _reaction(metrics: Mapping[str, float]) -> Table:
+    rows = best_rows(reaction_rows(metrics))
+    latencies = {
+        row.latency: row.ms for row in sorted(rows, key=lambda row: (row.latency != MEASURED, row.ms))
+    }
+    table = Table(
+        "",
+        *latencies,
+        title="success while the world goes on, by latency of a chunk (actions played of each)",
+    )
+    for name in dict.fromkeys(row.name for row in rows):
+        own = {row.latency: row for row in rows if row.name == name}
+        cells = [
+            f"{own[key].rate:.1%} ({own[key].n_action_steps})" if key in own else "-" for key in latencies
+        ]
+        label = f"{name}, {own[MEASURED].ms:.4g} ms" if MEASURED in own else name
+        table.add_row(label, *cells)
     return table
 
 

@@ -16,7 +16,9 @@ from lerobot.utils.constants import ACTION, OBS_STATE
 
 from reflow.flow import Draws
 from reflow.policies import Batch, load_policy, load_processors, saved_rename
+from reflow.simulator.delay import Timing
 from reflow.simulator.environment import EnvironmentSettings, check_look
+from reflow.simulator.journal import Key
 from reflow.simulator.looking import Observation
 
 
@@ -39,7 +41,7 @@ class Actor(Protocol):
         """An episode begins, and with it the memory of this actor."""
 
     def act(self, seen: Sequence[Observation], task: str) -> Sequence[np.ndarray]:
-        """The commands until the next look.
+        """The commands from now on, as many as can be played before those of the next look.
 
         Args:
             seen: its ``memory`` of observations, the present one last; each a batch of one, rendered. What an episode
@@ -53,22 +55,33 @@ class Actor(Protocol):
 
 @dataclass(frozen=True)
 class Contender:
-    """A policy at a number of steps.
+    """A policy at a number of steps, and how its chunks are played.
 
     Attributes:
         name: teacher, student, ...
         folder: its ``pretrained_model`` folder.
         num_steps: integration steps of each chunk, 1 or more.
+        n_action_steps: actions played of each chunk; None for the policy's own number.
+        delay: control steps from a look to its chunk, during which the world goes on; 0 where it waits.
     """
 
     name: str
     folder: Path
     num_steps: int
+    n_action_steps: int | None = None
+    delay: int = 0
 
     @property
     def label(self) -> str:
         """For people: "student, 1 step"."""
-        return f"{self.name}, {self.num_steps} step{'s' * (self.num_steps != 1)}"
+        label = f"{self.name}, {self.num_steps} step{'s' * (self.num_steps != 1)}"
+        if self.n_action_steps is not None:
+            label += f", {self.n_action_steps} action{'s' * (self.n_action_steps != 1)}"
+        return label + f", {self.delay} late" * (self.delay > 0)
+
+    def key(self, seed: int) -> Key:
+        """Of its episode of a seed."""
+        return Key(self.name, self.num_steps, seed, self.n_action_steps, self.delay)
 
 
 @dataclass(frozen=True)
@@ -78,13 +91,11 @@ class Conditions:
     Attributes:
         env: the environment.
         noise_seed: with the episode's seed and the look it gives the noise.
-        n_action_steps: actions played of each chunk; None for each policy's own.
         device: where the policies run.
     """
 
     env: EnvironmentSettings
     noise_seed: int = 7
-    n_action_steps: int | None = None
     device: str = "cpu"
 
 
@@ -95,7 +106,7 @@ class PolicyActor:
 
     Args:
         folder: of the policy.
-        conditions: noise, device, actions of each chunk.
+        conditions: noise and device.
         config: of the environment.
     """
 
@@ -108,8 +119,9 @@ class PolicyActor:
         self.memory = 1 - min(self._flow.config.observation_delta_indices or (0,))
 
     def play_as(self, contender: Contender, num_steps: Callable[[], int] | None = None) -> PolicyActor:
-        """The same policy at a contender's steps, or at those that are asked for before each chunk."""
+        """The same policy as a contender plays it, or at the steps that are asked for before each chunk."""
         self.name, self.num_steps = contender.name, contender.num_steps
+        self.timing = Timing(contender.n_action_steps or self._flow.config.n_action_steps, contender.delay)
         self._next_steps = num_steps or (lambda: contender.num_steps)
         return self
 
@@ -119,7 +131,7 @@ class PolicyActor:
         self._flow.policy.reset()
 
     def act(self, seen: Sequence[Observation], task: str) -> list[np.ndarray]:
-        """The chunk that the policy would play now, as far as it is played."""
+        """The chunk that the policy would play now, as far as it can be played."""
         self._flow.num_steps = self._next_steps()
         batch = self._batch(seen, task)
         if self._look == 0:
@@ -128,8 +140,7 @@ class PolicyActor:
         self._look += 1
         with torch.inference_mode():
             chunk = self._flow.stock_chunk(batch, noise.to(self.conditions.device))
-        played = self.conditions.n_action_steps or self._flow.config.n_action_steps
-        return [self._command(action) for action in chunk.transpose(0, 1)[:played]]
+        return [self._command(action) for action in chunk.transpose(0, 1)[: self.timing.reach]]
 
     def _batch(self, seen: Sequence[Observation], task: str) -> Batch:
         """The present, with state and cameras ``[1, memory, ...]`` where there is a past."""

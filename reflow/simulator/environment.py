@@ -21,8 +21,9 @@ from lerobot.utils.constants import ACTION, OBS_IMAGE, OBS_STATE
 
 from reflow.errors import NotInstalledError, UserError
 from reflow.simulator import robotwin
+from reflow.simulator.delay import Idle
 
-_OURS = ("type", "rename", "instruction", "discover_packages_path")
+_OURS = ("type", "rename", "instruction", "discover_packages_path", "idle")
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,8 @@ class EnvironmentSettings:
         instruction: the sentence that the policy is given; None for the environment's own, as LeRobot does.
         discover_packages_path: a module that registers further environments when it is imported, as
             ``lerobot-eval --env.discover_packages_path``.
+        idle: how the robot stands still while it waits for a policy (``reflow.simulator.delay``): ``hold``, or a
+            number or ``hold`` for each action dimension; None where nobody has said it, and nobody waits.
     """
 
     type: str
@@ -44,6 +47,7 @@ class EnvironmentSettings:
     rename: Mapping[str, str] | None = None
     instruction: str | None = None
     discover_packages_path: str | None = None
+    idle: Idle | None = None
 
     @classmethod
     def from_mapping(cls, given: Mapping[str, Any]) -> EnvironmentSettings:

@@ -13,14 +13,25 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any
+from typing import IO, Any, NamedTuple
 
 from reflow.errors import UserError
 from reflow.files import read_json, write_json
 
 EPISODES, IDENTITY = "episodes.jsonl", "episodes.identity.json"
 
-type Key = tuple[str, int, int]
+_OWN_TERMS = ("policies", "delayed")  # of the identity: what only some episodes are a function of
+_ONCE = "n_action_steps"  # stood in the identity, for all episodes, before it was an episode's own
+
+
+class Key(NamedTuple):
+    """What tells an episode from the others of an evaluation; the fields are an episode's."""
+
+    contender: str
+    num_steps: int
+    seed: int
+    n_action_steps: int | None = None
+    delay: int = 0
 
 
 class OtherEvaluationError(UserError):
@@ -39,6 +50,8 @@ class Episode:
         max_reward: the highest reward of a control step.
         sum_reward: of all control steps.
         length: control steps played.
+        n_action_steps: actions played of each chunk; None for the policy's own number.
+        delay: control steps from a look to its chunk, during which the world went on.
     """
 
     contender: str
@@ -48,11 +61,13 @@ class Episode:
     max_reward: float
     sum_reward: float
     length: int
+    n_action_steps: int | None = None
+    delay: int = 0
 
     @property
     def key(self) -> Key:
         """What tells it from the other episodes of an evaluation."""
-        return self.contender, self.num_steps, self.seed
+        return Key(self.contender, self.num_steps, self.seed, self.n_action_steps, self.delay)
 
 
 class Journal:
@@ -60,8 +75,9 @@ class Journal:
 
     Args:
         folder: where the two files lie; made where it is missing.
-        identity: JSON-able; ``identity["policies"]`` maps names to what identifies a policy. All else must be what
-            it was; of the policies, those that both sides know.
+        identity: JSON-able; ``identity["policies"]`` maps names to what identifies a policy, ``identity["delayed"]``
+            to what only episodes with a delay are a function of. Of these, what both sides know must be what it was;
+            all else must be.
 
     Attributes:
         finished: every episode in the file.
@@ -122,16 +138,19 @@ class Journal:
         if whole:
             self._merge(read_json(side))
         write_json(side, self._identity)
+        unsaid = {_ONCE: self._identity.get(_ONCE)}
         for number, line in enumerate(content[:whole].splitlines(), start=1):
-            episode = _parse(line, f"{self.path}, line {number}")
+            episode = _parse(line, unsaid, f"{self.path}, line {number}")
             self.finished[episode.key] = episode
 
     def _merge(self, there: dict[str, Any]) -> None:
-        now = self._identity
-        policies = {**there.get("policies", {}), **now["policies"]}
-        known = there.get("policies", {}).keys() & now["policies"].keys()
-        old = {**there, "policies": {name: there["policies"][name] for name in known}}
-        new = {**now, "policies": {name: now["policies"][name] for name in known}}
+        now = self._identity | {key: there[key] for key in (_ONCE,) if there.get(key) is not None}
+        old, new, merged = dict(there), dict(now), dict(now)
+        for terms in _OWN_TERMS:
+            before, after = there.get(terms, {}), now.get(terms, {})
+            known = before.keys() & after.keys()
+            old[terms], new[terms] = ({key: side[key] for key in known} for side in (before, after))
+            merged[terms] = {**before, **after}
         differing = list(_differences(old, new))
         if differing:
             raise OtherEvaluationError(
@@ -139,12 +158,12 @@ class Journal:
                 + "\n  ".join(differing)
                 + "\nChoose another output folder, or delete that file and its identity"
             )
-        self._identity = {**now, "policies": policies}
+        self._identity = merged
 
 
-def _parse(line: bytes, where: str) -> Episode:
+def _parse(line: bytes, unsaid: Mapping[str, Any], where: str) -> Episode:
     try:
-        return Episode(**json.loads(line))
+        return Episode(**{**unsaid, **json.loads(line)})
     except (ValueError, TypeError) as error:
         raise UserError(
             f"{where} is no episode ({error}); it has {', '.join(field.name for field in fields(Episode))}. "

@@ -20,6 +20,7 @@ from reflow.errors import UserError
 from reflow.files import replace_file
 from reflow.policies import fingerprint, saved_rename
 from reflow.simulator.actor import Conditions, Contender
+from reflow.simulator.delay import check_idle
 from reflow.simulator.environment import check_fit
 from reflow.simulator.journal import Episode, Journal, Key
 from reflow.simulator.rollout import Player
@@ -40,7 +41,7 @@ class _Job:
 
     @property
     def key(self) -> Key:
-        return self.contender.name, self.contender.num_steps, self.seed
+        return self.contender.key(self.seed)
 
 
 def simulate(
@@ -105,7 +106,7 @@ def simulate(
             error.add_note(f"{done} of {len(jobs)} episodes are safe in {journal.path}")
             raise
         finished = journal.finished
-    return [finished[contender.name, contender.num_steps, seed] for contender in contenders for seed in seeds]
+    return [finished[contender.key(seed)] for contender in contenders for seed in seeds]
 
 
 def load_actions(folder: Path, episodes: Sequence[Episode]) -> Iterator[tuple[Episode, np.ndarray]]:
@@ -143,27 +144,47 @@ def _check(
                 f"{contender.name} names two policies, {folders[contender.name]} and {contender.folder}; "
                 "give each a name of its own"
             )
-    if len({(contender.name, contender.num_steps) for contender in contenders}) < len(contenders):
+    if len({contender.key(0) for contender in contenders}) < len(contenders):
         raise UserError(f"a contender stands twice in {[contender.label for contender in contenders]}")
     config = conditions.env.make_config()
+    _check_delays(conditions, contenders, getattr(config, "episode_length", None))
     for name, path in folders.items():
         policy = PreTrainedConfig.from_pretrained(path)
         # A policy without one gives no more of a chunk than it plays.
         chunk: int = getattr(policy, "chunk_size", None) or policy.n_action_steps
-        if conditions.n_action_steps is not None and not 1 <= conditions.n_action_steps <= chunk:
+        asked = [
+            one.n_action_steps for one in contenders if one.name == name and one.n_action_steps is not None
+        ]
+        if bad := [steps for steps in asked if not 1 <= steps <= chunk]:
             raise UserError(
-                f"n_action_steps={conditions.n_action_steps}; allowed for the {name}: 1 to {chunk}, the steps "
+                f"n_action_steps={bad[0]}; allowed for the {name}: 1 to {chunk}, the steps "
                 "of its chunk, or null for its own"
             )
         check_fit(config, policy, conditions.env.rename_for(policy, saved_rename(path)), name)
     check_runtime(conditions.env)
 
 
+def _check_delays(
+    conditions: Conditions, contenders: Sequence[Contender], episode_length: int | None
+) -> None:
+    """A delay must leave something to be played, and the environment say how a robot waits."""
+    for one in contenders:
+        if one.delay < 0:
+            raise UserError(f"{one.name}: delay={one.delay} control steps; allowed: 0 or more")
+        if episode_length is not None and one.delay >= episode_length:
+            raise UserError(
+                f"{one.label}: thinks for {one.delay} control steps, and an episode has {episode_length}, so that it "
+                "ends before the first command; give a shorter delay, or a longer episode (env.episode_length)"
+            )
+        if one.delay:
+            check_idle(conditions.env.idle)
+
+
 def _identity(conditions: Conditions, contenders: Sequence[Contender]) -> dict[str, Any]:
     return {
         "env": conditions.env.identity(),
         "noise_seed": conditions.noise_seed,
-        "n_action_steps": conditions.n_action_steps,
+        **({"delayed": {"idle": conditions.env.idle}} if any(one.delay for one in contenders) else {}),
         "policies": {
             name: {"fingerprint": fingerprint(folder)}
             for name, folder in {contender.name: contender.folder for contender in contenders}.items()
@@ -182,5 +203,7 @@ def _make_worker(conditions: Conditions) -> Callable[[_Job], tuple[Episode, np.n
 
 
 def _actions_file(folder: Path, key: Key) -> Path:
-    name, num_steps, seed = key
-    return folder / ACTIONS / f"{name}-{num_steps}-{seed}.safetensors"
+    told = f"{key.contender}-{key.num_steps}-{key.seed}"
+    if key.n_action_steps is not None:
+        told += f"-n{key.n_action_steps}"
+    return folder / ACTIONS / f"{told}{f'-late{key.delay}' * (key.delay > 0)}.safetensors"

@@ -9,15 +9,17 @@ from __future__ import annotations
 import sys
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from lerobot.envs.utils import NEW_ROLLOUT_OPTION
+from lerobot.envs.utils import NEW_ROLLOUT_OPTION, preprocess_observation
+from lerobot.utils.constants import OBS_STATE
 
 from reflow.simulator.actor import Actor, Conditions, Contender, PolicyActor
+from reflow.simulator.delay import Timing, idle_command
 from reflow.simulator.journal import Episode
 from reflow.simulator.looking import Observation, render_on_look
 from reflow.simulator.runtime import make_vector_env
@@ -29,7 +31,7 @@ class Moment:
 
     Attributes:
         step: control steps played before, 0 first.
-        length: actions of the chunk that begins here; 0 within a chunk.
+        length: control steps from the look that is made here to the next; 0 where none is made.
         action: that is played next, [a], physical units.
         blind: what the last step returned, a batch of one; its cameras may show nothing.
         observe: renders, where it must, and gives what the policy would see now.
@@ -87,22 +89,28 @@ class Player:
         """
         if contender.folder not in self._policies:
             self._policies[contender.folder] = PolicyActor(contender.folder, self.conditions, self._config)
-        return self.follow(self._policies[contender.folder].play_as(contender, num_steps), seed, watch)
+        actor = self._policies[contender.folder].play_as(contender, num_steps)
+        episode, actions = self.follow(actor, seed, watch, actor.timing)
+        return replace(episode, n_action_steps=contender.n_action_steps, delay=contender.delay), actions
 
-    def follow(self, actor: Actor, seed: int, watch: Watcher | None = None) -> tuple[Episode, np.ndarray]:
+    def follow(
+        self, actor: Actor, seed: int, watch: Watcher | None = None, timing: Timing | None = None
+    ) -> tuple[Episode, np.ndarray]:
         """Plays one episode to its end: success, time limit, or unstable physics, which is a failure.
 
         Args:
             actor: who acts.
             seed: of the environment.
             watch: called before every control step.
+            timing: when it looks, and what is played of its chunks; None for all of each, in a world that waits.
 
         Returns:
             The episode, and its executed actions, float32 [T, a].
         """
         actor.start(seed)
         seen, _ = self.env.reset(seed=[seed], options={NEW_ROLLOUT_OPTION: True})
-        queue: deque[np.ndarray] = deque()
+        timing, ahead = timing or Timing(), 0  # control steps to the next look
+        queue: deque[np.ndarray | None] = deque()
         memory: deque[Observation] = deque(maxlen=actor.memory)
         actions: list[np.ndarray] = []
         rewards: list[float] = []
@@ -110,13 +118,16 @@ class Player:
         limit = int(self.env.call("_max_episode_steps")[0])
         while not over and len(actions) < limit:
             length = 0
-            if len(queue) < actor.memory:  # what is seen now is remembered at the next look
+            if ahead < actor.memory:  # what is seen now is remembered at the next look
                 now = self._observe(seen)
                 memory.extend([now] * (1 if memory else actor.memory))
-            if not queue:
-                queue.extend(actor.act(tuple(memory), self._instruction()))
-                length = len(queue)
+            if not ahead:
+                commands, ahead = timing.go_on(tuple(queue), actor.act(tuple(memory), self._instruction()))
+                queue, length = deque(commands), ahead
+            ahead -= 1
             action = queue.popleft()
+            if action is None:
+                action = self._idle(actions[-1] if actions else None, seen)
             if watch is not None:
                 watch(Moment(len(actions), length, action, seen, partial(self._observe, seen), self._frame))
             actions.append(action)
@@ -148,6 +159,13 @@ class Player:
             except (AttributeError, NotImplementedError):
                 continue
         return ""
+
+    def _idle(self, last: np.ndarray | None, seen: Observation) -> np.ndarray:
+        state = None if last is not None else preprocess_observation(seen).get(OBS_STATE)
+        width = self.env.single_action_space.shape[0]
+        return idle_command(
+            self.conditions.env.idle, last, None if state is None else state[0].numpy(), width
+        )
 
     def _observe(self, seen: Observation) -> Observation:
         return seen if self._look is None else self._look()

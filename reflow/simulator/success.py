@@ -63,7 +63,7 @@ def success_of(episodes: Iterable[Episode], margin: float) -> Success:
         name = f"{_label(one)}_vs_{_label(other)}"
         paired[name] = comparison
         sentences.append(comparison.sentence(_label(one), _label(other)))
-        metrics |= {f"success/{name}/{key}": value for key, value in _figures(comparison).items()}
+        metrics |= {f"success/{name}/{key}": value for key, value in comparison_figures(comparison).items()}
     return Success(rows, tuple(sentences), paired, metrics)
 
 
@@ -90,7 +90,8 @@ def _row(steps: Steps, episodes: Sequence[Episode]) -> SuccessRow:
     )
 
 
-def _figures(comparison: PairedComparison) -> dict[str, float]:
+def comparison_figures(comparison: PairedComparison) -> dict[str, float]:
+    """The flat figures of a comparison; what the episodes do not tell is left out."""
     figures = {"difference": comparison.difference, "mcnemar_p": comparison.mcnemar_p}
     if comparison.noninferior is not None:  # neither 0 nor 1 where the episodes do not tell
         figures["noninferior"] = float(comparison.noninferior)

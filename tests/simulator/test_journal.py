@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from reflow.simulator.journal import EPISODES, IDENTITY, Episode, Journal, OtherEvaluationError
+from reflow.simulator.journal import EPISODES, IDENTITY, Episode, Journal, Key, OtherEvaluationError
 
 IDENTITY_A = {
     "env": {"type": "pick", "episode_length": 150},
@@ -25,7 +25,7 @@ def test_goes_on_where_it_was(tmp_path):
             journal.append(episode(seed))
     with Journal(tmp_path / "new", IDENTITY_A) as journal:
         assert list(journal.finished.values()) == [episode(seed) for seed in range(3)]
-        assert journal.finished["teacher", 10, 2].length == 75
+        assert journal.finished[Key("teacher", 10, 2)].length == 75
         journal.append(episode(3))
     lines = (tmp_path / "new" / EPISODES).read_text().splitlines()
     assert [json.loads(line)["seed"] for line in lines] == [0, 1, 2, 3]
@@ -34,7 +34,7 @@ def test_goes_on_where_it_was(tmp_path):
 def test_a_line_is_on_the_disk_when_append_returns(tmp_path):
     with Journal(tmp_path, IDENTITY_A) as journal:
         journal.append(episode(0))
-        assert (tmp_path / EPISODES).read_text().endswith('"length": 75}\n')
+        assert (tmp_path / EPISODES).read_text().endswith('"delay": 0}\n')
 
 
 @pytest.mark.parametrize("torn", [b'{"contender": "teac', b"{", json.dumps({"seed": 1}).encode()])
@@ -44,10 +44,28 @@ def test_a_torn_last_line_is_dropped_and_the_next_one_is_whole(tmp_path, torn):
     with open(tmp_path / EPISODES, "ab") as file:
         file.write(torn)
     with Journal(tmp_path, IDENTITY_A) as journal:
-        assert list(journal.finished) == [("teacher", 10, 0)]
+        assert list(journal.finished) == [Key("teacher", 10, 0)]
         journal.append(episode(1))
     with Journal(tmp_path, IDENTITY_A) as journal:
-        assert list(journal.finished) == [("teacher", 10, 0), ("teacher", 10, 1)]
+        assert list(journal.finished) == [Key("teacher", 10, 0), Key("teacher", 10, 1)]
+
+
+def test_a_journal_of_before_delays_is_read_and_goes_on(tmp_path):
+    """Its lines knew neither delay nor number of actions; the identity had that number, for all."""
+    line = {"contender": "teacher", "num_steps": 10, "seed": 0, "success": True}
+    line |= {"max_reward": 4.0, "sum_reward": 20.5, "length": 75}
+    for number, folder in ((None, tmp_path / "own"), (5, tmp_path / "five")):
+        folder.mkdir()
+        (folder / EPISODES).write_text(json.dumps(line) + "\n")
+        (folder / IDENTITY).write_text(json.dumps({**IDENTITY_A, "n_action_steps": number}))
+        before, late = episode(0, n_action_steps=number), episode(0, n_action_steps=7, delay=3)
+        with Journal(folder, {**IDENTITY_A, "delayed": {"idle": "hold"}}) as journal:
+            assert list(journal.finished.values()) == [before]
+            journal.append(late)
+        with Journal(folder, IDENTITY_A) as journal:
+            assert journal.finished == {before.key: before, late.key: late}
+        with pytest.raises(OtherEvaluationError, match=r"delayed\.idle: hold there, \[0\] now"):
+            Journal(folder, {**IDENTITY_A, "delayed": {"idle": [0]}}).__enter__()
 
 
 def test_an_episode_played_again_counts_once(tmp_path):

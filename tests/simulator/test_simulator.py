@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -167,8 +168,6 @@ def test_episodes_of_other_conditions_are_refused(contenders, tmp_path):
         simulate(longer, [teacher], [1], folder=tmp_path)
     with pytest.raises(OtherEvaluationError, match="noise_seed: 7 there, 8 now"):
         simulate(Conditions(CONDITIONS.env, noise_seed=8), [teacher], [1], folder=tmp_path)
-    with pytest.raises(OtherEvaluationError, match="n_action_steps: None there, 2 now"):
-        simulate(Conditions(CONDITIONS.env, n_action_steps=2), [teacher], [1], folder=tmp_path)
     with pytest.raises(OtherEvaluationError, match=r"policies\.teacher\.fingerprint: "):
         simulate(CONDITIONS, [Contender("teacher", student.folder, 1)], [1], folder=tmp_path)
 
@@ -185,6 +184,15 @@ def test_episodes_of_other_conditions_are_refused(contenders, tmp_path):
             {"n_action_steps": 9},
             "n_action_steps=9; allowed for the teacher: 1 to 8, the steps of its chunk, or null",
         ),
+        ({"delay": -1}, "teacher: delay=-1 control steps; allowed: 0 or more"),
+        (
+            {"delay": 6},
+            r"teacher, 1 step, 6 late: thinks for 6 control steps, and an episode has 6, .*env\.episode_length",
+        ),
+        (
+            {"delay": 2, "env": replace(CONDITIONS.env, idle=None)},
+            r"env\.idle=None; a robot that waits .* hold where actions are absolute .*env\.idle=\[0,0,0,hold\]",
+        ),
         (
             {"env": EnvironmentSettings("pusht")},
             "cameras do not fit: the teacher sees|needs the package gym_pusht",
@@ -193,8 +201,9 @@ def test_episodes_of_other_conditions_are_refused(contenders, tmp_path):
     ],
 )
 def test_asks_everything_before_it_plays(contenders, tmp_path, changes, message):
-    conditions = Conditions(changes.get("env", CONDITIONS.env), n_action_steps=changes.get("n_action_steps"))
-    contender = Contender("teacher", contenders[0].folder, changes.get("num_steps", 1))
+    conditions = Conditions(changes.get("env", CONDITIONS.env))
+    played = {key: changes[key] for key in ("num_steps", "n_action_steps", "delay") if key in changes}
+    contender = Contender("teacher", contenders[0].folder, **{"num_steps": 1, **played})
     with pytest.raises((ValueError, ModuleNotFoundError), match=message):
         simulate(
             conditions,

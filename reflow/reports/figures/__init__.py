@@ -23,6 +23,7 @@ from reflow.reports.figures.joints import (
     draw_straightness,
 )
 from reflow.reports.figures.padding import draw_padding
+from reflow.reports.figures.reaction import draw_reaction
 from reflow.reports.figures.velocity import draw_velocity_error
 from reflow.reports.theme import drawing
 
@@ -30,6 +31,7 @@ __all__ = ["FIGURES", "Drawing", "draw", "matplotlib_figures", "write_figures"]
 
 FIGURES: dict[str, Callable[[Content], Drawing | None]] = {
     "success": draw_success,
+    "reaction": draw_reaction,
     "endpoint_error": draw_endpoint_error,
     "joint_error": draw_joint_error,
     "velocity_error": draw_velocity_error,

@@ -1,0 +1,146 @@
+"""Success at equal reaction time: who plays how late, and what came of it.
+
+A latency is that of a chunk, given in ms for all contenders alike, or each one's own, measured. It is played in whole
+control steps (``reflow.simulator.delay``). Left out: playing (``reflow.simulator.play``), measuring
+(``reflow.evaluation.measured``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from lerobot.configs import PreTrainedConfig
+
+from reflow.metrics import wilson_interval
+from reflow.metrics.paired import compare_paired
+from reflow.reports.reaction import (
+    MEASURED,
+    ReactionRow,
+    best_rows,
+    latency_name,
+    measured_name,
+    reaction_rows,
+    row_name,
+)
+from reflow.simulator.actor import Contender
+from reflow.simulator.delay import control_steps
+from reflow.simulator.journal import Episode
+from reflow.simulator.success import Success, comparison_figures
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A contender at a latency.
+
+    Attributes:
+        contender: with the delay that the latency is, in control steps, and a number of actions.
+        latency: ``measured``, or ``100ms``.
+    """
+
+    contender: Contender
+    latency: str
+
+    @property
+    def name(self) -> str:
+        """``teacher@10``."""
+        return f"{self.contender.name}@{self.contender.num_steps}"
+
+    @property
+    def figure(self) -> str:
+        """Of its success."""
+        assert self.contender.n_action_steps is not None
+        return row_name(self.name, self.latency, self.contender.n_action_steps)
+
+
+def trials_of(
+    contenders: Sequence[Contender],
+    delays: Sequence[float | str],
+    action_steps: Sequence[int | None],
+    latencies: Mapping[str, float],
+    fps: float,
+) -> list[Trial]:
+    """Every contender at every latency and number of actions.
+
+    Args:
+        contenders: as they play in a world that waits.
+        delays: in ms, or ``measured``.
+        action_steps: actions played of each chunk; None for the policy's own number.
+        latencies: measured, in ms, by ``teacher@10``.
+        fps: control steps a second.
+    """
+    own = {one.folder: PreTrainedConfig.from_pretrained(one.folder).n_action_steps for one in contenders}
+    trials: dict[Trial, None] = {}
+    for delay in delays:
+        for one in contenders:
+            ms = latencies[f"{one.name}@{one.num_steps}"] if delay == MEASURED else float(delay)
+            late, latency = control_steps(ms, fps), MEASURED if delay == MEASURED else latency_name(ms)
+            for n in action_steps:
+                timed = Contender(one.name, one.folder, one.num_steps, n or own[one.folder], late)
+                trials[Trial(timed, latency)] = None
+    return list(trials)
+
+
+def reaction_of(
+    trials: Sequence[Trial], episodes: Sequence[Episode], latencies: Mapping[str, float], margin: float
+) -> Success:
+    """Sums up episodes, and holds the students against the first teacher at the same latency, paired.
+
+    Each at the number of actions with which it succeeds most there. That is chosen on the very episodes that are
+    shown, for all alike; a single number of actions, on other seeds, confirms it.
+
+    Args:
+        trials: who played; the teachers first.
+        episodes: at least those of all trials, on the same seeds.
+        latencies: measured, in ms, by ``teacher@10``.
+        margin: of non-inferiority, fixed before looking.
+    """
+    played: dict[Contender, dict[int, bool]] = {}
+    by_key = {trial.contender.key(0): trial.contender for trial in trials}
+    for episode in episodes:
+        contender = by_key[episode.key._replace(seed=0)]
+        played.setdefault(contender, {})[episode.seed] = episode.success
+    metrics = {measured_name(name): ms for name, ms in latencies.items()}
+    for trial in trials:
+        metrics |= _success(trial, list(played[trial.contender].values()))
+    best = {(row.latency, row.name): row for row in best_rows(reaction_rows(metrics))}
+    outcomes = {trial.figure: played[trial.contender] for trial in trials}
+    sentences, paired = [], {}
+    for latency, first, name in _pairs(trials):
+        one, other = best[latency, name], best[latency, first]
+        comparison = compare_paired(outcomes[_figure(one)], outcomes[_figure(other)], margin)
+        told = f"reaction/{name}_vs_{first}/{latency}"
+        paired[told] = comparison
+        sentences.append(comparison.sentence(_label(one), _label(other)))
+        metrics |= {f"{told}/{key}": value for key, value in comparison_figures(comparison).items()}
+    return Success((), tuple(sentences), paired, metrics)
+
+
+def _pairs(trials: Sequence[Trial]) -> list[tuple[str, str, str]]:
+    """Latency, first teacher, student: all there are."""
+    first = next((trial.name for trial in trials if trial.contender.name == "teacher"), None)
+    found = [
+        (trial.latency, first, trial.name)
+        for trial in trials
+        if first is not None and trial.contender.name != "teacher"
+    ]
+    return list(dict.fromkeys(found))
+
+
+def _success(trial: Trial, successes: Sequence[bool]) -> dict[str, float]:
+    low, high = wilson_interval(sum(successes), len(successes))
+    return {
+        trial.figure: sum(successes) / len(successes),
+        f"{trial.figure}/low": low,
+        f"{trial.figure}/high": high,
+        f"{trial.figure}/episodes": float(len(successes)),
+        f"{trial.figure}/delay": float(trial.contender.delay),
+    }
+
+
+def _figure(row: ReactionRow) -> str:
+    return row_name(row.name, row.latency, row.n_action_steps)
+
+
+def _label(row: ReactionRow) -> str:
+    return f"{row.name} at {row.ms:.4g} ms, {row.n_action_steps} actions a chunk,"

@@ -1,0 +1,83 @@
+"""Success at a latency, as the flat figures of an evaluation name it (``delay=...``).
+
+    reaction/<who>@<steps>/<latency>/n<actions>             share of episodes solved
+    reaction/<who>@<steps>/<latency>/n<actions>/{low,high}  95 % Wilson interval
+    reaction/<who>@<steps>/latency                          ms of a chunk, as measured; not always there
+
+A latency is ``measured`` or, in ms, ``100ms``. Left out: playing (``reflow.evaluation.reaction``).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from math import nan
+
+MEASURED = "measured"
+_ROW = re.compile(r"reaction/(\w+@\d+)/(measured|[\d.e+-]+ms)/n(\d+)$")
+
+
+@dataclass(frozen=True)
+class ReactionRow:
+    """One contender at one latency and number of actions.
+
+    Attributes:
+        name: ``teacher@10``.
+        latency: ``measured``, or ``100ms``.
+        ms: of its chunks.
+        n_action_steps: actions played of each.
+        rate: of success, in [0, 1].
+        low, high: its 95 % Wilson interval.
+    """
+
+    name: str
+    latency: str
+    ms: float
+    n_action_steps: int
+    rate: float
+    low: float
+    high: float
+
+
+def latency_name(ms: float) -> str:
+    """A given latency as figures name it."""
+    return f"{ms:g}ms"
+
+
+def row_name(name: str, latency: str, n_action_steps: int) -> str:
+    """The figure of a contender at a latency and a number of actions."""
+    return f"reaction/{name}/{latency}/n{n_action_steps}"
+
+
+def measured_name(name: str) -> str:
+    """The figure of a contender's measured latency, in ms."""
+    return f"reaction/{name}/latency"
+
+
+def reaction_rows(metrics: Mapping[str, float]) -> list[ReactionRow]:
+    """All rows: by contender, teacher first, more steps first; then by latency, then by number of actions."""
+    rows = []
+    for key, rate in metrics.items():
+        if (match := _ROW.match(key)) is None:
+            continue
+        name, latency, actions = match.groups()
+        ms = metrics[measured_name(name)] if latency == MEASURED else float(latency.removesuffix("ms"))
+        low, high = (metrics.get(f"{key}/{end}", nan) for end in ("low", "high"))
+        rows.append(ReactionRow(name, latency, ms, int(actions), rate, low, high))
+    return sorted(rows, key=lambda row: (*_place(row.name), row.ms, row.latency, row.n_action_steps))
+
+
+def best_rows(rows: Iterable[ReactionRow]) -> list[ReactionRow]:
+    """Of each contender at each latency the number of actions that succeeds most; of equal ones the largest."""
+    best: dict[tuple[str, str], ReactionRow] = {}
+    for row in rows:
+        key = row.name, row.latency
+        if key not in best or (row.rate, row.n_action_steps) > (best[key].rate, best[key].n_action_steps):
+            best[key] = row
+    return list(best.values())
+
+
+def _place(name: str) -> tuple[bool, int]:
+    who, _, steps = name.partition("@")
+    return who != "teacher", -int(steps)
