@@ -74,6 +74,15 @@ class SimulatorSettings:
                 raise UserError(
                     f"{name} is {list(steps)}; allowed: one or more different numbers of steps, each 1 or more"
                 )
+        self._check_delays()
+        good = isinstance(self.videos, (tuple, list)) and set(self.videos) <= set(self.seeds)
+        if not good and not (isinstance(self.videos, int) and 0 <= self.videos <= self.episodes):
+            raise UserError(
+                f"videos is {self.videos}; allowed: 0 to episodes={self.episodes}, or a list of seeds from "
+                f"{self.seeds[0]} to {self.seeds[-1]}"
+            )
+
+    def _check_delays(self) -> None:
         steps = self.action_steps
         if not all(n is None or (isinstance(n, int) and n >= 1) for n in steps) or not _different(steps):
             raise UserError(
@@ -85,16 +94,10 @@ class SimulatorSettings:
                 f"n_action_steps is {self.n_action_steps}; a list goes with a delay: add delay=measured, or delay=0 "
                 "for a world that waits"
             )
-        if not all(_is_latency(delay) for delay in self.delays) or not _different(self.delays):
+        if self.delay is not None and not (all(map(_is_latency, self.delays)) and _different(self.delays)):
             raise UserError(
                 f"delay is {self.delay}; allowed: ms from 0, {MEASURED}, a list of different ones, or null for a "
                 f"world that waits (delay=[{MEASURED},30,100])"
-            )
-        good = isinstance(self.videos, (tuple, list)) and set(self.videos) <= set(self.seeds)
-        if not good and not (isinstance(self.videos, int) and 0 <= self.videos <= self.episodes):
-            raise UserError(
-                f"videos is {self.videos}; allowed: 0 to episodes={self.episodes}, or a list of seeds from "
-                f"{self.seeds[0]} to {self.seeds[-1]}"
             )
 
     @property

@@ -117,7 +117,7 @@ def _reaction(metrics: Mapping[str, float]) -> Table:
     table = Table(
         "",
         *latencies,
-        title="success while the world goes on, by latency of a chunk (actions played of each)",
+        title="success by latency of a chunk (actions played of each)",
     )
     for name in dict.fromkeys(row.name for row in rows):
         own = {row.latency: row for row in rows if row.name == name}

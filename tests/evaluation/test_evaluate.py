@@ -182,6 +182,41 @@ def test_in_the_simulator(tmp_path: Path, run: Evaluate, capsys: pytest.CaptureF
     assert (out / "videos" / "seed-100000.mp4").stat().st_mtime_ns == film
 
 
+@pytest.mark.slow
+def test_in_a_world_that_goes_on(tmp_path: Path, run: Evaluate, capsys: pytest.CaptureFixture[str]) -> None:
+    """Without a delay the episodes are those of a world that waits; a measured latency is kept."""
+    play = (
+        "env=pick",
+        "env.episode_length=12",
+        "episodes=2",
+        "teacher_steps=[2]",
+        "processes=1",
+        "offline=false",
+    )
+    out = tmp_path / "out"
+    run(*play, "n_action_steps=4")
+    late = ("delay=[0,measured,60]", "n_action_steps=[4,8]", "videos=1")
+    metrics = run(*play, *late)
+    lines = [json.loads(line) for line in (out / "episodes.jsonl").read_text().splitlines()]
+    assert {line["delay"] for line in lines} >= {0, 3}
+    assert len(lines) == len(
+        {json.dumps(line) for line in lines}
+    )  # none twice: those without delay were there
+    for who in ("teacher@2", "student@1"):
+        ms = metrics[f"reaction/{who}/latency"]
+        assert metrics[f"reaction/{who}/measured/n4/delay"] == math.ceil(ms / 20)
+        assert metrics[f"reaction/{who}/60ms/n8/episodes"] == 2
+    assert "reaction/student@1_vs_teacher@2/60ms/difference" in metrics
+    assert not any(name.startswith("success/") for name in metrics)
+    assert "success by latency of a chunk" in capsys.readouterr().out
+    page = (out / "report.html").read_text()
+    assert "on the same machine" in page
+    assert "videos/seed-100000.mp4" in page
+    episodes = (out / "episodes.jsonl").stat().st_mtime_ns
+    assert run(*play, *late) == metrics
+    assert (out / "episodes.jsonl").stat().st_mtime_ns == episodes
+
+
 def test_a_student_of_another_teacher(run: Evaluate, tmp_path: Path) -> None:
     other = make_teacher_folder(tmp_path / "other", num_steps=4, seed=1)
     with pytest.raises(ValueError, match=r"student\.path=.* was not distilled from teacher\.path=.*other"):
@@ -233,6 +268,12 @@ def test_an_output_folder_that_cannot_be_written(run: Evaluate, tmp_path: Path) 
         ("env=pick env.type=mars", r"env\.type=mars is not in LeRobot's registry"),
         ("+env.task=x", r"env\.type is missing; choose one of"),
         ("teacher.num_steps=0", r"teacher\.num_steps=0; allowed: 1 or more, or null"),
+        ("delay=30", r"delay=30 is played in a simulator; add one \(env=pick"),
+        ("delay=30 env=pick env.idle=null", r"env\.idle=None; a robot that waits"),
+        (
+            "delay=[30,measured] env=pick latency_chunks=0",
+            r"latency_chunks=0 times nothing, and delay=measured needs it",
+        ),
         ("output=x", r"output=\.\.\. is now run_dir"),
         ("seed=-1", r"seed=-1; allowed: 0 or more"),
         ("data.val_frames=0", r"data\.val_frames=0; allowed: 1 or more"),

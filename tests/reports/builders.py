@@ -40,6 +40,16 @@ def make_metrics() -> dict[str, float]:
         for n, error in errors.items():
             metrics[f"{who}/endpoint_error@{n}"] = error
             metrics[f"{who}/endpoint_error_to_reference@{n}"] = float(np.hypot(error, 0.04))
+    for name, ms, rates in (
+        ("teacher@10", 79.0, {"0ms": 0.92, "measured": 0.81, "100ms": 0.78, "1000ms": 0.2}),
+        ("student@1", 22.0, {"0ms": 0.88, "measured": 0.87, "100ms": 0.77, "1000ms": 0.21}),
+    ):
+        metrics[f"reaction/{name}/latency"] = ms
+        for latency, rate in rates.items():
+            for actions, less in ((10, 0.0), (50, 0.1)):
+                figure = f"reaction/{name}/{latency}/n{actions}"
+                metrics |= {figure: rate - less, f"{figure}/low": rate - less - 0.03}
+                metrics[f"{figure}/high"] = rate - less + 0.03
     random = np.random.default_rng(1)
     for joint in JOINTS:
         metrics[f"straightness/joint/{joint}"] = float(random.uniform(0.02, 0.15))

@@ -39,6 +39,7 @@ def test_without_data_there_is_no_figure() -> None:
 NEEDS = {
     "success": "success",
     "latency": "latency",
+    "reaction": "reaction/",
     "endpoint_error": "student/endpoint_error",
     "straightness": "straightness/joint/",
     "distribution": "distribution/",
@@ -64,6 +65,28 @@ def test_a_figure_is_left_out_with_its_own_data_only(name: str) -> None:
             arrays={key: value for key, value in full.arrays.items() if not key.startswith(need)},
         )
     assert FIGURES.keys() - draw(poorer).keys() == {other for other in FIGURES if NEEDS[other] == need}
+
+
+def test_success_against_latency_is_told_twice_and_the_second_time_by_the_student_s_latency() -> None:
+    drawn = draw(make_content())["reaction"]
+    same, machine = drawn.figure.axes
+    for axes, share in ((same, 1.0), (machine, 22.0 / 79.0)):
+        teacher, student = (
+            next(line for line in axes.get_lines() if line.get_label() == name)
+            for name in ("teacher, 10 steps", "student, 1 step")
+        )
+        np.testing.assert_allclose(teacher.get_xdata()[1:], [share * ms for ms in (79, 100, 1000)])
+        np.testing.assert_allclose(student.get_xdata()[1:], [22, 100, 1000])
+        assert teacher.get_xdata()[0] == student.get_xdata()[0] < min(share * 79, 22)  # a world that waits
+        np.testing.assert_allclose(teacher.get_ydata(), [0.92, 0.81, 0.78, 0.2])
+        diamonds = {line.get_xdata()[0] for line in axes.get_lines() if line.get_marker() == "D"}
+        assert {round(float(x), 6) for x in diamonds} == {round(share * 79, 6), 22.0}
+    assert "10 steps 3.59" in drawn.reading
+    alone = {
+        key: value for key, value in make_metrics().items() if "measured" not in key and "/latency" not in key
+    }
+    (axes,) = draw(replace(EMPTY, metrics=alone))["reaction"].figure.axes
+    assert axes.get_title(loc="left") == "at the same latency"
 
 
 def test_png_files(tmp_path: Path) -> None:

@@ -105,7 +105,7 @@ def test_the_verdict_is_told_in_words_and_not_by_colour_alone(
 def test_figures_and_tables_speak(page: str) -> None:
     reader = Reader(page)
     figures = [svg for svg in reader.all("svg") if svg.get("class") == "plot"]
-    assert len(figures) == page.count('<figure class="card"') == 11
+    assert len(figures) == page.count('<figure class="card"') == 12
     assert all(svg["role"] == "img" and svg["aria-label"] for svg in figures)
     assert page.count("<figcaption>") - page.count('class="video"') == page.count("<b>Good:</b>") == 11
     assert len(reader.all("table")) == page.count("<caption>") == page.count("<thead>")
