@@ -15,7 +15,7 @@ from reflow.demo.scene import FRAME_HEIGHT, FRAME_WIDTH
 from reflow.flow import Draws
 from reflow.policies import load_policy, load_processors, save_policy
 from reflow.policies.processors import save_new_processors
-from reflow.simulator.actor import Conditions, Contender
+from reflow.simulator.actor import Conditions, Contender, PolicyActor
 from reflow.simulator.rollout import Player
 from reflow.simulator.runtime import make_vector_env
 from tests.builders import TOP, quiet
@@ -94,3 +94,22 @@ def test_an_actor_is_given_what_lerobot_s_queues_hold(folder, monkeypatch):
         assert all(torch.equal(one, other) for one, other in zip(ours, theirs, strict=True))
     assert not torch.equal(seen[1][0][:, 0], seen[1][0][:, 1])  # it has moved
     np.testing.assert_array_equal(actions, stock["action"][0].numpy())
+
+
+def test_a_memory_is_of_the_steps_before_a_look_whatever_is_played_meanwhile(folder, monkeypatch):
+    """Two steps late, chunks of five: looks at 0, 5 and, three of each being fresh, 8 and 11."""
+    player, remembered, states, rendered = Player(Conditions(PICK)), [], [], count()
+    act, look = PolicyActor.act, player._look
+    player._look = lambda: (next(rendered), look())[1]
+
+    def acting(self, seen, task):
+        remembered.append([one["agent_pos"][0] for one in seen])
+        return act(self, seen, task)
+
+    monkeypatch.setattr(PolicyActor, "act", acting)
+    contender = Contender("student", folder, 2, delay=2)
+    player.play(contender, SEED, lambda now: states.append(now.blind["agent_pos"][0].copy()))
+    player.close()
+    assert next(rendered) == 1 + 3 + 3 + 3
+    for step, seen in zip((0, 5, 8, 11), remembered, strict=True):
+        np.testing.assert_array_equal(seen, [states[max(0, step - ago)] for ago in (2, 1, 0)])
