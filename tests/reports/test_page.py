@@ -107,7 +107,7 @@ def test_figures_and_tables_speak(page: str) -> None:
     figures = [svg for svg in reader.all("svg") if svg.get("class") == "plot"]
     assert len(figures) == page.count('<figure class="card"') == 12
     assert all(svg["role"] == "img" and svg["aria-label"] for svg in figures)
-    assert page.count("<figcaption>") - page.count('class="video"') == page.count("<b>Good:</b>") == 11
+    assert page.count("<figcaption>") - page.count('class="video"') == page.count("<b>Good:</b>") == 12
     assert len(reader.all("table")) == page.count("<caption>") == page.count("<thead>")
     assert all(header["scope"] in ("col", "row") for header in reader.all("th"))
     assert reader.all("html")[0]["lang"] == "en"
