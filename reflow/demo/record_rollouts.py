@@ -8,7 +8,8 @@ steps than it needs pushes episodes off the teacher's way, to where a student th
 What comes out depends on the configuration only, not on the number of processes.
 """
 
-from __future__ import annotations
+# No `from __future__ import annotations` here. A worker process runs this file as `__mp_main__`, importing `datasets`
+# puts another module under that name, and annotations that are text could not be looked up any more.
 
 import time
 from collections.abc import Iterator
@@ -21,9 +22,10 @@ from lerobot.configs import PreTrainedConfig
 from omegaconf import DictConfig
 
 from reflow.cli import command, plain
+from reflow.data.recording import Recorded, check_new_root, write_dataset
+from reflow.data.shrink import shrink_frame
 from reflow.demo import embedded
-from reflow.demo.dataset import Recorded, check_new_root, write_dataset
-from reflow.demo.frames import shrink_frame
+from reflow.demo.dataset import BOX, PICK, TASK
 from reflow.demo.pick_env import pick_environment
 from reflow.errors import UserError
 from reflow.policies import find_folder
@@ -98,8 +100,9 @@ class Recorder:
         episode, _ = self.player.play(self.policy, seed, watch, lambda: int(random.choice(self.config.steps)))
         return Recorded(
             seed=seed,
+            task=TASK,
             success=episode.success,
-            frames=np.stack([shrink_frame(now["pixels"]["top"][0]) for _, now, _ in seen]),
+            frames=np.stack([shrink_frame(now["pixels"]["top"][0], BOX) for _, now, _ in seen]),
             states=np.stack([now["agent_pos"][0] for _, now, _ in seen]).astype(np.float32),
             actions=np.stack([action for _, _, action in seen]).astype(np.float32),
             told={"at": [step for step, _, _ in seen]},
@@ -130,7 +133,7 @@ def main(config: DictConfig) -> None:
     values |= {"root": Path(values.pop("run_dir")), "steps": tuple(values["steps"]), "policy": policy}
     settings = RolloutConfig(**values)
     check_new_root(settings.root)
-    print(f"written to {write_dataset(settings.root, rollouts(settings))}")
+    print(f"written to {write_dataset(settings.root, PICK, rollouts(settings))}")
 
 
 if __name__ == "__main__":

@@ -33,7 +33,10 @@ class Actor(Protocol):
 
     @property
     def memory(self) -> int:
-        """How many observations it acts on: the present one, and those of the control steps just before."""
+        """How many observations it acts on: the present one, and those of the control steps just before.
+
+        0 for what looks at nothing, and for whom nothing is rendered.
+        """
 
     def start(self, seed: int) -> None:
         """An episode begins, and with it the memory of this actor."""

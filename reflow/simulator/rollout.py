@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from lerobot.envs.utils import NEW_ROLLOUT_OPTION
 
+from reflow.errors import UserError
 from reflow.simulator.actor import Actor, Conditions, Contender, PolicyActor
 from reflow.simulator.journal import Episode
 from reflow.simulator.looking import Observation, render_on_look
@@ -107,7 +108,7 @@ class Player:
         actions: list[np.ndarray] = []
         rewards: list[float] = []
         success, over = False, False
-        limit = int(self.env.call("_max_episode_steps")[0])
+        limit = self._limit()
         while not over and len(actions) < limit:
             length = 0
             if len(queue) < actor.memory:  # what is seen now is remembered at the next look
@@ -138,6 +139,17 @@ class Player:
             length=len(actions),
         )
         return episode, np.stack(actions).astype(np.float32)
+
+    def _limit(self) -> int:
+        """Control steps of an episode: the environment's, or fewer, which some of LeRobot's do not ask for."""
+        own = int(self.env.call("_max_episode_steps")[0])
+        asked = self.conditions.env.fields.get("episode_length")
+        if asked is not None and not 1 <= asked <= own:
+            kind = self.conditions.env.type
+            raise UserError(
+                f"env.episode_length={asked}; allowed for env.type={kind}: 1 to {own} control steps"
+            )
+        return own if asked is None else asked
 
     def _instruction(self) -> str:
         if self.conditions.env.instruction is not None:

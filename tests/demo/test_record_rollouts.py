@@ -6,10 +6,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from lerobot.utils.constants import ACTION, OBS_STATE
 
+from reflow.data.recording import Recorded, write_dataset
+from reflow.data.shrink import shrink_frame
 from reflow.demo import embedded
-from reflow.demo.dataset import ACTION_KEY, IMAGE_KEY, STATE_KEY, Recorded, write_dataset
-from reflow.demo.frames import shrink_frame
+from reflow.demo.dataset import BOX, PICK
 from reflow.demo.record_rollouts import Recorder, RolloutConfig, rollouts
 from reflow.demo.scene import PickScene
 from reflow.simulator.actor import Contender
@@ -55,7 +57,7 @@ def test_what_is_recorded_was_seen_and_done(recorder: Recorder, rollout: Recorde
     for step in range(rollout.told["at"][1] + 1):
         if step in rollout.told["at"]:
             row = rollout.told["at"].index(step)
-            assert np.array_equal(rollout.frames[row], shrink_frame(scene.render()))
+            assert np.array_equal(rollout.frames[row], shrink_frame(scene.render(), BOX))
             assert np.array_equal(rollout.states[row], scene.state().astype(np.float32))
             assert np.array_equal(rollout.actions[row], actions[step])
         scene.step(actions[step].astype(np.float64))
@@ -77,12 +79,12 @@ def test_an_episode_depends_on_its_seed_alone(recorder: Recorder, rollout: Recor
 
 
 def test_it_is_written_as_a_data_set(rollout: Recorded, tmp_path: Path) -> None:
-    dataset = read(write_dataset(tmp_path / "rollouts", [rollout]))
+    dataset = read(write_dataset(tmp_path / "rollouts", PICK, [rollout]))
     assert (dataset.num_episodes, dataset.num_frames) == (1, 4)
     item = dataset[2]
-    assert torch.equal(item[STATE_KEY], torch.from_numpy(rollout.states[2]))
-    assert torch.equal(item[ACTION_KEY], torch.from_numpy(rollout.actions[2]))
-    assert np.array_equal((item[IMAGE_KEY].permute(1, 2, 0) * 255).round().numpy(), rollout.frames[2])
+    assert torch.equal(item[OBS_STATE], torch.from_numpy(rollout.states[2]))
+    assert torch.equal(item[ACTION], torch.from_numpy(rollout.actions[2]))
+    assert np.array_equal((item[PICK.camera].permute(1, 2, 0) * 255).round().numpy(), rollout.frames[2])
 
 
 @pytest.mark.slow
