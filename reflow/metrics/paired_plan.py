@@ -45,6 +45,15 @@ class PairedPlan:
         check_margin(self.margin, self.alpha)
         _check_assumed(self.margin, self.discordance, self.difference)
 
+    def sentence(self) -> str:
+        """Say it to people, before the first episode and beside what came out."""
+        return (
+            f"Planned beforehand: {self.pairs:,} pairs, for a power of {100 * self.power:.0f} % at a margin of "
+            f"{100 * self.margin:g} percentage points (one-sided alpha {self.alpha:g}), if "
+            f"{100 * self.discordance:g} % of pairs differ and the true difference is "
+            f"{100 * self.difference:g} points."
+        )
+
     @property
     def power(self) -> float:
         """Probability that these pairs show non-inferiority, if what was assumed is so."""

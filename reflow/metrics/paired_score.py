@@ -4,10 +4,11 @@ Left out: what is said of two policies by it (`reflow.metrics.paired`).
 """
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.optimize import brentq
 from scipy.stats import norm
 
-type Counts = float | int | np.ndarray
+type Counts = float | int | NDArray[np.float64]
 
 
 def tango_interval(
@@ -57,4 +58,5 @@ def score_excess(b: Counts, c: Counts, n: int, d: float, z: float) -> Counts:
     """
     half = ((2 * n - b + c) * d - b - c) / (4 * n)
     q = np.sqrt(np.maximum(half**2 + c * d * (1 - d) / (2 * n), 0.0)) - half
-    return b - c - n * d - z * np.sqrt(np.maximum(n * (2 * q + d * (1 - d)), 0.0))
+    excess: Counts = b - c - n * d - z * np.sqrt(np.maximum(n * (2 * q + d * (1 - d)), 0.0))
+    return excess

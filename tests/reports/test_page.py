@@ -93,7 +93,7 @@ def test_the_verdict_is_the_heading(page: str) -> None:
     assert '<header class="hero good">' in page
 
 
-@pytest.mark.parametrize(("good", "words"), [(True, "good"), (False, "not good"), (None, "cannot tell yet")])
+@pytest.mark.parametrize(("good", "words"), [(True, "good"), (False, "not good"), (None, "undecided")])
 def test_the_verdict_is_told_in_words_and_not_by_colour_alone(
     good: bool | None, words: str, tmp_path: Path
 ) -> None:
