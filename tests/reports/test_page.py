@@ -218,6 +218,23 @@ def test_teacher_against_student() -> None:
     )
 
 
+def test_what_was_concluded_stands_beside_the_rates() -> None:
+    pair = "success/student@1_vs_teacher@10"
+    metrics = {
+        f"{pair}/primary": 1.0,
+        f"{pair}/difference": 0.01,
+        f"{pair}/noninferior": 1.0,
+        f"{pair}/superior": 0.0,
+        "success/teacher@1_vs_teacher@10/difference": -0.8,
+        "success/teacher@1_vs_teacher@10/noninferior": 0.0,
+    }
+    table = overview(replace(EMPTY, success=make_content().success, metrics=metrics))
+    assert table is not None
+    (column,) = [number for number, name in enumerate(table.head) if name == "paired"]
+    assert [row[column] for row in table.rows] == ["\u2013", "inferior", "not inferior"]
+    assert table.notes[column] == "with teacher@10"
+
+
 def test_what_was_not_measured_is_a_dash_or_no_column() -> None:
     nan = float("nan")
     rows = (SuccessRow("student", 1, 10, 5, nan, nan, nan, nan),)
