@@ -94,11 +94,11 @@ class SimulatorSettings:
     @cached_property
     def plan(self) -> Plan:
         """What this command alone would plan."""
-        assumed = {"discordance": self.discordance, "difference": self.expected_difference}
+        assumed = (self.discordance, self.expected_difference)
         paired = (
-            plan_pairs(self.margin, self.power, **assumed)
+            plan_pairs(self.margin, self.power, *assumed)
             if self.episodes is None
-            else PairedPlan(self.episodes, self.margin, **assumed)
+            else PairedPlan(self.episodes, self.margin, *assumed)
         )
         return Plan(self.first_seed, paired, self.student_steps[0], self.teacher_steps[0])
 

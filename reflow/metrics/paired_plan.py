@@ -25,8 +25,8 @@ class PairedPlan:
     Attributes:
         pairs: Of episodes: all are played, and no more, before anything is concluded.
         margin: By how much the first policy may be worse and still count as not inferior, between 0 and 1.
-        discordance: Share of pairs that is expected to differ, at least ``abs(difference)`` and at most 1.
-        difference: Expected success rate of the first policy less that of the second, above ``-margin``.
+        discordance: Share of pairs that is expected to differ, at least ``abs(expected_difference)`` and at most 1.
+        expected_difference: Success rate of the first policy less that of the second; above ``-margin``.
         alpha: One-sided error, between 0 and 0.5.
 
     Raises:
@@ -36,14 +36,14 @@ class PairedPlan:
     pairs: int
     margin: float = 0.02
     discordance: float = 0.12
-    difference: float = 0.0
+    expected_difference: float = 0.0
     alpha: float = ALPHA
 
     def __post_init__(self) -> None:
         if not 1 <= self.pairs <= MOST:
-            raise UserError(f"pairs is {self.pairs}; allowed: 1 to {MOST}; it counts pairs of episodes")
+            raise UserError(f"episodes is {self.pairs}; allowed: 1 to {MOST} pairs")
         check_margin(self.margin, self.alpha)
-        _check_assumed(self.margin, self.discordance, self.difference)
+        _check_assumed(self.margin, self.discordance, self.expected_difference)
 
     def sentence(self) -> str:
         """Say it to people, before the first episode and beside what came out."""
@@ -51,7 +51,7 @@ class PairedPlan:
             f"Planned beforehand: {self.pairs:,} pairs, for a power of {100 * self.power:.0f} % at a margin of "
             f"{100 * self.margin:g} percentage points (one-sided alpha {self.alpha:g}), if "
             f"{100 * self.discordance:g} % of pairs differ and the true difference is "
-            f"{100 * self.difference:g} points."
+            f"{100 * self.expected_difference:g} points."
         )
 
     @property
@@ -65,9 +65,9 @@ class PairedPlan:
         Only this share is taken from what was seen. With the difference that was seen in the place of the one
         that was assumed, power would be the p-value in other words (Hoenig & Heisey 2001).
         """
-        return noninferiority_power(
-            self.pairs, self.margin, max(discordance, abs(self.difference)), self.difference, self.alpha
-        )
+        difference = self.expected_difference
+        discordance = max(discordance, abs(difference))
+        return noninferiority_power(self.pairs, self.margin, discordance, difference, self.alpha)
 
 
 def noninferiority_power(
@@ -100,7 +100,7 @@ def plan_pairs(
     margin: float = 0.02,
     power: float = 0.9,
     discordance: float = 0.12,
-    difference: float = 0.0,
+    expected_difference: float = 0.0,
     alpha: float = ALPHA,
 ) -> PairedPlan:
     """Plan as many pairs as show non-inferiority with probability ``power``.
@@ -113,7 +113,7 @@ def plan_pairs(
         margin: As of `PairedPlan`.
         power: From 0.5 to below 1; 0.9 is usual.
         discordance: As of `PairedPlan`; a guess too low costs power, one too high costs episodes.
-        difference: As of `PairedPlan`; 0 for a policy that is expected to be as good as the other.
+        expected_difference: As of `PairedPlan`; 0 for a policy that is expected to be as good as the other.
         alpha: As of `PairedPlan`.
 
     Returns:
@@ -127,27 +127,27 @@ def plan_pairs(
         451
     """
     check_margin(margin, alpha)
-    _check_assumed(margin, discordance, difference)
+    _check_assumed(margin, discordance, expected_difference)
     if not 0.5 <= power < 1:
         raise UserError(f"power is {power}; allowed: 0.5 to below 1; 0.8 and 0.9 are usual")
 
     def enough(n: int) -> bool:
-        return noninferiority_power(n, margin, discordance, difference, alpha) >= power
+        return noninferiority_power(n, margin, discordance, expected_difference, alpha) >= power
 
     too_few, pairs = 0, 1
     while not enough(min(pairs, MOST)):
         if pairs >= MOST:
             raise UserError(
-                f"margin is {margin}; with discordance={discordance} and difference={difference}, a power of "
-                f"{power} would take more than {MOST:,} pairs of episodes; choose a wider margin, or fix their "
-                "number (episodes)"
+                f"margin is {margin}; with discordance={discordance} and "
+                f"expected_difference={expected_difference}, a power of {power} would take more than {MOST:,} "
+                "pairs of episodes; choose a wider margin, or fix their number (episodes)"
             )
         too_few, pairs = pairs, 2 * pairs
     pairs = min(pairs, MOST)
     while pairs - too_few > 1:
         middle = (too_few + pairs) // 2
         too_few, pairs = (too_few, middle) if enough(middle) else (middle, pairs)
-    return PairedPlan(pairs, margin, discordance, difference, alpha)
+    return PairedPlan(pairs, margin, discordance, expected_difference, alpha)
 
 
 def check_margin(margin: float, alpha: float) -> None:
@@ -162,14 +162,14 @@ def check_margin(margin: float, alpha: float) -> None:
         raise UserError(f"alpha is {alpha}; allowed: above 0 and below 0.5; 0.025 is usual")
 
 
-def _check_assumed(margin: float, discordance: float, difference: float) -> None:
-    if not -margin < difference < 1:
+def _check_assumed(margin: float, discordance: float, expected: float) -> None:
+    if not -margin < expected < 1:
         raise UserError(
-            f"difference is {difference}; allowed: above -margin = {-margin} and below 1; a policy that is expected "
-            "to be worse by the margin or more is not planned to be shown not inferior"
+            f"expected_difference is {expected}; allowed: above -margin = {-margin} and below 1; a policy that is "
+            "expected to be worse by the margin or more is not planned to be shown not inferior"
         )
-    if not abs(difference) <= discordance <= 1:
+    if not abs(expected) <= discordance <= 1:
         raise UserError(
-            f"discordance is {discordance}; allowed: abs(difference) = {abs(difference)} to 1; it is the share of "
-            "pairs in which exactly one of the two policies succeeds"
+            f"discordance is {discordance}; allowed: {abs(expected)} (the size of expected_difference) to 1; it is "
+            "the share of pairs in which exactly one of the two policies succeeds"
         )

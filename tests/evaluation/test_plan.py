@@ -26,7 +26,8 @@ def test_it_is_written_with_what_was_assumed(tmp_path: Path) -> None:
     assert keep_plan(tmp_path, WANTED, []) == WANTED
     (written,) = json.loads((tmp_path / PLANS).read_text())
     assert written == {
-        "first_seed": 100_000, "pairs": 50, "margin": 0.02, "alpha": 0.025, "discordance": 0.12, "difference": 0.0,
+        "first_seed": 100_000, "pairs": 50, "margin": 0.02, "alpha": 0.025, "discordance": 0.12,
+        "expected_difference": 0.0,
         "power": WANTED.paired.power, "student_steps": 1, "teacher_steps": 10, "played_before": 0,
     }  # fmt: skip
     assert plan_in(tmp_path, WANTED, played(100_000)) == (WANTED, False)

@@ -73,14 +73,14 @@ def test_without_any_difference_it_has_its_closed_form() -> None:
 def test_what_makes_it_harder_takes_more_pairs() -> None:
     usual = plan_pairs().pairs
     assert plan_pairs(margin=0.03).pairs < usual < plan_pairs(power=0.95).pairs
-    assert plan_pairs(difference=0.005).pairs < usual < plan_pairs(discordance=0.14).pairs
+    assert plan_pairs(expected_difference=0.005).pairs < usual < plan_pairs(discordance=0.14).pairs
     assert usual < plan_pairs(alpha=0.01).pairs
 
 
 def test_power_at_the_discordance_that_was_seen() -> None:
     plan = PairedPlan(1000)
     assert plan.power_at(0.2) < plan.power == plan.power_at(0.12) < plan.power_at(0.03)
-    worse = PairedPlan(1000, difference=-0.01)
+    worse = PairedPlan(1000, expected_difference=-0.01)
     assert worse.power_at(0.0) == worse.power_at(0.01)  # as many pairs differ as the difference makes
 
 
@@ -92,13 +92,16 @@ def test_power_at_the_discordance_that_was_seen() -> None:
         ({"power": 90.0}, "power is 90.0; allowed: 0.5 to below 1"),
         (
             {"discordance": 1.5},
-            r"discordance is 1.5; allowed: abs\(difference\) = 0.0 to 1; it is the share",
+            r"discordance is 1.5; allowed: 0.0 \(the size of .*\) to 1; it is the share",
         ),
         (
-            {"discordance": 0.001, "difference": 0.01},
-            r"discordance is 0.001; allowed: abs\(difference\) = 0.01 to 1",
+            {"discordance": 0.001, "expected_difference": 0.01},
+            r"discordance is 0.001; allowed: 0.01 \(the size",
         ),
-        ({"difference": -0.02}, "difference is -0.02; allowed: above -margin = -0.02 and below 1"),
+        (
+            {"expected_difference": -0.02},
+            "expected_difference is -0.02; allowed: above -margin = -0.02 and below 1",
+        ),
         ({"margin": 0.0005}, f"would take more than {MOST:,} pairs of episodes; choose a wider margin"),
     ],
 )
@@ -109,5 +112,5 @@ def test_numbers_out_of_range(wrong: dict[str, float], message: str) -> None:
 
 def test_pairs_out_of_range() -> None:
     for pairs in (0, MOST + 1):
-        with pytest.raises(ValueError, match=f"pairs is {pairs}; allowed: 1 to {MOST}"):
+        with pytest.raises(ValueError, match=f"episodes is {pairs}; allowed: 1 to {MOST} pairs"):
             PairedPlan(pairs)
