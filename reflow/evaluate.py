@@ -1,7 +1,7 @@
 """What is a student worth? ``python -m reflow.evaluate student.path=outputs/demo env=pick``.
 
 In the results' folder this leaves ``metrics.json`` (flat), ``arrays.safetensors``, ``report.html`` and, from the
-simulator, ``episodes.jsonl`` and ``videos/``. The same command again measures what is missing.
+simulator, ``plans.json``, ``episodes.jsonl`` and ``videos/``. The same command again measures what is missing.
 """
 
 from __future__ import annotations
@@ -19,7 +19,9 @@ from reflow.data import LeRobotDataModule
 from reflow.data.robot import robot_of
 from reflow.evaluation.folders import Folders
 from reflow.evaluation.offline import OfflineSettings, evaluate_offline
+from reflow.evaluation.plan import plan_in
 from reflow.evaluation.result_folder import ResultFolder
+from reflow.evaluation.selection import check_unseen
 from reflow.evaluation.simulated import SimulatorSettings, evaluate_in_simulator, film
 from reflow.evaluation.summary import print_summary
 from reflow.flow import Draws
@@ -29,6 +31,7 @@ from reflow.reports.folder import CONFIGURATION, Words, content_of_run, save_wor
 from reflow.reports.page import write_report
 from reflow.simulator.actor import Conditions
 from reflow.simulator.environment import EnvironmentSettings
+from reflow.simulator.journal import read_episodes
 from reflow.simulator.runtime import check_environment
 from reflow.simulator.success import Success
 from reflow.versions import versions_here
@@ -56,6 +59,10 @@ def evaluate(config: DictConfig, overrides: Sequence[str] = ()) -> dict[str, flo
     results, identity = ResultFolder(folders.output), offline_identity(config, folders)
     results.check_owner()
     found = results.offline(identity)
+    if env is not None:
+        plan, new = plan_in(folders.output, simulator.plan, read_episodes(folders.output))
+        if new:
+            check_unseen(folders.run, env.identity(), plan.seeds)
 
     by, data = _load(config, folders, device)
     metas = [source.meta for source in data.sources]
@@ -73,7 +80,7 @@ def evaluate(config: DictConfig, overrides: Sequence[str] = ()) -> dict[str, flo
     if env is not None:
         conditions = Conditions(env, simulator.noise_seed, simulator.n_action_steps, device)
         success = evaluate_in_simulator(conditions, folders.policies, simulator, folders.output)
-        film(conditions, folders.policies, simulator, folders.output)
+        film(conditions, folders.policies, simulator, folders.output, success.differing)
     metrics = {**found.metrics, **success.metrics}
     results.finish(metrics)
     (folders.output / CONFIGURATION).write_text(OmegaConf.to_yaml(config, resolve=True))

@@ -122,9 +122,7 @@ class Journal:
         if whole:
             self._merge(read_json(side))
         write_json(side, self._identity)
-        for number, line in enumerate(content[:whole].splitlines(), start=1):
-            episode = _parse(line, f"{self.path}, line {number}")
-            self.finished[episode.key] = episode
+        self.finished |= {episode.key: episode for episode in _episodes(content[:whole], self.path)}
 
     def _merge(self, there: dict[str, Any]) -> None:
         now = self._identity
@@ -140,6 +138,24 @@ class Journal:
                 + "\nChoose another output folder, or delete that file and its identity"
             )
         self._identity = {**now, "policies": policies}
+
+
+def read_episodes(folder: Path) -> list[Episode]:
+    """The finished episodes of a folder, whosever they are; none where there is no journal.
+
+    Raises:
+        UserError: a line of it is no episode.
+    """
+    path = folder / EPISODES
+    content = path.read_bytes() if path.is_file() else b""
+    whole = content.rfind(b"\n") + 1
+    return _episodes(content[:whole], path)
+
+
+def _episodes(content: bytes, path: Path) -> list[Episode]:
+    return [
+        _parse(line, f"{path}, line {number}") for number, line in enumerate(content.splitlines(), start=1)
+    ]
 
 
 def _parse(line: bytes, where: str) -> Episode:
