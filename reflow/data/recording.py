@@ -25,28 +25,29 @@ EPISODES_FILE = "meta/demonstrations.json"
 
 @dataclass(frozen=True)
 class Layout:
-    """What the rows of a data set are: one camera, a state, an action.
+    """What the rows of a data set are: cameras, a state, an action.
 
     Attributes:
         robot_type: As LeRobot names it.
         fps: Control steps per second.
-        camera: Key of the frames, `observation.image` or `observation.images.*`.
-        size: Height and width of the frames in pixels.
+        cameras: Height and width of each camera's frames in pixels, by key (`observation.images.*`).
         state: Names of the state's dimensions.
         action: Names of the action's dimensions.
     """
 
     robot_type: str
     fps: int
-    camera: str
-    size: tuple[int, int]
+    cameras: Mapping[str, tuple[int, int]]
     state: Sequence[str]
     action: Sequence[str]
 
     def features(self) -> dict[str, Any]:
         """The same in LeRobot's words."""
-        frame = {"dtype": "image", "shape": (*self.size, 3), "names": ["height", "width", "channels"]}
-        return {self.camera: frame, OBS_STATE: _numbers(self.state), ACTION: _numbers(self.action)}
+        names = ["height", "width", "channels"]
+        frames = {
+            key: {"dtype": "image", "shape": (*size, 3), "names": names} for key, size in self.cameras.items()
+        }
+        return frames | {OBS_STATE: _numbers(self.state), ACTION: _numbers(self.action)}
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,7 @@ class Recorded:
         seed: Decides everything in it.
         task: The sentence that says what is done.
         success: Whether the environment says so.
-        frames: (T, height, width, 3) uint8, or None where nothing was rendered.
+        frames: (T, height, width, 3) uint8 of each camera, or None where nothing was rendered.
         states: (T, s) float32.
         actions: (T, a) float32, physical units.
         told: What else the table of episodes says about it; JSON-able.
@@ -66,7 +67,7 @@ class Recorded:
     seed: int
     task: str
     success: bool
-    frames: np.ndarray | None
+    frames: Mapping[str, np.ndarray] | None
     states: np.ndarray
     actions: np.ndarray
     told: Mapping[str, Any]
@@ -111,7 +112,7 @@ def write_dataset(root: Path, layout: Layout, episodes: Iterable[Recorded]) -> P
             use_videos=False,
         )
         try:
-            summaries = [_add(dataset, layout.camera, episode) for episode in episodes]
+            summaries = [_add(dataset, episode) for episode in episodes]
         finally:
             dataset.finalize()  # an open dataset writes its folder anew when it is collected
         if not summaries:
@@ -139,12 +140,12 @@ def _appears_complete(root: Path) -> Iterator[Path]:
         shutil.rmtree(partial, ignore_errors=True)
 
 
-def _add(dataset: LeRobotDataset, camera: str, episode: Recorded) -> dict[str, Any]:
+def _add(dataset: LeRobotDataset, episode: Recorded) -> dict[str, Any]:
     """Appends one episode; returns its summary."""
     if episode.frames is None:
         raise UserError(f"the episode of seed {episode.seed} has no frames; render it.")
-    rows = zip(episode.frames, episode.states, episode.actions, strict=True)
-    for frame, state, action in rows:
-        dataset.add_frame({camera: frame, OBS_STATE: state, ACTION: action, "task": episode.task})
+    for row, (state, action) in enumerate(zip(episode.states, episode.actions, strict=True)):
+        frames = {key: seen[row] for key, seen in episode.frames.items()}
+        dataset.add_frame({**frames, OBS_STATE: state, ACTION: action, "task": episode.task})
     dataset.save_episode()
     return episode.summary()

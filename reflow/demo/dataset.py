@@ -8,11 +8,12 @@ from reflow.demo.scene import FPS, FRAME_HEIGHT, FRAME_WIDTH
 TASK = "pick up the cube"
 BOX = 96  # pixels: the square that the demo's SmolVLA sees
 JOINT_NAMES = [f"{arm}_{joint}" for arm in ("left", "right") for joint in (*ARM_JOINTS, "gripper")]
+CAMERA = "observation.images.top"
+SIZE = shrunk_size(FRAME_HEIGHT, FRAME_WIDTH, BOX)
 PICK = Layout(
     robot_type="aloha",
     fps=FPS,
-    camera="observation.images.top",
-    size=shrunk_size(FRAME_HEIGHT, FRAME_WIDTH, BOX),
+    cameras={CAMERA: SIZE},
     state=JOINT_NAMES,
     action=JOINT_NAMES,
 )

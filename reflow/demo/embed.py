@@ -22,7 +22,7 @@ from reflow.cli import command
 from reflow.data.opening import load_dataset, load_metadata
 from reflow.data.recording import EPISODES_FILE, Recorded, write_dataset
 from reflow.demo import embedded
-from reflow.demo.dataset import PICK
+from reflow.demo.dataset import CAMERA, PICK
 from reflow.errors import UserError
 from reflow.files import read_json, write_json
 from reflow.policies import find_folder, replace_folder
@@ -73,12 +73,12 @@ def embed_slice(source: Path, target: Path, *, every: int, start_frames: int) ->
         for number, summary in enumerate(summaries):
             items = [dataset[first + row] for row in range(kept(number, summary["steps"]))]
             first += summary["steps"]
-            frames = torch.stack([item[PICK.camera] for item in items]).permute(0, 2, 3, 1)
+            frames = torch.stack([item[CAMERA] for item in items]).permute(0, 2, 3, 1)
             yield Recorded(
                 seed=summary["seed"],
                 task=items[0]["task"],
                 success=summary["success"],
-                frames=(frames * 255.0).round().to(torch.uint8).numpy(),
+                frames={CAMERA: (frames * 255.0).round().to(torch.uint8).numpy()},
                 states=torch.stack([item[OBS_STATE] for item in items]).numpy(),
                 actions=torch.stack([item[ACTION] for item in items]).numpy(),
                 told={},  # the summary is copied below

@@ -34,6 +34,8 @@ from reflow.simulator.rollout import Moment, Player
 from reflow.simulator.runtime import check_runtime
 from reflow.simulator.workers import in_order, run_jobs
 
+CAMERA = "observation.image"
+
 
 @dataclass(frozen=True)
 class ExpertsConfig:
@@ -74,8 +76,7 @@ class ExpertsConfig:
         return Layout(
             robot_type="sawyer",
             fps=FPS,
-            camera="observation.image",
-            size=shrunk_size(FRAME, FRAME, self.box),
+            cameras={CAMERA: shrunk_size(FRAME, FRAME, self.box)},
             state=("x", "y", "z", "gripper"),
             action=("dx", "dy", "dz", "gripper"),
         )
@@ -133,7 +134,7 @@ class Stage:
             seed=seed,
             task=tasks()[task],
             success=episode.success,
-            frames=np.stack(frames) if render else None,
+            frames={CAMERA: np.stack(frames)} if render else None,
             states=np.stack(states).astype(np.float32),
             actions=np.stack(labels),
             told={"task": task},

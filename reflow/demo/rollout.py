@@ -9,7 +9,7 @@ import numpy as np
 
 from reflow.data.recording import Recorded
 from reflow.data.shrink import shrink_frame
-from reflow.demo.dataset import BOX, TASK
+from reflow.demo.dataset import BOX, CAMERA, TASK
 from reflow.demo.demonstrator import EPISODE_STEPS, Demonstrator, Perturbation, toss
 from reflow.demo.pick_env import pick_environment
 from reflow.demo.scene import CubeRange
@@ -83,7 +83,7 @@ class Stage:
             seed=seed,
             task=TASK,
             success=episode.success,
-            frames=np.stack(frames) if render else None,
+            frames={CAMERA: np.stack(frames)} if render else None,
             states=np.stack(states).astype(np.float32),
             actions=labels,
             told={"arm": arm, "cube_pose": pose.tolist(), "perturbed": bool(push.any())},

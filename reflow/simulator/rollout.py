@@ -77,6 +77,7 @@ class Player:
         seed: int,
         watch: Watcher | None = None,
         num_steps: Callable[[], int] | None = None,
+        looks: int | None = None,
     ) -> tuple[Episode, np.ndarray]:
         """Lets a policy act (:meth:`follow`).
 
@@ -85,18 +86,27 @@ class Player:
             seed: of the environment; with the noise seed, of the noise.
             watch: called before every control step.
             num_steps: asked before each chunk, in the place of the contender's own.
+            looks: as of :meth:`follow`.
         """
-        if contender.folder not in self._policies:
-            self._policies[contender.folder] = PolicyActor(contender.folder, self.conditions, self._config)
-        return self.follow(self._policies[contender.folder].play_as(contender, num_steps), seed, watch)
+        actor = self.actor(contender.folder).play_as(contender, num_steps)
+        return self.follow(actor, seed, watch, looks=looks)
 
-    def follow(self, actor: Actor, seed: int, watch: Watcher | None = None) -> tuple[Episode, np.ndarray]:
+    def actor(self, folder: Path) -> PolicyActor:
+        """The policy of a folder, loaded once."""
+        if folder not in self._policies:
+            self._policies[folder] = PolicyActor(folder, self.conditions, self._config)
+        return self._policies[folder]
+
+    def follow(
+        self, actor: Actor, seed: int, watch: Watcher | None = None, *, looks: int | None = None
+    ) -> tuple[Episode, np.ndarray]:
         """Plays one episode to its end: success, time limit, or unstable physics, which is a failure.
 
         Args:
             actor: who acts.
             seed: of the environment.
             watch: called before every control step.
+            looks: most looks of the actor; where it would look once more, the episode ends. None: no limit.
 
         Returns:
             The episode, and its executed actions, float32 [T, a].
@@ -107,7 +117,7 @@ class Player:
         memory: deque[Observation] = deque(maxlen=actor.memory)
         actions: list[np.ndarray] = []
         rewards: list[float] = []
-        success, over = False, False
+        success, over, looked = False, False, 0
         limit = self._limit()
         while not over and len(actions) < limit:
             length = 0
@@ -115,8 +125,10 @@ class Player:
                 now = self._observe(seen)
                 memory.extend([now] * (1 if memory else actor.memory))
             if not queue:
-                queue.extend(actor.act(tuple(memory), self._instruction()))
-                length = len(queue)
+                if looks is not None and looks == looked:
+                    break
+                queue.extend(actor.act(tuple(memory), self.instruction()))
+                length, looked = len(queue), looked + 1
             action = queue.popleft()
             if watch is not None:
                 watch(Moment(len(actions), length, action, seen, partial(self._observe, seen), self._frame))
@@ -151,7 +163,8 @@ class Player:
             )
         return own if asked is None else asked
 
-    def _instruction(self) -> str:
+    def instruction(self) -> str:
+        """The sentence that the policy is given."""
         if self.conditions.env.instruction is not None:
             return self.conditions.env.instruction
         for name in ("task_description", "task"):  # LeRobot's own order

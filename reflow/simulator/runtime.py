@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import gymnasium
+from lerobot.configs import PreTrainedConfig
 from lerobot.envs.configs import EnvConfig
 from lerobot.envs.factory import make_env
 from lerobot.envs.utils import close_envs
@@ -93,6 +94,17 @@ def check_environment(
     config = settings.make_config()
     for who, policy in policies.items():
         check_fit(config, policy.config, settings.rename_for(policy.config, saved_rename(folders[who])), who)
+    check_runtime(settings)
+
+
+def check_player(settings: EnvironmentSettings, folder: Path) -> None:
+    """The same of one policy that is not loaded yet.
+
+    Raises:
+        UserError, NotInstalledError: as :func:`check_environment`.
+    """
+    policy = PreTrainedConfig.from_pretrained(folder)
+    check_fit(settings.make_config(), policy, settings.rename_for(policy, saved_rename(folder)), "policy")
     check_runtime(settings)
 
 

@@ -126,7 +126,7 @@ def make_demonstrations(root: Path, episodes: int, steps: int) -> Path:
             Recorded(
                 seed=number,
                 task=TASK,
-                frames=rng.integers(0, 256, (steps, 72, 96, 3), dtype=np.uint8),
+                frames={CAMERA: rng.integers(0, 256, (steps, 72, 96, 3), dtype=np.uint8)},
                 states=rng.normal(size=(steps, 14)).astype(np.float32),
                 actions=rng.normal(size=(steps, 14)).astype(np.float32),
                 success=True,

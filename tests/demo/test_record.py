@@ -14,7 +14,7 @@ from lerobot.utils.constants import ACTION, OBS_STATE
 from reflow import cli
 from reflow.data.recording import EPISODES_FILE, Recorded, write_dataset
 from reflow.demo import record as recorder
-from reflow.demo.dataset import JOINT_NAMES, PICK, TASK
+from reflow.demo.dataset import CAMERA, JOINT_NAMES, PICK, SIZE, TASK
 from reflow.demo.demonstrator import Perturbation
 from reflow.demo.record import RecordConfig, Tally, from_hydra, record, successes
 from reflow.demo.scene import CubeRange
@@ -26,7 +26,7 @@ def made_up(seed: int, arm: str = "left", steps: int = 6, success: bool = True) 
     return Recorded(
         seed=seed,
         task=TASK,
-        frames=rng.integers(0, 256, (steps, *PICK.size, 3), dtype=np.uint8),
+        frames={CAMERA: rng.integers(0, 256, (steps, *SIZE, 3), dtype=np.uint8)},
         states=rng.normal(size=(steps, 14)).astype(np.float32),
         actions=rng.normal(size=(steps, 14)).astype(np.float32),
         success=success,
@@ -44,16 +44,16 @@ def test_what_is_written_reads_back_exactly(tmp_path):
     dataset = read(root)
     assert (dataset.num_episodes, dataset.num_frames, dataset.fps) == (2, 14, 50)
     assert dataset.meta.robot_type == "aloha"
-    assert dataset.meta.camera_keys == [PICK.camera]
+    assert dataset.meta.camera_keys == [CAMERA]
     assert not dataset.meta.video_keys
     index = 0
     for episode, demonstration in enumerate(demonstrations):
         for frame, state, action in zip(
-            demonstration.frames, demonstration.states, demonstration.actions, strict=True
+            demonstration.frames[CAMERA], demonstration.states, demonstration.actions, strict=True
         ):
             row = dataset[index]
             assert (row["episode_index"], row["task"]) == (episode, TASK)
-            levels = (row[PICK.camera] * 255).round().to(torch.uint8).permute(1, 2, 0)
+            levels = (row[CAMERA] * 255).round().to(torch.uint8).permute(1, 2, 0)
             np.testing.assert_array_equal(levels.numpy(), frame)
             np.testing.assert_array_equal(row[OBS_STATE].numpy(), state)
             np.testing.assert_array_equal(row[ACTION].numpy(), action)
@@ -71,7 +71,7 @@ def test_features_are_named_and_have_the_statistics_training_needs(tmp_path):
         assert meta.stats[key]["mean"].shape == (14,)
     assert JOINT_NAMES[6] == "left_gripper"
     assert JOINT_NAMES[7] == "right_waist"
-    assert tuple(meta.features[PICK.camera]["shape"]) == (72, 96, 3)
+    assert tuple(meta.features[CAMERA]["shape"]) == (72, 96, 3)
 
 
 def test_refuses_an_existing_root_before_it_simulates(tmp_path, monkeypatch):
@@ -202,5 +202,7 @@ def test_the_command_records_what_the_seeds_say_and_leaves_no_litter(tmp_path, s
         np.testing.assert_array_equal(np.stack([row[OBS_STATE] for row in rows]), expected.states)
         np.testing.assert_array_equal(np.stack([row[ACTION] for row in rows]), expected.actions)
         if expected.frames is not None:
-            seen = torch.stack([row[PICK.camera] for row in rows]).permute(0, 2, 3, 1)
-            np.testing.assert_array_equal((seen * 255).round().to(torch.uint8).numpy(), expected.frames)
+            seen = torch.stack([row[CAMERA] for row in rows]).permute(0, 2, 3, 1)
+            np.testing.assert_array_equal(
+                (seen * 255).round().to(torch.uint8).numpy(), expected.frames[CAMERA]
+            )

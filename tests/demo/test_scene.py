@@ -13,7 +13,7 @@ from gym_aloha.utils import sample_box_pose
 from lerobot.policies.common.vla_utils import resize_with_pad
 
 from reflow.data.shrink import shrink_frame
-from reflow.demo.dataset import BOX, PICK
+from reflow.demo.dataset import BOX, SIZE
 from reflow.demo.scene import (
     STATE_DIM,
     STOCK_RANGE,
@@ -120,7 +120,7 @@ def test_a_recorded_frame_is_what_the_policy_sees_of_the_stock_frame(scene):
     scene.reset(1)
     stock = scene.render()
     recorded = shrink_frame(stock, BOX)
-    assert recorded.shape == (*PICK.size, 3) == (72, 96, 3)
+    assert recorded.shape == (*SIZE, 3) == (72, 96, 3)
     torch.testing.assert_close(policy_sees(recorded), policy_sees(stock), rtol=0, atol=0.502 / 255)
     assert recorded[..., 0].max() > 200  # the red cube is in it
 
