@@ -1,7 +1,7 @@
 """What is a student worth? ``python -m reflow.evaluate student.path=outputs/demo env=pick``.
 
 In the results' folder this leaves ``metrics.json`` (flat), ``arrays.safetensors``, ``report.html`` and, from the
-simulator, ``episodes.jsonl`` and ``videos/``. The same command again measures what is missing.
+simulator, ``plans.json``, ``episodes.jsonl`` and ``videos/``. The same command again measures what is missing.
 """
 
 from __future__ import annotations
@@ -21,8 +21,11 @@ from reflow.data.robot import robot_of
 from reflow.evaluation.folders import Folders
 from reflow.evaluation.measured import measured_latencies
 from reflow.evaluation.offline import OfflineSettings, evaluate_offline
+from reflow.evaluation.plan import plan_in
 from reflow.evaluation.result_folder import ResultFolder
-from reflow.evaluation.simulated import SimulatorSettings, evaluate_in_simulator
+from reflow.evaluation.selection import check_unseen
+from reflow.evaluation.simulated import evaluate_in_simulator
+from reflow.evaluation.simulator_settings import SimulatorSettings
 from reflow.evaluation.summary import print_summary
 from reflow.flow import Draws
 from reflow.policies import check_belongs, load_policy, load_processors, share_frozen
@@ -32,6 +35,7 @@ from reflow.reports.folder import CONFIGURATION, Words, content_of_run, save_wor
 from reflow.reports.page import write_report
 from reflow.simulator.actor import Conditions
 from reflow.simulator.environment import EnvironmentSettings
+from reflow.simulator.journal import read_episodes
 from reflow.simulator.runtime import check_environment
 from reflow.simulator.success import Success
 from reflow.versions import versions_here
@@ -60,6 +64,10 @@ def evaluate(config: DictConfig, overrides: Sequence[str] = ()) -> dict[str, flo
     results, identity = ResultFolder(folders.output), offline_identity(config, folders)
     results.check_owner()
     found = results.offline(identity)
+    if env is not None:
+        plan, new = plan_in(folders.output, simulator.plan, read_episodes(folders.output))
+        if new:
+            check_unseen(folders.run, env.identity(), plan.seeds)
 
     by, data = _load(config, folders, device)
     metas = [source.meta for source in data.sources]

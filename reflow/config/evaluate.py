@@ -13,7 +13,7 @@ from reflow.config.parts import COMMON, GONE, data_arguments
 from reflow.errors import UserError
 from reflow.evaluation.folders import Folders
 from reflow.evaluation.offline import OfflineSettings
-from reflow.evaluation.simulated import SimulatorSettings
+from reflow.evaluation.simulator_settings import SimulatorSettings
 from reflow.policies import fingerprint
 from reflow.schema import keys_of, schema
 from reflow.simulator.delay import check_idle

@@ -51,6 +51,7 @@ TRAIN = schema(
     padding=PADDING,
     objective=OPEN,
     time=OPEN,
+    distance=OPEN,
     solver=OPEN,
     val_draws=int,
     pairs=schema(path=str | None, precision=str),

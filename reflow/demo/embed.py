@@ -15,12 +15,14 @@ from tempfile import TemporaryDirectory
 
 import pyarrow.parquet as parquet
 import torch
+from lerobot.utils.constants import ACTION, OBS_STATE
 from omegaconf import DictConfig
 
 from reflow.cli import command
 from reflow.data.opening import load_dataset, load_metadata
+from reflow.data.recording import EPISODES_FILE, Recorded, write_dataset
 from reflow.demo import embedded
-from reflow.demo.dataset import ACTION_KEY, DEMONSTRATIONS_FILE, IMAGE_KEY, STATE_KEY, Recorded, write_dataset
+from reflow.demo.dataset import CAMERA, PICK
 from reflow.errors import UserError
 from reflow.files import read_json, write_json
 from reflow.policies import find_folder, replace_folder
@@ -61,7 +63,7 @@ def embed_slice(source: Path, target: Path, *, every: int, start_frames: int) ->
         raise UserError(f"every={every}, start_frames={start_frames}; allowed: 1 or more of each")
     episodes = load_metadata(embedded.REPO_ID, source, "demonstrations").total_episodes
     dataset = load_dataset(embedded.REPO_ID, source, range(episodes), "demonstrations")
-    summaries = read_json(source / DEMONSTRATIONS_FILE)
+    summaries = read_json(source / EPISODES_FILE)
 
     def kept(number: int, steps: int) -> int:
         return steps if number % every == 0 else min(start_frames, steps)
@@ -71,22 +73,23 @@ def embed_slice(source: Path, target: Path, *, every: int, start_frames: int) ->
         for number, summary in enumerate(summaries):
             items = [dataset[first + row] for row in range(kept(number, summary["steps"]))]
             first += summary["steps"]
-            frames = torch.stack([item[IMAGE_KEY] for item in items]).permute(0, 2, 3, 1)
+            frames = torch.stack([item[CAMERA] for item in items]).permute(0, 2, 3, 1)
             yield Recorded(
                 seed=summary["seed"],
+                task=items[0]["task"],
                 success=summary["success"],
-                frames=(frames * 255.0).round().to(torch.uint8).numpy(),
-                states=torch.stack([item[STATE_KEY] for item in items]).numpy(),
-                actions=torch.stack([item[ACTION_KEY] for item in items]).numpy(),
+                frames={CAMERA: (frames * 255.0).round().to(torch.uint8).numpy()},
+                states=torch.stack([item[OBS_STATE] for item in items]).numpy(),
+                actions=torch.stack([item[ACTION] for item in items]).numpy(),
                 told={},  # the summary is copied below
             )
 
     with TemporaryDirectory() as folder:
-        whole = write_dataset(Path(folder) / target.name, parts())
+        whole = write_dataset(Path(folder) / target.name, PICK, parts())
         kept_summaries = [
             summary | {"steps": kept(i, summary["steps"])} for i, summary in enumerate(summaries)
         ]
-        write_json(whole / DEMONSTRATIONS_FILE, kept_summaries)
+        write_json(whole / EPISODES_FILE, kept_summaries)
         _compact(whole)
 
         def fill(staged: Path) -> None:

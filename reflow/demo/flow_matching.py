@@ -18,8 +18,7 @@ from lerobot.utils.constants import ACTION
 from torch import Tensor
 
 from reflow.data import SAMPLE, VISIT
-from reflow.flow import BetaTime, Draws, Extent, PaddingRule, straight_path
-from reflow.objectives.flow_matching import inside_mean
+from reflow.flow import BetaTime, Draws, Extent, PaddingRule, straight_path, velocity_loss
 from reflow.policies import FlowPolicy
 
 
@@ -78,9 +77,7 @@ class FlowMatching(L.LightningModule):
         action = F.pad(self.policy.target(batch[ACTION]), (0, space.padding_dim))[:, None].expand_as(noise)
         point = straight_path(noise, action, t)
         v_t = self.policy.velocity(self.policy.encode(batch), point.x_t, t)
-        return inside_mean(
-            self.rule.loss((v_t - point.u_t).square()), ~batch["action_is_pad"][:, None, :, None]
-        )
+        return velocity_loss(v_t, point.u_t, self.rule, inside=~batch["action_is_pad"][:, None, :, None])
 
     def configure_optimizers(self) -> Any:
         optimizer = torch.optim.AdamW(

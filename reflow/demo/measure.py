@@ -65,7 +65,7 @@ def main(config: DictConfig) -> None:
     start = time.perf_counter()
     episodes = measure(folder, list(config.steps), seeds, config.control_steps, config.processes)
     table = Table("steps", "success", "95 % interval", title=f"{len(seeds)} episodes, seeds from {seeds[0]}")
-    for row in success_of(episodes, margin=0.02).rows:
+    for row in success_of(episodes).rows:
         rate = f"{row.successes / row.episodes:.1%}"
         table.add_row(str(row.num_steps), rate, f"{row.low:.1%} to {row.high:.1%}")
     Console().print(table)

@@ -17,7 +17,8 @@ from pathlib import Path
 from omegaconf import DictConfig
 
 from reflow.cli import command, plain
-from reflow.demo.dataset import Recorded, check_new_root, write_dataset
+from reflow.data.recording import Recorded, check_new_root, write_dataset
+from reflow.demo.dataset import PICK
 from reflow.demo.demonstrator import Perturbation
 from reflow.demo.rollout import play
 from reflow.demo.scene import CubeRange
@@ -129,7 +130,7 @@ def record(config: RecordConfig) -> Path:
     """
     check_new_root(config.root)
     tally = Tally()
-    root = write_dataset(config.root, successes(config, tally))
+    root = write_dataset(config.root, PICK, successes(config, tally))
     print(f"{root}: successful demonstrations by arm: {tally}", flush=True)
     return root
 

@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from reflow.demo.dataset import Recorded
+from reflow.data.recording import Recorded
+from reflow.data.shrink import shrink_frame
+from reflow.demo.dataset import BOX, CAMERA, TASK
 from reflow.demo.demonstrator import EPISODE_STEPS, Demonstrator, Perturbation, toss
-from reflow.demo.frames import shrink_frame
 from reflow.demo.pick_env import pick_environment
 from reflow.demo.scene import CubeRange
 from reflow.simulator.actor import Conditions
@@ -30,7 +31,7 @@ class _Script:
     name: str
     commands: np.ndarray
     num_steps: int = 0
-    memory: int = 1
+    memory: int = 0
 
     def start(self, seed: int) -> None:
         """Remembers nothing."""
@@ -75,13 +76,14 @@ class Stage:
         def watch(now: Moment) -> None:
             states.append(now.blind["agent_pos"][0].copy())
             if render:
-                frames.append(shrink_frame(now.frame()))
+                frames.append(shrink_frame(now.frame(), BOX))
 
         episode, _ = self._player.follow(_Script(arm, labels + push), seed, watch)
         return Recorded(
             seed=seed,
+            task=TASK,
             success=episode.success,
-            frames=np.stack(frames) if render else None,
+            frames={CAMERA: np.stack(frames)} if render else None,
             states=np.stack(states).astype(np.float32),
             actions=labels,
             told={"arm": arm, "cube_pose": pose.tolist(), "perturbed": bool(push.any())},

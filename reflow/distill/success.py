@@ -11,8 +11,6 @@ from reflow.simulator.environment import EnvironmentSettings
 from reflow.simulator.play import simulate
 from reflow.simulator.success import success_of
 
-MARGIN = 0.02  # of non-inferiority; without a teacher among the contenders nothing is compared
-
 
 def measure_success(
     student: Path,
@@ -47,4 +45,4 @@ def measure_success(
         folder=folder,
         processes=processes,
     )
-    return dict(success_of(played, MARGIN).metrics)
+    return dict(success_of(played).metrics)

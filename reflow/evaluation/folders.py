@@ -23,12 +23,14 @@ class Folders:
         student: likewise.
         output: for the results.
         name: what to call the student: its run, where it lies in one.
+        run: the folder it lies in, where that may be a run's; None for a policy folder of another name.
     """
 
     teacher: Path
     student: Path
     output: Path
     name: str
+    run: Path | None = None
 
     @classmethod
     def find(cls, student: str, teacher: str | None = None, output: str | None = None) -> Folders:
@@ -52,7 +54,8 @@ class Folders:
         if output is not None:
             results = Path(output).expanduser()
         name = given.parent.name if given.name == _STUDENT else given.name
-        return cls(find_folder(embedded.policy_path(teacher)), found, results.resolve(), name)
+        run = given.parent if given.name == _STUDENT else None
+        return cls(find_folder(embedded.policy_path(teacher)), found, results.resolve(), name, run)
 
     @property
     def policies(self) -> dict[Who, Path]:

@@ -14,6 +14,7 @@ from lerobot.configs import PreTrainedConfig
 
 from reflow.metrics import wilson_interval
 from reflow.metrics.paired import compare_paired
+from reflow.metrics.paired_plan import PairedPlan
 from reflow.reports.reaction import (
     MEASURED,
     ReactionRow,
@@ -26,7 +27,12 @@ from reflow.reports.reaction import (
 from reflow.simulator.actor import Contender
 from reflow.simulator.delay import control_steps
 from reflow.simulator.journal import Episode
-from reflow.simulator.success import Success, comparison_figures
+from reflow.simulator.success import Success, comparison_figures, comparison_sentence, differing_seeds
+
+_BESIDE = (
+    "The plan is for a world that waits. At each latency its pairs, margin and alpha hold for a comparison of their "
+    "own, each policy at the number of actions a chunk that solves most; words are not corrected for their number."
+)
 
 
 @dataclass(frozen=True)
@@ -82,18 +88,22 @@ def trials_of(
 
 
 def reaction_of(
-    trials: Sequence[Trial], episodes: Sequence[Episode], latencies: Mapping[str, float], margin: float
+    trials: Sequence[Trial], episodes: Sequence[Episode], latencies: Mapping[str, float], plan: PairedPlan
 ) -> Success:
     """Sums up episodes, and holds the students against the first teacher at the same latency, paired.
 
     Each at the number of actions with which it succeeds most there. That is chosen on the very episodes that are
-    shown, for all alike; a single number of actions, on other seeds, confirms it.
+    shown, for all alike; a single number of actions, on other seeds, confirms it. The plan is for a world that waits;
+    here its number of pairs, margin and alpha hold at every latency, and nothing is concluded before all are played.
 
     Args:
         trials: who played; the teachers first.
-        episodes: at least those of all trials, on the same seeds.
+        episodes: at least those of all trials, on the same seeds, as many as planned or fewer.
         latencies: measured, in ms, by ``teacher@10``.
-        margin: of non-inferiority, fixed before looking.
+        plan: fixed before looking.
+
+    Returns:
+        Comparisons and figures; ``differing`` is of the first student and the first teacher as they play first.
     """
     played: dict[Contender, dict[int, bool]] = {}
     by_key = {trial.contender.key(0): trial.contender for trial in trials}
@@ -105,15 +115,16 @@ def reaction_of(
         metrics |= _success(trial, list(played[trial.contender].values()))
     best = {(row.latency, row.name): row for row in best_rows(reaction_rows(metrics))}
     outcomes = {trial.figure: played[trial.contender] for trial in trials}
-    sentences, paired = [], {}
+    sentences, paired = [_BESIDE], {}
     for latency, first, name in _pairs(trials):
         one, other = best[latency, name], best[latency, first]
-        comparison = compare_paired(outcomes[_figure(one)], outcomes[_figure(other)], margin)
+        comparison = compare_paired(outcomes[_figure(one)], outcomes[_figure(other)], plan.margin, plan.alpha)
         told = f"reaction/{name}_vs_{first}/{latency}"
         paired[told] = comparison
-        sentences.append(comparison.sentence(_label(one), _label(other)))
-        metrics |= {f"{told}/{key}": value for key, value in comparison_figures(comparison).items()}
-    return Success((), tuple(sentences), paired, metrics)
+        sentences.append(comparison_sentence(comparison, plan, _label(one), _label(other)))
+        metrics |= {f"{told}/{key}": value for key, value in comparison_figures(comparison, plan).items()}
+    differing = differing_seeds(*(_first(trials, played, who) for who in ("student", "teacher")))
+    return Success((), tuple(sentences), paired, differing, metrics)
 
 
 def _pairs(trials: Sequence[Trial]) -> list[tuple[str, str, str]]:
@@ -125,6 +136,12 @@ def _pairs(trials: Sequence[Trial]) -> list[tuple[str, str, str]]:
         if first is not None and trial.contender.name != "teacher"
     ]
     return list(dict.fromkeys(found))
+
+
+def _first(
+    trials: Sequence[Trial], played: Mapping[Contender, Mapping[int, bool]], who: str
+) -> Mapping[int, bool]:
+    return played[next(trial.contender for trial in trials if trial.contender.name == who)]
 
 
 def _success(trial: Trial, successes: Sequence[bool]) -> dict[str, float]:
@@ -143,4 +160,4 @@ def _figure(row: ReactionRow) -> str:
 
 
 def _label(row: ReactionRow) -> str:
-    return f"{row.name} at {row.ms:.4g} ms, {row.n_action_steps} actions a chunk,"
+    return f"{row.name} at {row.ms:.4g} ms ({row.n_action_steps} actions a chunk)"

@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from reflow.reports.reaction import MEASURED, best_rows, reaction_rows
+from reflow.reports.verdict import conclusion_of, held_against
 from reflow.simulator.success import Success
 
 _DISTANCES = (
@@ -96,13 +97,19 @@ def _latency(metrics: Mapping[str, float]) -> Table:
 
 
 def _success(success: Success) -> Table:
-    table = Table("", "episodes", "success", "95 % interval", "reward", "length", title="in the simulator")
+    reference = held_against(success.metrics)
+    paired = (f"paired with {reference}",) if reference else ()
+    table = Table(
+        "", "episodes", "success", "95 % interval", *paired, "reward", "length", title="in the simulator"
+    )
     for row in success.rows:
+        pair = f"success/{row.name}@{row.num_steps}_vs_{reference}"
         table.add_row(
             f"{row.name}@{row.num_steps}",
             f"{row.episodes:,}",
             f"{row.successes / row.episodes:.1%}",
             f"{row.low:.1%} to {row.high:.1%}",
+            *(conclusion_of(success.metrics, pair) or "-" for _ in paired),
             f"{row.mean_reward:.2f}",
             f"{row.mean_length:.0f}",
         )

@@ -8,6 +8,7 @@ dimensions: ``*b`` is ``b`` or ``b k``.
 """
 
 from reflow.flow.coupling import Coupling, couple
+from reflow.flow.distance import SQUARED, Distance, InverseWeighted, PseudoHuber, Squared
 from reflow.flow.loss import Reduction, velocity_loss
 from reflow.flow.padding import ActionSpace, Extent, PaddingRule
 from reflow.flow.path import PathSample, straight_path
@@ -42,19 +43,24 @@ __all__ = [
     "MIDPOINT",
     "RK4",
     "SOLVERS",
+    "SQUARED",
     "ActionSpace",
     "BetaTime",
     "Coupling",
+    "Distance",
     "Draws",
     "EndpointTime",
     "Extent",
     "GridTime",
     "Integration",
+    "InverseWeighted",
     "LogitNormalTime",
     "PaddingRule",
     "PathSample",
+    "PseudoHuber",
     "Reduction",
     "Solver",
+    "Squared",
     "TimeSampler",
     "Trajectory",
     "UShapedTime",

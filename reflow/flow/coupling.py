@@ -1,11 +1,11 @@
-"""The coupling that reflow learns from: each noise with the teacher's endpoint of it.
+"""The coupling that a student learns from: each noise with an action, the teacher's endpoint of it or the data's own.
 
 Left out: where noise comes from (`reflow.flow.random`), and storing couplings.
 """
 
 from dataclasses import dataclass
 
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from reflow.flow.padding import PaddingRule
@@ -13,15 +13,17 @@ from reflow.flow.padding import PaddingRule
 
 @dataclass(frozen=True)
 class Coupling:
-    """Noise, and the teacher's endpoint of it (Liu et al. 2022, "Flow Straight and Fast", section 2.1).
+    """Noise, and the action it belongs to (Liu et al. 2022, "Flow Straight and Fast", section 2.1).
 
     Attributes:
         noise: ``[*b, h, d]``, the path's end at t = 1.
         action: Same shape, the path's end at t = 0; without a gradient.
+        inside: ``[*b, h, 1]``, time steps of the action that are inside the episode; None where all are.
     """
 
     noise: Float[Tensor, "*b h d"]
     action: Float[Tensor, "*b h d"]
+    inside: Bool[Tensor, "*b h 1"] | None = None
 
     def repeat(self, times: int) -> "Coupling":
         """Each pair ``times`` times in a row, to be used at as many points of its path.
@@ -35,7 +37,17 @@ class Coupling:
         if times == 1:
             return self
         dim = self.noise.ndim - 3
-        return Coupling(self.noise.repeat_interleave(times, dim), self.action.repeat_interleave(times, dim))
+        inside = None if self.inside is None else self.inside.repeat_interleave(times, dim)
+        noise, action = (end.repeat_interleave(times, dim) for end in (self.noise, self.action))
+        return Coupling(noise, action, inside)
+
+    def shuffled(self) -> "Coupling":
+        """Every action with the noise of the observation's next draw: the same two distributions, independent.
+
+        Returns:
+            Of the same shapes; with two draws or more, no noise meets the action that it was carried to.
+        """
+        return Coupling(self.noise.roll(1, self.noise.ndim - 3), self.action, self.inside)
 
 
 def couple(randn: Float[Tensor, "*b h d"], endpoint: Float[Tensor, "*b h d"], rule: PaddingRule) -> Coupling:

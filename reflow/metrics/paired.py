@@ -1,19 +1,23 @@
-"""What paired episodes say: is the student as good as the teacher, is it worse, or is it too early to tell?
+"""What paired episodes say: is the student better than the teacher, as good, or worse, or is it not shown?
 
 Two policies run the same episodes (same seed, same start), so that each episode is a pair of outcomes, and only
-pairs that differ tell the two apart.
+pairs that differ tell the two apart. Every statement is for a number of pairs that was fixed before they were played.
 
-Left out: the interval of a single success rate (`reflow.metrics.wilson_interval`), and the running of episodes.
+Left out: fixing it (`reflow.metrics.paired_plan`), the interval of a single success rate
+(`reflow.metrics.wilson_interval`), and the running of episodes.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from math import sqrt
+from typing import Literal
 
-from scipy.stats import binomtest, norm
+from scipy.stats import binomtest
 
 from reflow.errors import UserError
-from reflow.metrics.paired_score import score_excess, tango_interval
+from reflow.metrics.paired_plan import ALPHA, check_margin
+from reflow.metrics.paired_score import tango_interval
+
+type Conclusion = Literal["better", "not inferior", "not shown", "inferior"]
 
 
 @dataclass(frozen=True)
@@ -32,9 +36,6 @@ class PairedComparison:
         mcnemar_p: Two-sided p of the exact McNemar test: could the two be equally good?
         margin: By how much the first may be worse and still count as not inferior; fixed beforehand.
         alpha: One-sided error of every statement here.
-        noninferior: True where the first is shown to be worse by less than the margin, if at all; False where
-            it is shown to be worse by more; None where the episodes do not tell.
-        more_episodes: Where they do not tell: how many more pairs would, see `compare_counts`. Else None.
     """
 
     n: int
@@ -48,13 +49,41 @@ class PairedComparison:
     mcnemar_p: float
     margin: float
     alpha: float
-    noninferior: bool | None
-    more_episodes: int | None
+
+    @property
+    def conclusion(self) -> Conclusion:
+        """What is shown of the first policy, held against the second.
+
+        Two questions in a fixed sequence: is it not inferior, and, only where that is shown, is it better? The
+        second is asked at the same ``alpha``: who errs in it has erred in the first, or the first was true, so
+        both together err no more often than ``alpha`` says (Maurer, Hothorn & Lehmacher 1995; CPMP 2000,
+        "Switching between superiority and non-inferiority").
+        """
+        if self.low > 0:
+            return "better"
+        if self.low > -self.margin:
+            return "not inferior"
+        return "inferior" if self.high < -self.margin else "not shown"
+
+    @property
+    def noninferior(self) -> bool | None:
+        """True where the first is shown to be worse by less than the margin, if at all; False where by more."""
+        return {"not shown": None, "inferior": False}.get(self.conclusion, True)
+
+    @property
+    def superior(self) -> bool | None:
+        """Whether the first is shown to be better; None where that is not asked, before the other is shown."""
+        return self.conclusion == "better" if self.noninferior else None
 
     @property
     def significantly_worse(self) -> bool:
         """Whether the first succeeded less often by more than chance (McNemar, two-sided at ``2 * alpha``)."""
         return self.difference < 0 and self.mcnemar_p < 2 * self.alpha
+
+    @property
+    def discordance(self) -> float:
+        """Share of pairs that differ."""
+        return (self.only_first + self.only_second) / self.n
 
     def sentence(self, first_name: str, second_name: str) -> str:
         """Say it to people.
@@ -64,42 +93,38 @@ class PairedComparison:
             second_name: Of the second.
 
         Returns:
-            One sentence: the verdict, then the figures it rests on.
+            One sentence: the conclusion, then the figures it rests on.
         """
         points = f"{100 * self.margin:g} percentage points"
-        if self.noninferior:
-            verdict = f"{first_name} is not inferior to {second_name} at a margin of {points}"
-            if self.significantly_worse:
-                verdict += ", though significantly worse"
-        elif self.noninferior is False:
-            verdict = f"{first_name} is inferior to {second_name} by more than {points}"
-        elif self.significantly_worse:
-            verdict = (
-                f"{first_name} is significantly worse than {second_name}, but there are not enough episodes to "
-                f"say whether by more than {points}"
-            )
-        else:
-            verdict = (
-                f"Not enough episodes to say whether {first_name} is inferior to {second_name} by more than "
-                f"{points}"
-            )
+        concluded = {
+            "better": f"{first_name} is better than {second_name}",
+            "not inferior": f"{first_name} is not inferior to {second_name} at a margin of {points}",
+            "inferior": f"{first_name} is inferior to {second_name} by more than {points}",
+            "not shown": f"{first_name} is not shown to be not inferior to {second_name} at a margin of {points}",
+        }[self.conclusion]
+        if self.significantly_worse and self.conclusion in ("not inferior", "not shown"):
+            but = "though" if self.conclusion == "not inferior" else "and is"
+            concluded += f", {but} significantly worse"
         p = f"= {self.mcnemar_p:.3f}" if self.mcnemar_p >= 0.001 else "< 0.001"
-        rates = (
-            f"{100 * (self.both + self.only_first) / self.n:.1f} % against "
-            f"{100 * (self.both + self.only_second) / self.n:.1f} % success in {self.n:,} paired episodes "
-            f"(difference {100 * self.difference:+.1f} points, {100 - 200 * self.alpha:g} % interval "
-            f"{100 * self.low:+.1f} to {100 * self.high:+.1f}, McNemar p {p})"
+        return (
+            f"{concluded}: {self.rates} (difference {100 * self.difference:+.1f} points, "
+            f"{100 - 200 * self.alpha:g} % interval {100 * self.low:+.1f} to {100 * self.high:+.1f}, McNemar p {p})."
         )
-        more = "" if self.more_episodes is None else f"; about {self.more_episodes:,} more needed"
-        return f"{verdict}: {rates}{more}."
+
+    @property
+    def rates(self) -> str:
+        """Both success rates, and of how many pairs, in words."""
+        return (
+            f"{100 * (self.both + self.only_first) / self.n:.1f} % against "
+            f"{100 * (self.both + self.only_second) / self.n:.1f} % success in {self.n:,} paired episodes"
+        )
 
 
 def compare_paired(
     first: Mapping[int, object],
     second: Mapping[int, object],
     margin: float = 0.02,
-    alpha: float = 0.025,
-    power: float = 0.8,
+    alpha: float = ALPHA,
 ) -> PairedComparison:
     """Compare two policies on the same seeds.
 
@@ -108,7 +133,6 @@ def compare_paired(
         second: The same of the second policy, on the same seeds in any order.
         margin: See `compare_counts`.
         alpha: See `compare_counts`.
-        power: See `compare_counts`.
 
     Returns:
         The comparison.
@@ -121,8 +145,8 @@ def compare_paired(
         >>> teacher = {seed: seed % 5 != 0 for seed in range(1000)}
         >>> student = teacher | {seed: not teacher[seed] for seed in range(12)}
         >>> comparison = compare_paired(student, teacher)
-        >>> comparison.difference, comparison.noninferior
-        (-0.006, True)
+        >>> comparison.difference, comparison.conclusion
+        (-0.006, 'not inferior')
     """
     if missing := first.keys() ^ second.keys():
         raise UserError(
@@ -145,7 +169,6 @@ def compare_paired(
         neither=pairs.count((False, False)),
         margin=margin,
         alpha=alpha,
-        power=power,
     )
 
 
@@ -155,18 +178,12 @@ def compare_counts(
     only_second: int,
     neither: int,
     margin: float = 0.02,
-    alpha: float = 0.025,
-    power: float = 0.8,
+    alpha: float = ALPHA,
 ) -> PairedComparison:
     """Compare two policies by how their pairs of episodes ended.
 
-    One-sided 2.5 % is what non-inferiority is usually held to (ICH E9, 1998), and makes one picture of all
-    statements: the 95 % interval that people see is the one that decides.
-
-    ``more_episodes`` plans for a student that is as good as its teacher: the number of further pairs after which
-    non-inferiority is shown with probability ``power``, what was seen so far included, if pairs go on to differ
-    as often as they did and in either direction alike. It is an estimate, and a poor one after few pairs. Who
-    goes on until the verdict pleases errs more often than ``alpha`` says: run that number, then judge.
+    What is concluded holds for a number of pairs that was fixed beforehand. Who looks, and plays on until it
+    pleases, errs more often than ``alpha`` says.
 
     Args:
         both: Pairs in which both succeeded, 0 or more.
@@ -176,7 +193,6 @@ def compare_counts(
         margin: By how much the first may be worse and still count as not inferior, between 0 and 1. Fix it
             before the episodes are played.
         alpha: One-sided error, between 0 and 0.5.
-        power: Of the plan, from 0.5 to below 1.
 
     Returns:
         The comparison.
@@ -191,14 +207,8 @@ def compare_counts(
     n = sum(counts.values())
     if n < 1:
         raise UserError("there are 0 pairs of episodes; allowed: 1 or more; run some episodes first")
-    if not 0 < margin < 1:
-        raise UserError(f"margin is {margin}; allowed: above 0 and below 1; 0.02 means 2 percentage points")
-    if not 0 < alpha < 0.5:
-        raise UserError(f"alpha is {alpha}; allowed: above 0 and below 0.5; 0.025 is usual")
-    if not 0.5 <= power < 1:
-        raise UserError(f"power is {power}; allowed: 0.5 to below 1; 0.8 and 0.9 are usual")
+    check_margin(margin, alpha)
     low, high = tango_interval(only_first, only_second, n, 1 - 2 * alpha)
-    undecided = low <= -margin <= high
     discordant = only_first + only_second
     return PairedComparison(
         n=n,
@@ -209,25 +219,4 @@ def compare_counts(
         mcnemar_p=float(binomtest(only_first, discordant, 0.5).pvalue) if discordant else 1.0,
         margin=margin,
         alpha=alpha,
-        noninferior=None if undecided else low > -margin,
-        more_episodes=_more_episodes(only_first, only_second, n, margin, alpha, power) if undecided else None,
     )
-
-
-def _more_episodes(b: int, c: int, n: int, margin: float, alpha: float, power: float) -> int:
-    z, z_power = (float(norm.ppf(p)) for p in (1 - alpha, power))
-    discordance = (b + c) / n
-
-    def enough(more: int) -> bool:
-        pairs = discordance * (n + more)
-        # Of what is to come, `power` will be better than this.
-        net = max(b - c - z_power * sqrt(more * discordance), -pairs)
-        return score_excess((pairs + net) / 2, (pairs - net) / 2, n + more, -margin, z) > 0
-
-    too_few, more = 0, 1
-    while not enough(more):
-        too_few, more = more, 2 * more
-    while more - too_few > 1:
-        middle = (too_few + more) // 2
-        too_few, more = (too_few, middle) if enough(middle) else (middle, more)
-    return more

@@ -3,10 +3,12 @@
 Left out: what is said of two policies by it (`reflow.metrics.paired`).
 """
 
-from math import sqrt
-
+import numpy as np
+from numpy.typing import NDArray
 from scipy.optimize import brentq
 from scipy.stats import norm
+
+type Counts = float | int | NDArray[np.float64]
 
 
 def tango_interval(
@@ -38,22 +40,23 @@ def tango_interval(
     return lower(only_first, only_second), -lower(only_second, only_first)
 
 
-def score_excess(b: float | int, c: float | int, n: float | int, d: float, z: float) -> float:
+def score_excess(b: Counts, c: Counts, n: int, d: float, z: float) -> Counts:
     """Compute by how much ``b - c`` exceeds what a difference of ``d`` lets expect, and ``z`` standard errors more.
 
     Its sign is that of Tango's test: above 0 where a difference of at most ``d`` is rejected. ``q`` is the
     likeliest rate of ``c`` given ``d``.
 
     Args:
-        b: Pairs in which only the first succeeded; for a plan, not always a whole number.
-        c: Pairs in which only the second did.
+        b: Pairs in which only the first succeeded; a number, or an array of any shape.
+        c: Pairs in which only the second did, likewise.
         n: Pairs.
         d: A difference of success rates, -1 to 1.
         z: Critical value of the standard normal distribution.
 
     Returns:
-        A number of pairs.
+        A number of pairs, of the shape of ``b`` and ``c``.
     """
     half = ((2 * n - b + c) * d - b - c) / (4 * n)
-    q = sqrt(max(half**2 + c * d * (1 - d) / (2 * n), 0.0)) - half
-    return b - c - n * d - z * sqrt(max(n * (2 * q + d * (1 - d)), 0.0))
+    q = np.sqrt(np.maximum(half**2 + c * d * (1 - d) / (2 * n), 0.0)) - half
+    excess: Counts = b - c - n * d - z * np.sqrt(np.maximum(n * (2 * q + d * (1 - d)), 0.0))
+    return excess

@@ -6,14 +6,14 @@ The module around it keeps devices, optimizer, freezing and averages (:mod:`refl
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
-from typing import ClassVar
+from dataclasses import dataclass, replace
 
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from reflow.errors import UserError
-from reflow.objectives.step import Step
+from reflow.flow import SQUARED, Distance, PaddingRule, velocity_loss
+from reflow.objectives.step import Actions, Step, check_actions
 from reflow.policies import FlowPolicy
 
 
@@ -23,8 +23,8 @@ class Loss:
 
     Attributes:
         value: to be minimised.
-        real: the same on real dimensions alone, detached, in units of squared velocity: what ``deploy/gap`` is
-            computed from.
+        real: the squared error on real dimensions alone, detached, in units of squared velocity: what ``deploy/gap``
+            is computed from.
     """
 
     value: Float[Tensor, ""]
@@ -37,7 +37,7 @@ class Cost:
 
     Attributes:
         teacher_calls: velocity calls of the teacher, without gradients.
-        student_calls: velocity calls of the student.
+        student_calls: velocity calls of the student, and of its average, with gradients or without.
         backward_passes: through the student's velocity.
     """
 
@@ -56,14 +56,18 @@ class Objective(nn.Module, ABC):
     Attributes:
         draws: noises per observation and step (K).
         draw_pool: noises that an observation has in all, used again and again; None for never the same twice.
+        actions: what noise is paired with: ``teacher``, its endpoint of that very noise; ``data``, the data's own
+            action.
+        distance: of an answer from its target.
     """
 
-    needs_endpoints: ClassVar[bool] = True
-    """Learns from the teacher's endpoints; else a pair cache would be no use."""
-    needs_actions: ClassVar[bool] = False
-    """Learns from the data's own actions."""
-
-    def __init__(self, draws: int = 2, draw_pool: int | None = None) -> None:
+    def __init__(
+        self,
+        draws: int = 2,
+        draw_pool: int | None = None,
+        actions: Actions = "teacher",
+        distance: Distance = SQUARED,
+    ) -> None:
         super().__init__()
         if draws < 1:
             raise UserError(f"objective.draws is {draws}; allowed: 1 or more")
@@ -72,7 +76,18 @@ class Objective(nn.Module, ABC):
                 f"objective.draw_pool={draw_pool} with objective.draws={draws}; allowed: {draws} or more, or null "
                 "for noises that never come twice"
             )
-        self.draws, self.draw_pool = draws, draw_pool
+        check_actions(actions)
+        self.draws, self.draw_pool, self.actions, self.distance = draws, draw_pool, actions, distance
+
+    @property
+    def needs_endpoints(self) -> bool:
+        """Learns from the teacher's endpoints; else a pair cache would be no use."""
+        return self.actions == "teacher"
+
+    @property
+    def needs_actions(self) -> bool:
+        """Learns from the data's own actions."""
+        return self.actions == "data"
 
     @property
     def average_decay(self) -> float | None:
@@ -100,3 +115,27 @@ class Objective(nn.Module, ABC):
         Args:
             teacher_calls: velocity calls of one endpoint, made live; 0 from a pair cache.
         """
+
+    def regress(
+        self,
+        answer: Float[Tensor, "b k h d"],
+        target: Float[Tensor, "b k h d"],
+        rule: PaddingRule,
+        *,
+        inside: Bool[Tensor, ...] | None = None,
+        weight: Float[Tensor, "b k"] | None = None,
+    ) -> Loss:
+        """The distance of answers from their targets, over the dimensions and time steps that count.
+
+        Args:
+            answer: of the student, with gradients.
+            target: without.
+            rule: which dimensions count.
+            inside: which time steps count; None for all.
+            weight: of each chunk; None for the same.
+        """
+        real = velocity_loss(answer.detach(), target, replace(rule, loss_dims="real"), inside=inside)
+        if self.distance == SQUARED and weight is None:
+            return Loss(velocity_loss(answer, target, rule, inside=inside), real)
+        each = self.distance(velocity_loss(answer, target, rule, "none", inside))
+        return Loss(each.mean() if weight is None else (weight * each).mean(), real)

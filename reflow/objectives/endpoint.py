@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import torch
 
-from reflow.flow import couple, velocity_loss
+from reflow.flow import SQUARED, Distance
 from reflow.objectives.base import Cost, Loss, Objective
 from reflow.objectives.step import Step
 
@@ -16,16 +14,19 @@ class Endpoint(Objective):
     Models", eq. 5; named so by Liu et al. 2022, section 2.2).
 
     The student is asked at t = 1 alone, where ``x_t`` is the noise; so it learns one step and no more.
-    """  # noqa: D205
+
+    Args:
+        draws, draw_pool, distance: see :class:`Objective`.
+    """  # noqa: D205  the title of a paper is long
+
+    def __init__(self, draws: int = 2, draw_pool: int | None = None, distance: Distance = SQUARED) -> None:
+        super().__init__(draws, draw_pool, distance=distance)
 
     def forward(self, step: Step) -> Loss:
         """Mean of ``|noise - v(noise, 1) - action|^2`` over the dimensions that enter the loss."""
-        randn = step.noise(self.draws, self.draw_pool)
-        coupling = couple(randn, step.endpoint(randn), step.rule)
-        v_1 = step.velocity(coupling.noise, torch.ones(randn.shape[:2], device=randn.device))
-        end = coupling.noise - v_1
-        real = velocity_loss(end.detach(), coupling.action, replace(step.rule, loss_dims="real"))
-        return Loss(velocity_loss(end, coupling.action, step.rule), real)
+        pairs = step.pairs(self.draws, self.draw_pool, self.actions)
+        v_1 = step.velocity(pairs.noise, torch.ones(pairs.noise.shape[:2], device=pairs.noise.device))
+        return self.regress(pairs.noise - v_1, pairs.action, step.rule)
 
     def cost(self, teacher_calls: int) -> Cost:
         """One endpoint, one velocity of the student."""

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+import torch
+from jaxtyping import Float
+from torch import Tensor
 
 from reflow.errors import UserError
-from reflow.flow import TimeSampler, couple, straight_path, velocity_loss
+from reflow.flow import SQUARED, Coupling, Distance, TimeSampler, straight_path
 from reflow.objectives.base import Cost, Loss, Objective
-from reflow.objectives.step import Step
+from reflow.objectives.step import Actions, Step
 
 
 class Reflow(Objective):
@@ -15,28 +17,52 @@ class Reflow(Objective):
 
     Args:
         time: where on the path the student is trained.
-        draws, draw_pool: see :class:`Objective`.
+        draws, draw_pool, actions, distance: see :class:`Objective`.
         times: times per noise at which the student is trained; a pair costs the teacher's steps, a time
             only one of the student's.
+        real_actions: share of the pairs below t = 1 whose action is the data's own (Lee et al. 2024, "Improving the
+            Training of Rectified Flows", section 4.3). Never at t = 1: there the noise says nothing of such an
+            action, and the student would learn the mean of all.
     """
 
     def __init__(
-        self, time: TimeSampler, draws: int = 2, draw_pool: int | None = None, times: int = 1
+        self,
+        time: TimeSampler,
+        draws: int = 2,
+        draw_pool: int | None = None,
+        times: int = 1,
+        actions: Actions = "teacher",
+        distance: Distance = SQUARED,
+        real_actions: float = 0.0,
     ) -> None:
-        super().__init__(draws, draw_pool)
+        super().__init__(draws, draw_pool, actions, distance)
         if times < 1:
             raise UserError(f"objective.times is {times}; allowed: 1 or more")
-        self.time, self.times = time, times
+        if not 0.0 <= real_actions <= 1.0:
+            raise UserError(f"objective.real_actions is {real_actions}; allowed: 0 to 1")
+        self.time, self.times, self.real_actions = time, times, real_actions
+
+    @property
+    def needs_actions(self) -> bool:
+        """Also where some of the pairs have them."""
+        return self.actions == "data" or self.real_actions > 0
 
     def forward(self, step: Step) -> Loss:
         """Mean of ``|v(x_t, t) - (noise - action)|^2`` over the dimensions that enter the loss."""
-        randn, t = step.noise(self.draws, self.draw_pool), step.times(self.time, self.draws, self.times)
-        coupling = couple(randn, step.endpoint(randn), step.rule).repeat(self.times)
-        point = straight_path(coupling.noise, coupling.action, t)
-        v_t = step.velocity(point.x_t, t)
-        real = velocity_loss(v_t.detach(), point.u_t, replace(step.rule, loss_dims="real"))
-        return Loss(velocity_loss(v_t, point.u_t, step.rule), real)
+        pairs = step.pairs(self.draws, self.draw_pool, self.actions).repeat(self.times)
+        t = step.times(self.time, self.draws, self.times)
+        if self.real_actions:
+            pairs = self.mixed(step, pairs, t)
+        point = straight_path(pairs.noise, pairs.action, t)
+        return self.regress(step.velocity(point.x_t, t), point.u_t, step.rule, inside=pairs.inside)
+
+    def mixed(self, step: Step, pairs: Coupling, t: Float[Tensor, "b kt"]) -> Coupling:
+        """The pairs, a share of those below t = 1 with the data's own action in the place of the teacher's."""
+        chosen = step.uniform(self.draws, 1).repeat_interleave(self.times, 1) < self.real_actions
+        real = (chosen & (t < 1))[..., None, None]
+        action, inside = step.action()
+        return Coupling(pairs.noise, torch.where(real, action, pairs.action), inside | ~real)
 
     def cost(self, teacher_calls: int) -> Cost:
         """One endpoint, and the student at every time."""
-        return Cost(teacher_calls, self.times, self.times)
+        return Cost(teacher_calls if self.needs_endpoints else 0, self.times, self.times)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal, get_args
 
 import torch
 import torch.nn.functional as F
@@ -18,8 +18,23 @@ from torch import Tensor
 from reflow.data import SAMPLE, VISIT
 from reflow.endpoints.source import Endpoints
 from reflow.errors import UserError
-from reflow.flow import Draws, PaddingRule, TimeSampler, draw_identities
+from reflow.flow import Coupling, Draws, PaddingRule, TimeSampler, couple, draw_identities
 from reflow.policies import Batch, FlowPolicy
+
+Actions = Literal["teacher", "data"]
+"""What noise is paired with: ``teacher``, its endpoint of that very noise; ``data``, the data's own action."""
+
+
+def check_actions(actions: str) -> None:
+    """Refuses what is neither.
+
+    Raises:
+        UserError: names what is allowed.
+    """
+    if actions not in get_args(Actions):
+        raise UserError(
+            f"objective.actions={actions}; allowed: teacher (its endpoints) or data (the data's own actions)"
+        )
 
 
 @dataclass(frozen=True)
@@ -70,6 +85,27 @@ class Step:
         sample, visit = self.batch[SAMPLE].cpu(), self.batch[VISIT].cpu()
         u = self.random.uniform(sample, draw_identities(visit, draws))
         return self.send(sampler(((u[..., None] + torch.arange(times)) / times).flatten(1)))
+
+    def uniform(self, draws: int, lane: int) -> Float[Tensor, "b k"]:
+        """Uniform numbers in [0, 1), new at every visit and apart from those that :meth:`times` are made of.
+
+        Args:
+            draws: noises per observation.
+            lane: 1 or more; another lane, other numbers.
+        """
+        sample, visit = self.batch[SAMPLE].cpu(), self.batch[VISIT].cpu()
+        return self.send(self.random.uniform(sample, draw_identities(visit, draws) + lane * 2**44))
+
+    def pairs(self, draws: int, pool: int | None, actions: Actions) -> Coupling:
+        """Noise and the actions it is paired with, ``[b, k, h, d]``, both through the padding rule.
+
+        With the data's own actions noise has native width and the action's padding is zero, as LeRobot trains.
+        """
+        randn = self.noise(draws, pool)
+        if actions == "teacher":
+            return couple(randn, self.endpoint(randn), self.rule)
+        action, inside = self.action()
+        return Coupling(randn, action.expand_as(randn), inside.expand(-1, draws, -1, -1))
 
     def endpoint(self, randn: Float[Tensor, "b k h d"]) -> Float[Tensor, "b k h d"]:
         """The teacher's endpoints of these noises, from wherever they come."""

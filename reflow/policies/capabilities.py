@@ -82,6 +82,14 @@ class FreezablePrefix(ABC):
         return {group: names for group, names in groups.items() if names}
 
 
+class ActionBias(ABC):
+    """Noisy actions enter through a layer with a bias: what all tokens of a chunk are to be given can go there."""
+
+    @abstractmethod
+    def action_bias(self) -> tuple[nn.Module, nn.Parameter]:
+        """The layer, whose output is ``[..., h, w]``, and its bias ``[..., w]``."""
+
+
 class PaddingInputs(ABC):
     """Noisy actions enter through weights of their own per dimension, so that the padding's can be taken away."""
 

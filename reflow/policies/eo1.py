@@ -27,7 +27,7 @@ from transformers.cache_utils import DynamicCache
 
 from reflow.policies.base import Batch, FlowPolicy
 from reflow.policies.caches import Layers, cache_around, layers_of, repeated
-from reflow.policies.capabilities import FreezablePrefix, PaddingInputs, StockCheck, StockForward
+from reflow.policies.capabilities import ActionBias, FreezablePrefix, PaddingInputs, StockCheck, StockForward
 from reflow.policies.groups import encodes_with_gradient
 from reflow.policies.patches import split_pixels
 from reflow.policies.watch import watched
@@ -74,7 +74,7 @@ class EO1Context:
         return cache_around(self.layers)
 
 
-class EO1Flow(FlowPolicy[EO1Context], FreezablePrefix, PaddingInputs, StockCheck):
+class EO1Flow(FlowPolicy[EO1Context], ActionBias, FreezablePrefix, PaddingInputs, StockCheck):
     """Adapter for ``lerobot.policies.eo1``."""
 
     policy: EO1Policy
@@ -168,6 +168,10 @@ class EO1Flow(FlowPolicy[EO1Context], FreezablePrefix, PaddingInputs, StockCheck
 
     def counted(self) -> nn.Module:
         return self.policy.model.action_out_proj
+
+    def action_bias(self) -> tuple[nn.Module, nn.Parameter]:
+        layer: Any = self.policy.model.action_in_proj
+        return layer, layer.bias
 
     def action_inputs(self) -> Sequence[nn.Parameter]:
         return [self.policy.model.action_in_proj.weight]

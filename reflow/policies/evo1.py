@@ -26,6 +26,7 @@ from reflow.policies.base import Batch, FlowPolicy
 from reflow.policies.capabilities import (
     CONTEXT,
     VISION,
+    ActionBias,
     FreezablePrefix,
     StockCheck,
     StockForward,
@@ -67,7 +68,7 @@ class Evo1Context:
         return Evo1Context(many(self.tokens), ignored, many(self.embodiment))
 
 
-class Evo1Flow(FlowPolicy[Evo1Context], StorablePrefix[Evo1Context], FreezablePrefix, StockCheck):
+class Evo1Flow(FlowPolicy[Evo1Context], StorablePrefix[Evo1Context], ActionBias, FreezablePrefix, StockCheck):
     """Adapter for ``lerobot.policies.evo1``."""
 
     policy: Evo1Policy
@@ -202,3 +203,9 @@ class Evo1Flow(FlowPolicy[Evo1Context], StorablePrefix[Evo1Context], FreezablePr
 
     def counted(self) -> nn.Module:
         return self._head.mlp_head
+
+    def action_bias(self) -> tuple[nn.Module, nn.Parameter]:
+        layer: Any = getattr(
+            self._head.action_encoder.W1, "linear", self._head.action_encoder.W1
+        )  # one embodiment or several
+        return layer, layer.bias

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from reflow.flow import ActionSpace
 from reflow.policies.base import Batch, FlowPolicy
-from reflow.policies.capabilities import FreezablePrefix, PaddingInputs, StockCheck, StockForward
+from reflow.policies.capabilities import ActionBias, FreezablePrefix, PaddingInputs, StockCheck, StockForward
 from reflow.policies.groups import encodes_with_gradient
 from reflow.policies.patches import split_pixels
 from reflow.policies.watch import watched
@@ -60,7 +60,7 @@ class GrootContext:
         return GrootContext(*(tensor.repeat_interleave(draws, 0) for tensor in every))
 
 
-class GrootFlow(FlowPolicy[GrootContext], FreezablePrefix, PaddingInputs, StockCheck):
+class GrootFlow(FlowPolicy[GrootContext], ActionBias, FreezablePrefix, PaddingInputs, StockCheck):
     """Adapter for ``lerobot.policies.groot``."""
 
     policy: GrootPolicy
@@ -171,6 +171,10 @@ class GrootFlow(FlowPolicy[GrootContext], FreezablePrefix, PaddingInputs, StockC
 
     def counted(self) -> nn.Module:
         return self._head.action_decoder
+
+    def action_bias(self) -> tuple[nn.Module, nn.Parameter]:
+        layer: Any = self._head.action_encoder.W1
+        return layer, layer.b
 
     def action_inputs(self) -> Sequence[nn.Parameter]:
         return [self._head.action_encoder.W1.W]  # [embodiments, in, out]

@@ -35,6 +35,7 @@ from reflow.policies.base import Batch, FlowPolicy
 from reflow.policies.capabilities import (
     CONTEXT,
     VISION,
+    ActionBias,
     FreezablePrefix,
     StockCheck,
     StockForward,
@@ -47,7 +48,7 @@ _ENCODER = "policy.observation_encoder."
 _CONDITIONING = "conditioning"
 
 
-class MultiTaskDiTFlow(FlowPolicy[Tensor], StorablePrefix[Tensor], FreezablePrefix, StockCheck):
+class MultiTaskDiTFlow(FlowPolicy[Tensor], StorablePrefix[Tensor], ActionBias, FreezablePrefix, StockCheck):
     """Adapter for ``lerobot.policies.multi_task_dit``; its context is the conditioning vector ``[b, c]``."""
 
     policy: MultiTaskDiTPolicy
@@ -199,6 +200,11 @@ class MultiTaskDiTFlow(FlowPolicy[Tensor], StorablePrefix[Tensor], FreezablePref
     def counted(self) -> nn.Module:
         """The last layer; ``rk4`` asks for four velocities a step."""
         return self.policy.noise_predictor.output_proj
+
+    def action_bias(self) -> tuple[nn.Module, nn.Parameter]:
+        """The first layer that noisy actions meet."""
+        layer: Any = self.policy.noise_predictor.input_proj
+        return layer, layer.bias
 
     def _history(self, batch: Batch) -> Batch:
         """A batch as LeRobot's own forward wants it, its cameras in one tensor ``[b, n_obs, cameras, 3, h, w]``."""

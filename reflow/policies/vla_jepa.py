@@ -28,6 +28,7 @@ from reflow.policies.base import Batch, FlowPolicy
 from reflow.policies.capabilities import (
     CONTEXT,
     VISION,
+    ActionBias,
     FreezablePrefix,
     StockCheck,
     StockForward,
@@ -68,7 +69,9 @@ class VLAJEPAContext:
         return VLAJEPAContext(self.tokens.repeat_interleave(draws, 0), state)
 
 
-class VLAJEPAFlow(FlowPolicy[VLAJEPAContext], StorablePrefix[VLAJEPAContext], FreezablePrefix, StockCheck):
+class VLAJEPAFlow(
+    FlowPolicy[VLAJEPAContext], StorablePrefix[VLAJEPAContext], ActionBias, FreezablePrefix, StockCheck
+):
     """Adapter for ``lerobot.policies.vla_jepa``."""
 
     policy: VLAJEPAPolicy
@@ -194,6 +197,11 @@ class VLAJEPAFlow(FlowPolicy[VLAJEPAContext], StorablePrefix[VLAJEPAContext], Fr
     def counted(self) -> nn.Module:
         """The action head's last layers."""
         return self._head.action_decoder
+
+    def action_bias(self) -> tuple[nn.Module, nn.Parameter]:
+        """The first layer that noisy actions meet."""
+        layer: Any = self._head.action_encoder.layer1
+        return layer, layer.bias
 
 
 @contextmanager

@@ -29,7 +29,7 @@ from torch import Tensor, nn
 from reflow.errors import UserError
 from reflow.flow import EULER, ActionSpace, Solver
 from reflow.policies.base import Batch, FlowPolicy
-from reflow.policies.capabilities import FreezablePrefix, StockCheck, StockForward
+from reflow.policies.capabilities import ActionBias, FreezablePrefix, StockCheck, StockForward
 from reflow.policies.groups import encodes_with_gradient
 
 EULER_STEPS = 2
@@ -60,7 +60,7 @@ class XVLAContext:
         return XVLAContext(many(self.tokens), many(self.others), many(self.state), many(self.domain))
 
 
-class XVLAFlow(FlowPolicy[XVLAContext], FreezablePrefix, StockCheck):
+class XVLAFlow(FlowPolicy[XVLAContext], ActionBias, FreezablePrefix, StockCheck):
     """Adapter for ``lerobot.policies.xvla``."""
 
     policy: XVLAPolicy
@@ -192,6 +192,10 @@ class XVLAFlow(FlowPolicy[XVLAContext], FreezablePrefix, StockCheck):
 
     def counted(self) -> nn.Module:
         return self.policy.model.transformer
+
+    def action_bias(self) -> tuple[nn.Module, nn.Parameter]:
+        layer: Any = self.policy.model.transformer.action_encoder
+        return layer, layer.bias.weight
 
 
 class _Times:

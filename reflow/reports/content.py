@@ -17,7 +17,7 @@ class Verdict:
 
     Attributes:
         sentence: one sentence.
-        good: None where what was measured cannot tell yet.
+        good: None where what was measured does not decide.
     """
 
     sentence: str

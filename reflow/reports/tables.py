@@ -11,6 +11,7 @@ from math import isfinite
 from reflow.reports.content import Content
 from reflow.reports.figures.drawing import by_steps, contenders, percent, short, steps_name
 from reflow.reports.template import Table
+from reflow.reports.verdict import conclusion_of, held_against
 
 DASH = "–"  # noqa: RUF001  an en dash
 
@@ -34,9 +35,13 @@ def overview(content: Content) -> Table | None:
         name: percent(row.successes / row.episodes) + _interval(row.low, row.high)
         for name, row in success.items()
     }
+    reference = held_against(content.metrics)
+    found = {name: conclusion_of(content.metrics, f"success/{name}_vs_{reference}") for name in names}
+    conclusions = {name: conclusion for name, conclusion in found.items() if conclusion}
     columns: list[tuple[str, str, dict[str, str]]] = [
         ("nfe", "", {name: name.partition("@")[2] for name in names}),
         ("success", "95 % interval", rates),
+        ("paired", f"with {reference}", conclusions),
         ("reward", "mean best", {name: short(row.mean_reward) for name, row in success.items()}),
         ("length", "control steps", {name: short(row.mean_length) for name, row in success.items()}),
         (

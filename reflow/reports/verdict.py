@@ -6,7 +6,9 @@ what training reports and what deployment gets. The thresholds are constants of 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
+from math import inf
 
 from reflow.reports.content import Verdict
 from reflow.reports.figures.drawing import by_steps, percent
@@ -15,6 +17,7 @@ CLOSE_ENOUGH = 0.05
 """Endpoint error that is good where the teacher's own solver error is smaller still."""
 GOOD_GAP, BAD_GAP = 1.25, 2.0
 """Deploy gap up to which training and deployment tell the same story; from which they tell different ones."""
+UNFINISHED = "unfinished"
 _SIGNIFICANT = 0.05
 _NUMBERS = dict(
     enumerate(["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"])
@@ -26,8 +29,8 @@ def verdict_of(metrics: Mapping[str, float], student_steps: int | None = None) -
 
     Good: a success rate shown not to be inferior to the teacher's; without a simulator, an endpoint error of at most
     5 % or the teacher's own solver error, whichever is larger, and a deploy gap of at most 1.25. Bad: a success rate
-    shown to be inferior or significantly lower; an endpoint error no smaller than the undistilled teacher's at as
-    many steps, or a deploy gap of 2 or more. Anything else cannot be told yet.
+    shown to be inferior or significantly lower, by as many pairs as were planned; an endpoint error no smaller than
+    the undistilled teacher's at as many steps, or a deploy gap of 2 or more. Anything else is undecided.
 
     Args:
         metrics: flat.
@@ -59,26 +62,58 @@ def _success(metrics: Mapping[str, float], n: int) -> Verdict:
     )
     teachers = by_steps(metrics, "success/teacher")
     compared = [m for m in teachers if f"{name}_vs_teacher@{m}/difference" in metrics]
+    planned = [m for m in compared if f"{name}_vs_teacher@{m}/primary" in metrics]
     if not compared:
         interval = ""
         if f"{name}/low" in metrics and f"{name}/high" in metrics:
             low, high = percent(metrics[f"{name}/low"]), percent(metrics[f"{name}/high"])
             interval = f" (95 % interval {low} to {high})"
         return Verdict(f"{said}{interval}; the teacher was not played beside it.", None)
-    m = max(compared)
+    m = max(planned or compared)
     said += f", {steps_in_words(m)} of its teacher {percent(teachers[m])}"
-    difference, p, noninferior, more = (
-        metrics.get(f"{name}_vs_teacher@{m}/{key}")
-        for key in ("difference", "mcnemar_p", "noninferior", "more_episodes")
-    )
-    if noninferior == 1:
-        return Verdict(f"{said}: the student is not inferior.", True)
-    if noninferior == 0:
+    pair = f"{name}_vs_teacher@{m}"
+    conclusion, p = conclusion_of(metrics, pair), metrics.get(f"{pair}/mcnemar_p")
+    if conclusion in ("better", "not inferior"):
+        return Verdict(f"{said}: the student is {conclusion}.", True)
+    if conclusion == "inferior":
         return Verdict(f"{said}: the student is inferior.", False)
-    if (difference or 0) < 0 and p is not None and p < _SIGNIFICANT:
+    pairs = metrics.get(f"{pair}/planned_pairs")
+    if conclusion == UNFINISHED:
+        return Verdict(f"{said}: unfinished, nothing is concluded before {pairs:,.0f} planned pairs.", None)
+    if metrics[f"{pair}/difference"] < 0 and p is not None and p < _SIGNIFICANT:
         return Verdict(f"{said}: the student is significantly worse.", False)
-    needed = f"; about {more:,.0f} more would tell" if more else ""
-    return Verdict(f"{said}: not enough episodes to say that it is not inferior{needed}.", None)
+    among = f" by the {pairs:,.0f} planned pairs" if pairs else ""
+    return Verdict(f"{said}: it is not shown{among} that the student is not inferior.", None)
+
+
+def conclusion_of(metrics: Mapping[str, float], pair: str) -> str | None:
+    """What was concluded of two contenders on the same episodes.
+
+    Args:
+        metrics: flat.
+        pair: ``success/<one>_vs_<other>``.
+
+    Returns:
+        ``better``, ``not inferior``, ``not shown`` or ``inferior`` (`reflow.metrics.paired`); ``unfinished`` before
+        all planned pairs are played; None where the two were not compared.
+    """
+    if f"{pair}/difference" not in metrics:
+        return None
+    episodes = metrics.get(f"{pair.partition('_vs_')[0]}/episodes", inf)
+    if episodes < metrics.get(f"{pair}/planned_pairs", 0):
+        return UNFINISHED
+    noninferior = metrics.get(f"{pair}/noninferior")
+    if noninferior is None:
+        return "not shown"
+    if not noninferior:
+        return "inferior"
+    return "better" if metrics.get(f"{pair}/superior") else "not inferior"
+
+
+def held_against(metrics: Mapping[str, float]) -> str | None:
+    """The contender that the others were to be held against, say ``teacher@10``; None where that was not planned."""
+    pattern = re.compile(r"success/.+_vs_(.+)/primary")
+    return next((match[1] for name in metrics if (match := pattern.fullmatch(name))), None)
 
 
 def _endpoint(metrics: Mapping[str, float], n: int) -> Verdict:

@@ -9,6 +9,7 @@ from typing import Protocol
 
 import numpy as np
 import torch
+from lerobot.configs import PreTrainedConfig
 from lerobot.envs.configs import EnvConfig
 from lerobot.envs.factory import make_env_pre_post_processors
 from lerobot.envs.utils import preprocess_observation
@@ -35,7 +36,10 @@ class Actor(Protocol):
 
     @property
     def memory(self) -> int:
-        """How many observations it acts on: the present one, and those of the control steps just before."""
+        """How many observations it acts on: the present one, and those of the control steps just before.
+
+        0 for what looks at nothing, and for whom nothing is rendered.
+        """
 
     def start(self, seed: int) -> None:
         """An episode begins, and with it the memory of this actor."""
@@ -117,6 +121,17 @@ class PolicyActor:
         self._pre, self._post = load_processors(folder, self._flow, conditions.device, rename)
         self._env_pre, self._env_post = make_env_pre_post_processors(config, self._flow.config)
         self.memory = 1 - min(self._flow.config.observation_delta_indices or (0,))
+        self.own_steps, self.rename = self._flow.num_steps, rename
+
+    @property
+    def config(self) -> PreTrainedConfig:
+        """LeRobot's configuration of the policy."""
+        return self._flow.config
+
+    def observed(self, observation: Observation) -> Batch:
+        """State and cameras by the policy's names, as a data set would give them: before any normalisation."""
+        batch = self._env_pre(preprocess_observation(observation) | {"task": [""]})
+        return {self.rename.get(key, key): value for key, value in batch.items() if torch.is_tensor(value)}
 
     def play_as(self, contender: Contender, num_steps: Callable[[], int] | None = None) -> PolicyActor:
         """The same policy as a contender plays it, or at the steps that are asked for before each chunk."""

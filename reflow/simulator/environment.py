@@ -20,9 +20,10 @@ from lerobot.envs.utils import env_to_policy_features
 from lerobot.utils.constants import ACTION, OBS_IMAGE, OBS_STATE
 
 from reflow.errors import NotInstalledError, UserError
-from reflow.simulator import robotwin
+from reflow.simulator import libero, robotwin
 from reflow.simulator.delay import Idle
 
+_CAMERA_MAPS = {"libero": libero.camera_map, "robotwin": robotwin.camera_map}
 _OURS = ("type", "rename", "instruction", "discover_packages_path", "idle")
 
 
@@ -34,7 +35,7 @@ class EnvironmentSettings:
         type: a name in LeRobot's registry: aloha, pusht, robotwin, ...
         fields: fields of that environment's ``EnvConfig`` (task, episode_length, ...); its defaults for the others.
         rename: from the environment's observation keys to the policy's; None or empty leaves it to what is saved with
-            the policy, and to the known names of RoboTwin's cameras.
+            the policy, and to the known names of RoboTwin's and LIBERO's cameras.
         instruction: the sentence that the policy is given; None for the environment's own, as LeRobot does.
         discover_packages_path: a module that registers further environments when it is imported, as
             ``lerobot-eval --env.discover_packages_path``.
@@ -94,8 +95,8 @@ class EnvironmentSettings:
         """
         if self.rename:
             return dict(self.rename)
-        if not saved and self.type == "robotwin":
-            return robotwin.camera_map(cameras_of(policy))
+        if not saved and self.type in _CAMERA_MAPS:
+            return _CAMERA_MAPS[self.type](cameras_of(policy))
         return dict(saved)
 
     def identity(self) -> dict[str, Any]:

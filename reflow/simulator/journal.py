@@ -138,10 +138,9 @@ class Journal:
         if whole:
             self._merge(read_json(side))
         write_json(side, self._identity)
-        unsaid = {_ONCE: self._identity.get(_ONCE)}
-        for number, line in enumerate(content[:whole].splitlines(), start=1):
-            episode = _parse(line, unsaid, f"{self.path}, line {number}")
-            self.finished[episode.key] = episode
+        self.finished |= {
+            episode.key: episode for episode in _episodes(content[:whole], self._identity, self.path)
+        }
 
     def _merge(self, there: dict[str, Any]) -> None:
         now = self._identity | {key: there[key] for key in (_ONCE,) if there.get(key) is not None}
@@ -159,6 +158,26 @@ class Journal:
                 + "\nChoose another output folder, or delete that file and its identity"
             )
         self._identity = merged
+
+
+def read_episodes(folder: Path) -> list[Episode]:
+    """The finished episodes of a folder, whosever they are; none where there is no journal.
+
+    Raises:
+        UserError: a line of it is no episode.
+    """
+    path, side = folder / EPISODES, folder / IDENTITY
+    content = path.read_bytes() if path.is_file() else b""
+    whole = content.rfind(b"\n") + 1
+    return _episodes(content[:whole], read_json(side) if side.is_file() else {}, path)
+
+
+def _episodes(content: bytes, identity: Mapping[str, Any], path: Path) -> list[Episode]:
+    unsaid = {_ONCE: identity.get(_ONCE)}
+    return [
+        _parse(line, unsaid, f"{path}, line {number}")
+        for number, line in enumerate(content.splitlines(), start=1)
+    ]
 
 
 def _parse(line: bytes, unsaid: Mapping[str, Any], where: str) -> Episode:

@@ -1,8 +1,8 @@
 """Cameras are rendered when the policy looks, not at every control step.
 
 A policy that plays 50 actions of each chunk needs one frame in 50. An environment that knows how to leave the
-others out is a :class:`RendersOnLook`; the demo's own is one, gym-aloha's is made into one here. Every other
-environment renders as it always does.
+others out is a :class:`RendersOnLook`; the demo's own is one, gym-aloha's and Meta-World's are made into one here.
+Every other environment renders as it always does.
 """
 
 from __future__ import annotations
@@ -79,7 +79,56 @@ class _QuietAloha:
         return {"qpos": self._task.get_qpos(self._env._env.physics), "images": {"top": frame}}
 
 
-_QUIET: dict[str, Callable[[Any], RendersOnLook]] = {"gym_aloha.env.AlohaEnv": _QuietAloha}
+class _QuietMetaworld:
+    """LeRobot's Meta-World, which renders after every step, at every reset, and twice where an episode succeeds.
+
+    Its renderer draws into whichever GL context was made current last, and what it holds is deleted from whichever is
+    current when Python collects it: of several environments in one process, stock shows frames of another one, or
+    empty ones. Here each makes its own context current, to render and to close.
+
+    Success begins the next episode within the same step, so the frame at the end of an episode cannot be looked at.
+    """
+
+    def __init__(self, env: Any) -> None:
+        self.render_steps = True
+        self._env, self._format, self._frame, self._end = env, env._format_raw_obs, env.render, env.close
+        self._black = np.zeros(env.observation_space["pixels"].shape, np.uint8)
+        env._format_raw_obs, env.render, env.close = self._format_raw_obs, self._render, self._close
+
+    def observe(self) -> Observation:
+        self._make_current()
+        return self._format(self._raw)
+
+    def _format_raw_obs(self, raw: np.ndarray) -> Observation:
+        self._raw = raw
+        if self.render_steps:
+            return self.observe()
+        blind = {"pixels": self._black, "agent_pos": raw[:4]}
+        return {key: blind[key] for key in self._env.observation_space}
+
+    def _render(self) -> np.ndarray:
+        self._make_current()
+        return self._frame()
+
+    def _make_current(self) -> None:
+        self._env._ensure_env()
+        try:
+            self._env._env.mujoco_renderer._get_viewer("rgb_array").make_context_current()
+        except (ImportError, AttributeError, RuntimeError) as error:
+            raise no_render_error(error) from error
+
+    def _close(self) -> None:
+        made = self._env._env
+        for viewer in () if made is None else made.mujoco_renderer._viewers.values():
+            viewer.make_context_current()
+            viewer.con.free()
+        self._end()
+
+
+_QUIET: dict[str, Callable[[Any], RendersOnLook]] = {
+    "gym_aloha.env.AlohaEnv": _QuietAloha,
+    "lerobot.envs.metaworld.MetaworldEnv": _QuietMetaworld,
+}
 
 
 def _batch_of_one(value: Any) -> Any:

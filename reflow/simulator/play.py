@@ -109,6 +109,23 @@ def simulate(
     return [finished[contender.key(seed)] for contender in contenders for seed in seeds]
 
 
+def finished_episodes(
+    conditions: Conditions, contenders: Sequence[Contender], folder: Path
+) -> dict[Key, Episode]:
+    """What these contenders, and others under the same conditions, have finished.
+
+    Args:
+        conditions: as of :func:`simulate`.
+        contenders: likewise.
+        folder: likewise; made where it is missing.
+
+    Raises:
+        OtherEvaluationError: ``folder`` holds episodes of another environment, policy or noise.
+    """
+    with Journal(folder, _identity(conditions, contenders)) as journal:
+        return journal.finished
+
+
 def load_actions(folder: Path, episodes: Sequence[Episode]) -> Iterator[tuple[Episode, np.ndarray]]:
     """The executed actions that :func:`simulate` kept.
 

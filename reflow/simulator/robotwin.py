@@ -11,6 +11,7 @@ from collections.abc import Collection
 from pathlib import Path
 
 from reflow.errors import NotInstalledError
+from reflow.simulator.cameras import camera_map as _camera_map
 
 CAMERAS = (
     "observation.images.head_camera",
@@ -32,18 +33,8 @@ _POLICY_NAMES = (
 
 
 def camera_map(wanted: Collection[str]) -> dict[str, str]:
-    """Which camera of RoboTwin is which of a policy's.
-
-    Args:
-        wanted: the policy's cameras, ``observation.images.*``.
-
-    Returns:
-        From the environment's keys to the policy's; empty where the names are the same, or unknown.
-    """
-    for names in _POLICY_NAMES:
-        if wanted and set(wanted) <= set(names):
-            return {camera: name for camera, name in zip(CAMERAS, names, strict=True) if name in wanted}
-    return {}
+    """Which camera of RoboTwin is which of a policy's (:func:`reflow.simulator.cameras.camera_map`)."""
+    return _camera_map(CAMERAS, _POLICY_NAMES, wanted)
 
 
 def check_runtime(task: str) -> None:

@@ -18,6 +18,7 @@ import numpy as np
 from lerobot.envs.utils import NEW_ROLLOUT_OPTION, preprocess_observation
 from lerobot.utils.constants import OBS_STATE
 
+from reflow.errors import UserError
 from reflow.simulator.actor import Actor, Conditions, Contender, PolicyActor
 from reflow.simulator.delay import Timing, idle_command
 from reflow.simulator.journal import Episode
@@ -78,6 +79,7 @@ class Player:
         seed: int,
         watch: Watcher | None = None,
         num_steps: Callable[[], int] | None = None,
+        looks: int | None = None,
     ) -> tuple[Episode, np.ndarray]:
         """Lets a policy act (:meth:`follow`).
 
@@ -86,15 +88,26 @@ class Player:
             seed: of the environment; with the noise seed, of the noise.
             watch: called before every control step.
             num_steps: asked before each chunk, in the place of the contender's own.
+            looks: as of :meth:`follow`.
         """
-        if contender.folder not in self._policies:
-            self._policies[contender.folder] = PolicyActor(contender.folder, self.conditions, self._config)
-        actor = self._policies[contender.folder].play_as(contender, num_steps)
-        episode, actions = self.follow(actor, seed, watch, actor.timing)
+        actor = self.actor(contender.folder).play_as(contender, num_steps)
+        episode, actions = self.follow(actor, seed, watch, actor.timing, looks=looks)
         return replace(episode, n_action_steps=contender.n_action_steps, delay=contender.delay), actions
 
+    def actor(self, folder: Path) -> PolicyActor:
+        """The policy of a folder, loaded once."""
+        if folder not in self._policies:
+            self._policies[folder] = PolicyActor(folder, self.conditions, self._config)
+        return self._policies[folder]
+
     def follow(
-        self, actor: Actor, seed: int, watch: Watcher | None = None, timing: Timing | None = None
+        self,
+        actor: Actor,
+        seed: int,
+        watch: Watcher | None = None,
+        timing: Timing | None = None,
+        *,
+        looks: int | None = None,
     ) -> tuple[Episode, np.ndarray]:
         """Plays one episode to its end: success, time limit, or unstable physics, which is a failure.
 
@@ -103,6 +116,7 @@ class Player:
             seed: of the environment.
             watch: called before every control step.
             timing: when it looks, and what is played of its chunks; None for all of each, in a world that waits.
+            looks: most looks of the actor; where it would look once more, the episode ends. None: no limit.
 
         Returns:
             The episode, and its executed actions, float32 [T, a].
@@ -114,16 +128,18 @@ class Player:
         memory: deque[Observation] = deque(maxlen=actor.memory)
         actions: list[np.ndarray] = []
         rewards: list[float] = []
-        success, over = False, False
-        limit = int(self.env.call("_max_episode_steps")[0])
+        success, over, looked = False, False, 0
+        limit = self._limit()
         while not over and len(actions) < limit:
             length = 0
             if ahead < actor.memory:  # what is seen now is remembered at the next look
                 now = self._observe(seen)
                 memory.extend([now] * (1 if memory else actor.memory))
             if not ahead:
-                commands, ahead = timing.go_on(tuple(queue), actor.act(tuple(memory), self._instruction()))
-                queue, length = deque(commands), ahead
+                if looks is not None and looks == looked:
+                    break
+                commands, ahead = timing.go_on(tuple(queue), actor.act(tuple(memory), self.instruction()))
+                queue, length, looked = deque(commands), ahead, looked + 1
             ahead -= 1
             action = queue.popleft()
             if action is None:
@@ -150,7 +166,19 @@ class Player:
         )
         return episode, np.stack(actions).astype(np.float32)
 
-    def _instruction(self) -> str:
+    def _limit(self) -> int:
+        """Control steps of an episode: the environment's, or fewer, which some of LeRobot's do not ask for."""
+        own = int(self.env.call("_max_episode_steps")[0])
+        asked = self.conditions.env.fields.get("episode_length")
+        if asked is not None and not 1 <= asked <= own:
+            kind = self.conditions.env.type
+            raise UserError(
+                f"env.episode_length={asked}; allowed for env.type={kind}: 1 to {own} control steps"
+            )
+        return own if asked is None else asked
+
+    def instruction(self) -> str:
+        """The sentence that the policy is given."""
         if self.conditions.env.instruction is not None:
             return self.conditions.env.instruction
         for name in ("task_description", "task"):  # LeRobot's own order

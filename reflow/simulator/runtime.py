@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import gymnasium
+from lerobot.configs import PreTrainedConfig
 from lerobot.envs.configs import EnvConfig
 from lerobot.envs.factory import make_env
 from lerobot.envs.utils import close_envs
@@ -16,9 +17,16 @@ from lerobot.envs.utils import close_envs
 from reflow.errors import NotInstalledError, UserError
 from reflow.policies import FlowPolicy, saved_rename
 from reflow.quiet import unprinted
-from reflow.simulator import robotwin
+from reflow.simulator import libero, metaworld, robotwin
 from reflow.simulator.environment import EnvironmentSettings, check_fit
 from reflow.simulator.gl import prepare_gl
+
+_MUJOCO = ("aloha", "libero", "metaworld")  # render with it; what other packages bring sees to that itself
+_RUNTIMES = {
+    "libero": libero.check_runtime,
+    "metaworld": metaworld.check_runtime,
+    "robotwin": robotwin.check_runtime,
+}
 
 
 def make_vector_env(settings: EnvironmentSettings) -> Any:
@@ -29,7 +37,7 @@ def make_vector_env(settings: EnvironmentSettings) -> Any:
         NotInstalledError: the environment's package or runtime is not installed.
         UserError: MuJoCo has nothing to render with.
     """
-    if settings.type == "aloha":
+    if settings.type in _MUJOCO:
         prepare_gl()
     config = settings.make_config()
     try:
@@ -45,7 +53,10 @@ def make_vector_env(settings: EnvironmentSettings) -> Any:
             f"env.type={settings.type} with these fields gives {len(made)} tasks, {names[:6]}; one evaluation plays "
             "one: choose it (env.task=..., env.task_ids=[...])"
         )
-    return made[0]
+    vector = made[0]
+    if settings.type == "libero":
+        vector.envs = [libero.EpisodeOfSeed(env) for env in vector.envs]
+    return vector
 
 
 def check_runtime(settings: EnvironmentSettings) -> None:
@@ -56,10 +67,10 @@ def check_runtime(settings: EnvironmentSettings) -> None:
         UserError: MuJoCo has nothing to render with.
     """
     config = settings.make_config()
-    if settings.type == "aloha":
+    if settings.type in _MUJOCO:
         prepare_gl()
-    if settings.type == "robotwin":
-        robotwin.check_runtime(str(config.task))
+    if settings.type in _RUNTIMES:
+        _RUNTIMES[settings.type](str(config.task))
         return
     registered = config.gym_id in gymnasium.registry or type(config).create_envs is not EnvConfig.create_envs
     if not registered and importlib.util.find_spec(config.package_name) is None:  # what LeRobot will import
@@ -83,6 +94,17 @@ def check_environment(
     config = settings.make_config()
     for who, policy in policies.items():
         check_fit(config, policy.config, settings.rename_for(policy.config, saved_rename(folders[who])), who)
+    check_runtime(settings)
+
+
+def check_player(settings: EnvironmentSettings, folder: Path) -> None:
+    """The same of one policy that is not loaded yet.
+
+    Raises:
+        UserError, NotInstalledError: as :func:`check_environment`.
+    """
+    policy = PreTrainedConfig.from_pretrained(folder)
+    check_fit(settings.make_config(), policy, settings.rename_for(policy, saved_rename(folder)), "policy")
     check_runtime(settings)
 
 

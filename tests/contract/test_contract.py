@@ -18,8 +18,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from reflow.flow import EULER, RK4, straight_path
+from reflow.objectives.span import add_span, asked_for, fold_span
 from reflow.policies import (
     VELOCITY,
+    ActionBias,
     FlowPolicy,
     FreezablePrefix,
     PaddingInputs,
@@ -371,3 +373,26 @@ def test_low_rank_additions_begin_as_nothing_learn_and_are_merged(subject, flow)
     assert apart(merged, moved) < 2 * of_policy(student)
     assert torch.equal(still, theirs)  # the sums are tensors of their own
     assert list(student.policy.state_dict()) == list(teacher.policy.state_dict())
+
+
+@torch.no_grad()
+def test_a_second_time_is_folded_into_a_bias(subject, flow):
+    if not isinstance(flow, ActionBias):
+        pytest.skip("no layer's bias could take it up")
+    train_groups(flow, [VELOCITY])
+    add_span(flow)
+    for parameter in flow.get_submodule("span").parameters():
+        parameter.normal_(std=0.3)
+    flow.eval().take_steps(2)
+    context, noise, t = (
+        flow.encode(subject.observed),
+        subject.noise(flow, draws=2),
+        torch.full((SIZE, 2), 0.5),
+    )
+    with asked_for(flow, torch.tensor([[0.5, 0.0]]).expand(SIZE, 2)):
+        asked = flow.velocity(context, noise, t)
+    deployed = flow.velocity(context, noise, t)
+    assert apart(asked[:, 0], deployed[:, 0]) < of_policy(flow)  # each draw has its own
+    assert apart(asked[:, 1], deployed[:, 1]) > 1e-4
+    fold_span(flow)
+    assert apart(flow.velocity(context, noise, t), deployed) < of_policy(flow)

@@ -5,6 +5,8 @@ from itertools import product
 import numpy as np
 import pytest
 
+from reflow.data.shrink import shrink_frame
+from reflow.demo.dataset import BOX, CAMERA
 from reflow.demo.demonstrator import (
     ARMS,
     EPISODE_STEPS,
@@ -14,7 +16,6 @@ from reflow.demo.demonstrator import (
     minimum_jerk,
     toss,
 )
-from reflow.demo.frames import shrink_frame
 from reflow.demo.kinematics import ArmKinematics, TipPose
 from reflow.demo.rollout import Stage
 from reflow.demo.scene import CubeRange, is_picked
@@ -196,7 +197,7 @@ def test_a_demonstration_is_the_plan_with_its_push_played_in_the_bare_scene(scen
     for step, command in enumerate(labels + push):
         np.testing.assert_array_equal(given.states[step], scene.state().astype(np.float32))
         if step % 25 == 0:
-            np.testing.assert_array_equal(given.frames[step], shrink_frame(scene.render()))
+            np.testing.assert_array_equal(given.frames[CAMERA][step], shrink_frame(scene.render(), BOX))
         rewards.append(scene.step(command))
     assert is_picked(rewards[:-5])
     assert (given.success, given.told["perturbed"], len(given.states)) == (True, True, EPISODE_STEPS)

@@ -11,8 +11,9 @@ import pytest
 import torch
 from lerobot.datasets.lerobot_dataset import LeRobotDataset
 
+from reflow.data.recording import Recorded, write_dataset
 from reflow.demo import embedded
-from reflow.demo.dataset import Recorded, write_dataset
+from reflow.demo.dataset import PICK, TASK
 from reflow.demo.embed import embed_policy, embed_slice
 from reflow.demo.measure import measure
 from reflow.errors import MissingFileError
@@ -120,10 +121,12 @@ def make_demonstrations(root: Path, episodes: int, steps: int) -> Path:
     rng = np.random.default_rng(0)
     return write_dataset(
         root,
+        PICK,
         (
             Recorded(
                 seed=number,
-                frames=rng.integers(0, 256, (steps, 72, 96, 3), dtype=np.uint8),
+                task=TASK,
+                frames={CAMERA: rng.integers(0, 256, (steps, 72, 96, 3), dtype=np.uint8)},
                 states=rng.normal(size=(steps, 14)).astype(np.float32),
                 actions=rng.normal(size=(steps, 14)).astype(np.float32),
                 success=True,

@@ -9,21 +9,13 @@ import numpy as np
 import pytest
 import torch
 from lerobot.datasets.lerobot_dataset import LeRobotDataset
+from lerobot.utils.constants import ACTION, OBS_STATE
 
 from reflow import cli
+from reflow.data.recording import EPISODES_FILE, Recorded, write_dataset
 from reflow.demo import record as recorder
-from reflow.demo.dataset import (
-    ACTION_KEY,
-    DEMONSTRATIONS_FILE,
-    IMAGE_KEY,
-    JOINT_NAMES,
-    STATE_KEY,
-    TASK,
-    Recorded,
-    write_dataset,
-)
+from reflow.demo.dataset import CAMERA, JOINT_NAMES, PICK, SIZE, TASK
 from reflow.demo.demonstrator import Perturbation
-from reflow.demo.frames import RECORD_HEIGHT, RECORD_WIDTH
 from reflow.demo.record import RecordConfig, Tally, from_hydra, record, successes
 from reflow.demo.scene import CubeRange
 
@@ -33,7 +25,8 @@ def made_up(seed: int, arm: str = "left", steps: int = 6, success: bool = True) 
     rng = np.random.default_rng(seed)
     return Recorded(
         seed=seed,
-        frames=rng.integers(0, 256, (steps, RECORD_HEIGHT, RECORD_WIDTH, 3), dtype=np.uint8),
+        task=TASK,
+        frames={CAMERA: rng.integers(0, 256, (steps, *SIZE, 3), dtype=np.uint8)},
         states=rng.normal(size=(steps, 14)).astype(np.float32),
         actions=rng.normal(size=(steps, 14)).astype(np.float32),
         success=success,
@@ -47,38 +40,38 @@ def read(root: Path) -> LeRobotDataset:
 
 def test_what_is_written_reads_back_exactly(tmp_path):
     demonstrations = [made_up(0, "left"), made_up(1, "right", steps=8)]
-    root = write_dataset(tmp_path / "new" / "demos", iter(demonstrations))
+    root = write_dataset(tmp_path / "new" / "demos", PICK, iter(demonstrations))
     dataset = read(root)
     assert (dataset.num_episodes, dataset.num_frames, dataset.fps) == (2, 14, 50)
     assert dataset.meta.robot_type == "aloha"
-    assert dataset.meta.camera_keys == [IMAGE_KEY]
+    assert dataset.meta.camera_keys == [CAMERA]
     assert not dataset.meta.video_keys
     index = 0
     for episode, demonstration in enumerate(demonstrations):
         for frame, state, action in zip(
-            demonstration.frames, demonstration.states, demonstration.actions, strict=True
+            demonstration.frames[CAMERA], demonstration.states, demonstration.actions, strict=True
         ):
             row = dataset[index]
             assert (row["episode_index"], row["task"]) == (episode, TASK)
-            levels = (row[IMAGE_KEY] * 255).round().to(torch.uint8).permute(1, 2, 0)
+            levels = (row[CAMERA] * 255).round().to(torch.uint8).permute(1, 2, 0)
             np.testing.assert_array_equal(levels.numpy(), frame)
-            np.testing.assert_array_equal(row[STATE_KEY].numpy(), state)
-            np.testing.assert_array_equal(row[ACTION_KEY].numpy(), action)
+            np.testing.assert_array_equal(row[OBS_STATE].numpy(), state)
+            np.testing.assert_array_equal(row[ACTION].numpy(), action)
             index += 1
-    summaries = json.loads((root / DEMONSTRATIONS_FILE).read_text())
+    summaries = json.loads((root / EPISODES_FILE).read_text())
     assert summaries == [demonstration.summary() for demonstration in demonstrations]
     assert [summary["arm"] for summary in summaries] == ["left", "right"]
 
 
 def test_features_are_named_and_have_the_statistics_training_needs(tmp_path):
-    meta = read(write_dataset(tmp_path / "demos", [made_up(0)])).meta
-    for key in (STATE_KEY, ACTION_KEY):
+    meta = read(write_dataset(tmp_path / "demos", PICK, [made_up(0)])).meta
+    for key in (OBS_STATE, ACTION):
         assert meta.features[key]["dtype"] == "float32"
         assert meta.features[key]["names"] == JOINT_NAMES
         assert meta.stats[key]["mean"].shape == (14,)
     assert JOINT_NAMES[6] == "left_gripper"
     assert JOINT_NAMES[7] == "right_waist"
-    assert tuple(meta.features[IMAGE_KEY]["shape"]) == (RECORD_HEIGHT, RECORD_WIDTH, 3)
+    assert tuple(meta.features[CAMERA]["shape"]) == (72, 96, 3)
 
 
 def test_refuses_an_existing_root_before_it_simulates(tmp_path, monkeypatch):
@@ -93,7 +86,7 @@ def test_a_failure_half_way_leaves_nothing_behind(tmp_path):
         raise RuntimeError("the simulator broke")
 
     with pytest.raises(RuntimeError, match="the simulator broke"):
-        write_dataset(tmp_path / "demos", breaks())
+        write_dataset(tmp_path / "demos", PICK, breaks())
     assert list(tmp_path.iterdir()) == []
 
 
@@ -107,7 +100,7 @@ def test_a_failure_half_way_leaves_nothing_behind(tmp_path):
 )
 def test_rejects_what_makes_no_dataset(tmp_path, demonstrations, message):
     with pytest.raises(ValueError, match=message):
-        write_dataset(tmp_path / "demos", demonstrations)
+        write_dataset(tmp_path / "demos", PICK, demonstrations)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -201,13 +194,15 @@ def test_the_command_records_what_the_seeds_say_and_leaves_no_litter(tmp_path, s
     assert result.returncode == 0, result.stderr
     assert {path.name for path in tmp_path.iterdir()} - {"home"} == {"demos"}
     dataset = read(tmp_path / "demos")
-    summaries = json.loads((tmp_path / "demos" / DEMONSTRATIONS_FILE).read_text())
+    summaries = json.loads((tmp_path / "demos" / EPISODES_FILE).read_text())
     assert [summary["seed"] for summary in summaries] == [42, 43]
     for episode, seed in enumerate((42, 43)):
         expected = stage.demonstrate(seed, render=episode == 0)
         rows = [dataset[100 * episode + step] for step in range(100)]
-        np.testing.assert_array_equal(np.stack([row[STATE_KEY] for row in rows]), expected.states)
-        np.testing.assert_array_equal(np.stack([row[ACTION_KEY] for row in rows]), expected.actions)
+        np.testing.assert_array_equal(np.stack([row[OBS_STATE] for row in rows]), expected.states)
+        np.testing.assert_array_equal(np.stack([row[ACTION] for row in rows]), expected.actions)
         if expected.frames is not None:
-            seen = torch.stack([row[IMAGE_KEY] for row in rows]).permute(0, 2, 3, 1)
-            np.testing.assert_array_equal((seen * 255).round().to(torch.uint8).numpy(), expected.frames)
+            seen = torch.stack([row[CAMERA] for row in rows]).permute(0, 2, 3, 1)
+            np.testing.assert_array_equal(
+                (seen * 255).round().to(torch.uint8).numpy(), expected.frames[CAMERA]
+            )

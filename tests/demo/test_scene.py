@@ -12,10 +12,9 @@ import torch
 from gym_aloha.utils import sample_box_pose
 from lerobot.policies.common.vla_utils import resize_with_pad
 
-from reflow.demo.frames import RECORD_HEIGHT, RECORD_WIDTH, shrink_frame
+from reflow.data.shrink import shrink_frame
+from reflow.demo.dataset import BOX, SIZE
 from reflow.demo.scene import (
-    FRAME_HEIGHT,
-    FRAME_WIDTH,
     STATE_DIM,
     STOCK_RANGE,
     CubeRange,
@@ -120,32 +119,10 @@ def test_a_recorded_frame_is_what_the_policy_sees_of_the_stock_frame(scene):
 
     scene.reset(1)
     stock = scene.render()
-    recorded = shrink_frame(stock)
-    assert recorded.shape == (RECORD_HEIGHT, RECORD_WIDTH, 3)
+    recorded = shrink_frame(stock, BOX)
+    assert recorded.shape == (*SIZE, 3) == (72, 96, 3)
     torch.testing.assert_close(policy_sees(recorded), policy_sees(stock), rtol=0, atol=0.502 / 255)
     assert recorded[..., 0].max() > 200  # the red cube is in it
-
-
-def test_a_recorded_frame_does_not_depend_on_the_number_of_threads():
-    """One thread or two sum in another order; ties between two levels must not turn on that."""
-    frame = np.random.default_rng(0).integers(0, 256, (FRAME_HEIGHT, FRAME_WIDTH, 3), dtype=np.uint8)
-    before = torch.get_num_threads()
-    shrunk = []
-    for threads in (1, 2):
-        torch.set_num_threads(threads)
-        shrunk.append(shrink_frame(frame))
-    torch.set_num_threads(before)
-    np.testing.assert_array_equal(*shrunk)
-
-
-@pytest.mark.parametrize(
-    "frame",
-    [np.zeros((480, 480, 3), np.uint8), np.zeros((FRAME_HEIGHT, FRAME_WIDTH, 3), np.float32)],
-    ids=["square", "float"],
-)
-def test_rejects_what_is_not_a_stock_frame(frame):
-    with pytest.raises(ValueError, match=r"it must be uint8 \(480, 640, 3\)"):
-        shrink_frame(frame)
 
 
 def test_importing_the_package_needs_no_simulator():

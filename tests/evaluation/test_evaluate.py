@@ -2,6 +2,7 @@
 
 import json
 import math
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -19,12 +20,18 @@ from reflow.config import run_directory
 from reflow.config.parts import settings_of
 from reflow.data import LeRobotDataModule
 from reflow.data.robot import Robot
+from reflow.demo.pick_env import pick_environment
 from reflow.errors import UserError
 from reflow.evaluate import evaluate
 from reflow.evaluation.offline import OfflineSettings
-from reflow.evaluation.simulated import SimulatorSettings
+from reflow.evaluation.simulated import film
+from reflow.evaluation.simulator_settings import SimulatorSettings
+from reflow.files import write_json
 from reflow.policies import load_policy, save_policy
 from reflow.probes import Figures, Observations
+from reflow.simulator.actor import Conditions
+from reflow.simulator.environment import EnvironmentSettings
+from reflow.simulator.journal import EPISODES, IDENTITY
 from reflow.train import train
 from tests.builders import make_dataset, make_teacher_folder, repo_id
 from tests.distill.conftest import SMALL as SMALL_TRAINING
@@ -171,7 +178,9 @@ def test_in_the_simulator(tmp_path: Path, run: Evaluate, capsys: pytest.CaptureF
     out = tmp_path / "out"
     assert len((out / "episodes.jsonl").read_text().splitlines()) == 6
     assert (out / "videos" / "seed-100000.mp4").stat().st_size > 0
-    assert "more needed" in capsys.readouterr().out
+    assert "is not shown to be not inferior" in capsys.readouterr().out
+    (plan,) = json.loads((out / "plans.json").read_text())
+    assert (plan["pairs"], plan["played_before"]) == (2, 0)
     episodes, film = (
         (out / name).stat().st_mtime_ns for name in ("episodes.jsonl", "videos/seed-100000.mp4")
     )
@@ -180,6 +189,44 @@ def test_in_the_simulator(tmp_path: Path, run: Evaluate, capsys: pytest.CaptureF
     assert "student/endpoint_error@1" in again
     assert (out / "episodes.jsonl").stat().st_mtime_ns == episodes
     assert (out / "videos" / "seed-100000.mp4").stat().st_mtime_ns == film
+
+    part = run(*play, "offline=false", "episodes=1")  # what was played of the plan is what is summed up
+    assert {name: value for name, value in part.items() if name in metrics} == metrics
+    with pytest.raises(UserError, match=r"(?s)episodes: 2 planned, 3 now.*first_seed=100002"):
+        run(*play, "offline=false", "episodes=3")
+    fresh = run(*play, "offline=false", "first_seed=100002", "videos=1", "videos_of=differ")
+    assert fresh["success/student@1/episodes"] == 2
+    assert "This is plan 2 of its folder" in capsys.readouterr().out
+    differ = fresh["success/student@1_vs_teacher@2/discordance"] > 0
+    assert len(list((out / "videos").glob("*.mp4"))) == 1 + differ
+
+
+@pytest.mark.slow
+def test_pairs_that_differ_are_filmed(teacher: Path, student: Path, tmp_path: Path) -> None:
+    conditions = Conditions(pick_environment(episode_length=6))
+    folders = {"teacher": teacher, "student": student / "pretrained_model"}
+    settings = SimulatorSettings(episodes=9, teacher_steps=(2,), processes=1, videos=1, videos_of="differ")
+    players = settings.contenders(folders)
+    files = film(conditions, players, settings, tmp_path, differing=(100_004, 100_006))
+    assert files == (tmp_path / "videos" / "seed-100004.mp4",)
+    assert files[0].stat().st_size > 0
+    assert film(conditions, players, settings, tmp_path) == ()
+
+
+def test_seeds_of_the_training_run_are_refused_before_anything_is_loaded(
+    run: Evaluate, student: Path, tmp_path: Path
+) -> None:
+    env = EnvironmentSettings.from_mapping(cli.plain(composed("env=pick").env))
+    write_json(student / "simulator" / IDENTITY, {"env": env.identity()})
+    line = {"contender": "student", "num_steps": 1, "seed": 100_099, "success": True}
+    line |= {"max_reward": 4.0, "sum_reward": 9.0, "length": 80}
+    (student / "simulator" / EPISODES).write_text(json.dumps(line) + "\n")
+    try:
+        with pytest.raises(UserError, match=r"1 of the 100 seeds \(100099, .*first_seed=100100"):
+            run("env=pick")
+    finally:
+        shutil.rmtree(student / "simulator")
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.slow
@@ -253,6 +300,7 @@ def test_an_output_folder_that_cannot_be_written(run: Evaluate, tmp_path: Path) 
         ("nfe=[0]", r"nfe is \[0\]; allowed"),
         ("episodes=0", r"episodes is 0; allowed: 1 or more"),
         ("margin=0", r"margin is 0.0; allowed: above 0"),
+        ("power=2 episodes=null", r"power is 2\.0; allowed: 0\.5 to below 1"),
         ("offline=false", r"offline=false and no environment: nothing is left to measure; add one"),
         ("device=tpu", r"device=tpu; allowed: auto, cpu, cuda"),
         ("device=cuda", r"device=cuda, but torch sees no GPU"),

@@ -8,9 +8,10 @@ import pytest
 from reflow.errors import UserError
 from reflow.evaluation.folders import Folders
 from reflow.evaluation.result_folder import OtherResultsError, ResultFolder
-from reflow.evaluation.simulated import SimulatorSettings
+from reflow.evaluation.simulator_settings import SimulatorSettings
 from reflow.evaluation.summary import print_summary
 from reflow.metrics import wilson_interval
+from reflow.metrics.paired_plan import PairedPlan, plan_pairs
 from reflow.probes.figures import Figures
 from reflow.simulator.journal import Episode
 from reflow.simulator.success import success_of
@@ -73,10 +74,12 @@ def test_folders_of_a_student(tmp_path: Path) -> None:
     for student in (tmp_path / "run", folder):
         found = Folders.find(str(student), str(folder))
         assert (found.student, found.output) == (folder, tmp_path / "run" / "evaluation")
+        assert found.run == tmp_path / "run"
     bare = folder.parent.rename(tmp_path / "moved") / "pretrained_model"
     bare = bare.rename(tmp_path / "bare")
     assert Folders.find(str(bare)).output == Path("outputs/evaluation-bare").resolve()
     assert Folders.find(str(bare), output=str(tmp_path / "there")).output == tmp_path / "there"
+    assert Folders.find(str(bare)).run is None
     assert set(Folders.find(str(bare)).policies) == {"teacher", "student"}
     with pytest.raises(FileNotFoundError, match=r"student\.path=nowhere is neither a folder here nor"):
         Folders.find("nowhere")
@@ -89,13 +92,16 @@ def episodes(name: str, steps: int, successes: list[bool]) -> list[Episode]:
     ]
 
 
+FOUR = [
+    *episodes("teacher", 10, [True, True, True, False]),
+    *episodes("teacher", 1, [False, False, True, False]),
+    *episodes("student", 1, [True, True, False, True]),
+]
+
+
 def test_success_of_everybody_and_of_each_against_the_teacher(capsys: pytest.CaptureFixture[str]) -> None:
-    played = [
-        *episodes("teacher", 10, [True, True, True, False]),
-        *episodes("teacher", 1, [False, False, True, False]),
-        *episodes("student", 1, [True, True, False, True]),
-    ]
-    success = success_of(played, margin=0.02)
+    plan = PairedPlan(4)
+    success = success_of(FOUR, plan)
     assert [(row.name, row.num_steps, row.successes) for row in success.rows] == [
         ("teacher", 10, 3), ("teacher", 1, 1), ("student", 1, 3)
     ]  # fmt: skip
@@ -107,26 +113,60 @@ def test_success_of_everybody_and_of_each_against_the_teacher(capsys: pytest.Cap
     }  # fmt: skip
     comparison = success.paired["student@1_vs_teacher@10"]
     assert (comparison.both, comparison.only_first, comparison.only_second) == (2, 1, 1)
+    assert success.differing == (2, 3)
     metrics = success.metrics
     assert metrics["success/student@1"] == 0.75
     assert metrics["success/student@1/episodes"] == 4
-    assert metrics["success/student@1_vs_teacher@10/difference"] == 0.0
+    pair = "success/student@1_vs_teacher@10"
+    assert metrics[f"{pair}/difference"] == 0.0
+    assert (metrics[f"{pair}/low"], metrics[f"{pair}/high"]) == (comparison.low, comparison.high)
+    assert (metrics[f"{pair}/discordance"], metrics[f"{pair}/planned_pairs"]) == (0.5, 4)
+    assert metrics[f"{pair}/power"] == plan.power_at(0.5)
     assert metrics["success/student@1_vs_teacher@1/difference"] == 0.5
-    assert metrics["success/student@1_vs_teacher@10/more_episodes"] == comparison.more_episodes
-    assert "success/student@1_vs_teacher@10/noninferior" not in metrics  # four episodes cannot tell
-    assert "more needed" in success.comparisons[0]
+    assert [name for name in metrics if name.endswith("/primary")] == [f"{pair}/primary"]
+    assert f"{pair}/noninferior" not in metrics  # four episodes do not show it
+    assert "At the 50.0 % of pairs that differ, the plan's power is 0 %." in success.comparisons[0]
+    assert not any("more" in name for name in metrics)
     print_summary(metrics, success, "it depends", Path("there"))
     out = capsys.readouterr().out
     assert "student@1" in out
     assert "75.0%" in out
+    assert "not shown" in out
     assert "it depends" in out
 
 
-def test_enough_episodes_decide() -> None:
+def test_before_the_last_planned_pair_nothing_is_concluded(capsys: pytest.CaptureFixture[str]) -> None:
+    success = success_of(FOUR, PairedPlan(5))
+    assert success.comparisons[0] == (
+        "Unfinished, 4 of 5 planned pairs: student@1 against teacher@10, 75.0 % against 75.0 % success in 4 paired "
+        "episodes; nothing is concluded before the last."
+    )
+    pair = "success/student@1_vs_teacher@10"
+    found = {name.removeprefix(f"{pair}/") for name in success.metrics if name.startswith(pair)}
+    assert found == {"difference", "discordance", "planned_pairs", "primary"}
+    print_summary(success.metrics, success, "it depends", Path("there"))
+    assert "unfinished" in capsys.readouterr().out
+
+
+def test_without_a_plan_nothing_is_compared() -> None:
+    success = success_of(FOUR)
+    assert len(success.rows) == 3
+    assert not success.comparisons
+    assert not success.paired
+    assert not any("_vs_" in name for name in success.metrics)
+
+
+def test_as_many_pairs_as_planned_decide() -> None:
     alike = [True] * 900 + [False] * 100
-    success = success_of([*episodes("teacher", 10, alike), *episodes("student", 1, alike)], margin=0.02)
-    assert success.metrics["success/student@1_vs_teacher@10/noninferior"] == 1.0
-    assert "success/student@1_vs_teacher@10/more_episodes" not in success.metrics
+    pair = "success/student@1_vs_teacher@10"
+    success = success_of([*episodes("teacher", 10, alike), *episodes("student", 1, alike)], PairedPlan(1000))
+    assert (success.metrics[f"{pair}/noninferior"], success.metrics[f"{pair}/superior"]) == (1.0, 0.0)
+    better = [True] * 950 + [False] * 50
+    success = success_of([*episodes("teacher", 10, alike), *episodes("student", 1, better)], PairedPlan(1000))
+    assert (success.metrics[f"{pair}/noninferior"], success.metrics[f"{pair}/superior"]) == (1.0, 1.0)
+    success = success_of([*episodes("teacher", 10, better), *episodes("student", 1, alike)], PairedPlan(1000))
+    assert success.metrics[f"{pair}/noninferior"] == 0.0
+    assert f"{pair}/superior" not in success.metrics
 
 
 @pytest.mark.parametrize(
@@ -136,7 +176,12 @@ def test_enough_episodes_decide() -> None:
         ({"processes": 0}, r"processes is 0; allowed: 1 or more"),
         ({"first_seed": -1}, r"first_seed is -1; allowed: 0 or more"),
         ({"noise_seed": -1}, r"noise_seed is -1; allowed: 0 or more"),
-        ({"margin": 2}, r"margin is 2; allowed: above 0 and below 1; 0\.02 is 2 percentage points"),
+        ({"margin": 2.0}, r"margin is 2\.0; allowed: above 0 and below 1; 0\.02 means 2 percentage points"),
+        ({"power": 0.2, "episodes": None}, r"power is 0\.2; allowed: 0\.5 to below 1"),
+        ({"discordance": 2.0}, r"discordance is 2\.0; allowed: .* to 1"),
+        ({"episodes": 300_000}, r"episodes is 300000; allowed: 1 to 200000 pairs"),
+        ({"expected_difference": -0.03}, r"expected_difference is -0\.03; allowed: above -margin"),
+        ({"videos_of": "some"}, r"videos_of is some; allowed: all, or differ"),
         ({"teacher_steps": ()}, r"teacher_steps is \[\]; allowed: one or more different numbers"),
         ({"student_steps": (1, 1)}, r"student_steps is \[1, 1\]"),
         (
@@ -160,5 +205,22 @@ def test_who_plays(tmp_path: Path) -> None:
         ("teacher", 10), ("teacher", 1), ("student", 1), ("student", 2)
     ]  # fmt: skip
     assert list(settings.seeds) == [100_000, 100_001, 100_002]
-    assert settings.video_seeds == (100_000, 100_001)
-    assert SimulatorSettings(videos=(100_007, 100_003)).video_seeds == (100_007, 100_003)
+    assert settings.video_seeds() == (100_000, 100_001)
+    assert SimulatorSettings(videos=(100_007, 100_003)).video_seeds() == (100_007, 100_003)
+
+
+def test_who_is_filmed_where_only_pairs_that_differ_are() -> None:
+    differing = (100_004, 100_007, 100_020, 100_030)
+    assert SimulatorSettings(videos=2, videos_of="differ").video_seeds(differing) == differing[:2]
+    assert SimulatorSettings(videos=9, videos_of="differ").video_seeds(differing) == differing
+    chosen = SimulatorSettings(videos=(100_020, 100_003), videos_of="differ")
+    assert chosen.video_seeds(differing) == (100_020,)
+    assert SimulatorSettings(videos=2).video_seeds(differing) == (100_000, 100_001)
+
+
+def test_as_many_episodes_as_power_takes() -> None:
+    settings = SimulatorSettings(episodes=None, margin=0.05, power=0.8, discordance=0.1)
+    planned = plan_pairs(0.05, 0.8, 0.1)
+    assert settings.plan.paired == planned
+    assert settings.seeds == range(100_000, 100_000 + planned.pairs)
+    assert SimulatorSettings(episodes=1000).plan.paired == PairedPlan(1000)

@@ -10,9 +10,11 @@ from reflow.data import LeRobotDataModule
 from reflow.evaluation.measured import measured_latencies
 from reflow.evaluation.reaction import Trial, reaction_of, trials_of
 from reflow.evaluation.result_folder import LATENCIES, OtherResultsError, ResultFolder
-from reflow.evaluation.simulated import SimulatorSettings
+from reflow.evaluation.simulator_settings import SimulatorSettings
 from reflow.flow import Draws
 from reflow.metrics import wilson_interval
+from reflow.metrics.paired_plan import PairedPlan
+from reflow.metrics.paired_score import tango_interval
 from reflow.policies import FlowPolicy, load_policy, load_processors, share_frozen
 from reflow.probes import Observations, Observed
 from reflow.probes.observations import episode_looks, load_rows
@@ -63,7 +65,7 @@ def test_success_is_told_at_the_best_number_of_actions_and_compared_in_pairs(fol
     played = [
         episode for contender, successes in outcomes.items() for episode in episodes(contender, successes)
     ]
-    found = reaction_of(trials, played, {"teacher@10": 31.5}, margin=0.02)
+    found = reaction_of(trials, played, {"teacher@10": 31.5}, PairedPlan(4))
     metrics = found.metrics
     assert metrics["reaction/teacher@10/latency"] == 31.5
     assert [metrics[trial.figure] for trial in trials] == [0.25, 0.5, 0.75, 0.75]
@@ -75,8 +77,35 @@ def test_success_is_told_at_the_best_number_of_actions_and_compared_in_pairs(fol
     assert list(found.paired) == ["reaction/student@1_vs_teacher@10/40ms"]
     assert (comparison.both, comparison.only_first, comparison.only_second) == (1, 2, 1)
     assert metrics["reaction/student@1_vs_teacher@10/40ms/difference"] == 0.25
-    assert "student@1 at 40 ms, 5 actions a chunk, " in found.comparisons[0]
-    assert "teacher@10 at 40 ms, 2 actions a chunk, " in found.comparisons[0]
+    assert metrics["reaction/student@1_vs_teacher@10/40ms/planned_pairs"] == 4
+    assert comparison.conclusion == "not shown"
+    assert "reaction/student@1_vs_teacher@10/40ms/noninferior" not in metrics
+    beside, said = found.comparisons
+    assert "The plan is for a world that waits." in beside
+    assert said.startswith(
+        "student@1 at 40 ms (5 actions a chunk) is not shown to be not inferior to teacher@10 at 40 ms (2 actions a "
+    )
+    assert found.differing == (2, 3)  # of those who play first, at five actions each
+    unfinished = reaction_of(trials, played, {"teacher@10": 31.5}, PairedPlan(5))
+    assert unfinished.comparisons[1].startswith("Unfinished, 4 of 5 planned pairs: student@1 at 40 ms (5 ")
+    told = {name.rpartition("/")[2] for name in unfinished.metrics if "_vs_" in name}
+    assert told == {"difference", "discordance", "planned_pairs"}
+
+
+def test_the_margin_and_error_at_a_latency_are_the_plan_s(folder: Path) -> None:
+    teacher, student = Contender("teacher", folder, 10, 5, 2), Contender("student", folder, 1, 5, 2)
+    outcomes = {teacher: [1] * 200, student: [1] * 190 + [0] * 10}
+    trials = [Trial(contender, "40ms") for contender in outcomes]
+    played = [
+        episode for contender, successes in outcomes.items() for episode in episodes(contender, successes)
+    ]
+    wide, narrow = (reaction_of(trials, played, {}, PairedPlan(200, margin)) for margin in (0.1, 0.02))
+    name = "reaction/student@1_vs_teacher@10/40ms"
+    assert (wide.metrics[f"{name}/noninferior"], wide.metrics[f"{name}/superior"]) == (1.0, 0.0)
+    assert narrow.metrics[f"{name}/noninferior"] == 0.0
+    (comparison,) = reaction_of(trials, played, {}, PairedPlan(200, alpha=0.05)).paired.values()
+    assert comparison.alpha == 0.05
+    assert (comparison.low, comparison.high) == tango_interval(0, 10, 200, 0.9)
 
 
 @pytest.fixture(scope="module")

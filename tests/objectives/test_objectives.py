@@ -2,24 +2,37 @@
 
 import json
 import shutil
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import hydra
 import pytest
 import torch
-import torch.nn.functional as F
-from omegaconf import OmegaConf
 
 from reflow.config_path import CONFIG_DIR
 from reflow.data import SAMPLE, VISIT
 from reflow.distill.module import Distillation
 from reflow.distill.student import make_student
 from reflow.endpoints.source import LiveEndpoints, StoredEndpoints
-from reflow.flow import EULER, EndpointTime, PaddingRule, UniformTime
-from reflow.objectives import Cost, Endpoint, FlowMatching, Objective, Reflow
+from reflow.flow import EULER, EndpointTime, GridTime, InverseWeighted, PaddingRule, PseudoHuber, UniformTime
+from reflow.objectives import (
+    Consistency,
+    Cost,
+    Drifting,
+    Endpoint,
+    FlowMatching,
+    Mip,
+    Objective,
+    Reflow,
+    Shortcut,
+    SnapFlow,
+    Step,
+)
+from reflow.objectives.drifting import drift
 from reflow.policies import load_policy
 from tests.builders import make_batch
+from tests.distill.conftest import composed
 
 TOLERANCE: dict[str, float] = {
     "rtol": 1e-5,
@@ -37,6 +50,16 @@ def module_and_batch(folder: Path, objective: Objective, **rule: Any) -> tuple[D
     endpoints = LiveEndpoints(teacher, EULER, teacher.num_steps, padding)
     batch = make_batch(teacher, 3) | {SAMPLE: torch.tensor([5, 0, 9]), VISIT: torch.tensor([0, 1, 0])}
     return Distillation(teacher, student, objective, endpoints, padding, seed=3), batch
+
+
+def with_actions(module: Distillation, batch: dict[str, Any]) -> dict[str, Any]:
+    """The batch with actions, of which the second observation's last three lie past the episode's end."""
+    space = module.rule.space
+    generator = torch.Generator().manual_seed(1)
+    is_pad = torch.zeros(3, space.chunk_size, dtype=torch.bool)
+    is_pad[1, -3:] = True
+    action = torch.randn(3, space.chunk_size, space.action_dim, generator=generator)
+    return batch | {"action": action, "action_is_pad": is_pad}
 
 
 @pytest.mark.parametrize("loss_dims", ["real", "full"])
@@ -71,12 +94,7 @@ def test_flow_matching_is_lerobots_own_training_loss(
     config = json.loads((folder / "config.json").read_text())
     (folder / "config.json").write_text(json.dumps(config | {"adapt_to_pi_aloha": adapt_to_pi_aloha}))
     module, batch = module_and_batch(folder, FlowMatching(UniformTime(), draws=1), loss_dims="real")
-    space = module.rule.space
-    generator = torch.Generator().manual_seed(1)
-    action = torch.randn(3, space.chunk_size, space.action_dim, generator=generator)
-    is_pad = torch.zeros(3, space.chunk_size, dtype=torch.bool)
-    is_pad[1, -3:] = True
-    batch |= {"action": action, "action_is_pad": is_pad}
+    batch = with_actions(module, batch)
     step = module.step(batch)
     noise, t = step.noise(1)[:, 0], step.times(module.objective.time, 1)[:, 0]
     with torch.no_grad():
@@ -88,11 +106,7 @@ def test_flow_matching_is_lerobots_own_training_loss(
 
 def test_flow_matching_asks_no_teacher(teacher_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     module, batch = module_and_batch(teacher_folder, FlowMatching(UniformTime()))
-    space = module.rule.space
-    batch |= {
-        "action": torch.zeros(3, space.chunk_size, space.action_dim),
-        "action_is_pad": torch.zeros(3, space.chunk_size, dtype=torch.bool),
-    }
+    batch = with_actions(module, batch)
     monkeypatch.setattr(LiveEndpoints, "__call__", lambda *_: pytest.fail("the teacher was asked"))
     module.objective(module.step(batch))
     with pytest.raises(ValueError, match="the batch has no actions"):
@@ -108,42 +122,160 @@ def test_stored_endpoints_must_be_those_asked_for(teacher_folder: Path) -> None:
         module.objective(module.step(batch))
 
 
-@pytest.mark.parametrize(
-    ("objective", "cost"),
-    [
-        (Reflow(UniformTime(), times=3), Cost(10, 3, 3)),
-        (Endpoint(), Cost(10, 1, 1)),
-        (FlowMatching(UniformTime(), times=2), Cost(0, 2, 2)),
-    ],
-)
+OBJECTIVES = [
+    (Reflow(UniformTime(), times=3), Cost(4, 3, 3)),
+    (Reflow(UniformTime(), actions="data"), Cost(0, 1, 1)),
+    (Endpoint(), Cost(4, 1, 1)),
+    (FlowMatching(UniformTime(), times=2), Cost(0, 2, 2)),
+    (Consistency(), Cost(5, 2, 1)),
+    (Consistency(actions="data"), Cost(1, 2, 1)),
+    (Shortcut(UniformTime()), Cost(4, 3, 1)),
+    (SnapFlow(UniformTime()), Cost(0, 3, 1)),
+    (Mip(), Cost(0, 2, 2)),
+    (Drifting(draws=4), Cost(4, 1, 1)),
+]
+
+
+@pytest.mark.parametrize(("objective", "cost"), OBJECTIVES)
 def test_what_a_pair_costs_is_what_is_called(teacher_folder: Path, objective: Objective, cost: Cost) -> None:
-    assert objective.cost(10) == cost
+    """Mean flows are left out: their derivative is one call, which is counted as the two that it costs."""
     module, batch = module_and_batch(teacher_folder, objective)
-    space = module.rule.space
-    batch |= {
-        "action": torch.zeros(3, space.chunk_size, space.action_dim),
-        "action_is_pad": torch.zeros(3, space.chunk_size, dtype=torch.bool),
-    }
-    calls = 0
+    assert objective.cost(module.teacher.num_steps) == cost
+    module.student.take_steps(2 if isinstance(objective, Mip) else 1)
+    calls = {"teacher": 0, "student": 0}
 
-    def count(_: Any, inputs: tuple[torch.Tensor, ...]) -> None:
-        nonlocal calls
-        calls += len(inputs[0])
+    def count(who: str, _: Any, inputs: tuple[torch.Tensor, ...]) -> None:
+        calls[who] += len(inputs[0])
 
-    module.student.policy.model.action_in_proj.register_forward_pre_hook(count)
-    module.objective(module.step(batch))
-    assert calls == 3 * objective.draws * cost.student_calls
+    asked = {"teacher": [module.teacher], "student": [module.student]}
+    if module.average is not None:
+        asked["student"].append(module.average.policy)
+    for who, policies in asked.items():
+        for policy in policies:
+            policy.policy.model.action_in_proj.register_forward_pre_hook(partial(count, who))
+    module.objective(module.step(with_actions(module, batch)))
+    per_pair = {who: number / (3 * objective.draws) for who, number in calls.items()}
+    assert per_pair == {"teacher": cost.teacher_calls, "student": cost.student_calls}
 
 
-@pytest.mark.parametrize("name", ["reflow", "endpoint", "flow_matching"])
+@pytest.mark.parametrize("name", sorted(path.stem for path in Path(CONFIG_DIR, "objective").iterdir()))
 def test_every_objective_file_builds_its_class(name: str) -> None:
-    config = OmegaConf.load(Path(CONFIG_DIR, "objective", f"{name}.yaml"))
-    time = OmegaConf.create({"_target_": "reflow.flow.UniformTime"})
-    whole = OmegaConf.create({"objective": config, "time": time, "student": {"num_steps": 2}})
-    objective = hydra.utils.instantiate(whole.objective)
+    config = composed(f"objective={name}", "+fix=full32")
+    objective = hydra.utils.instantiate(config.objective)
     assert isinstance(objective, Objective)
-    assert objective.draws == 2
     assert type(objective).__name__.lower() == name.replace("_", "")
+    assert objective.draws == (8 if name == "drifting" else 2)
+
+
+def test_mip_takes_two_steps(teacher_folder: Path) -> None:
+    module, batch = module_and_batch(teacher_folder, Mip())
+    with pytest.raises(
+        ValueError, match=r"objective=mip with student\.num_steps=1; it is a policy of two steps"
+    ):
+        module.objective(module.step(with_actions(module, batch)))
+
+
+def test_mip_regresses_the_action_twice(teacher_folder: Path) -> None:
+    module, batch = module_and_batch(teacher_folder, Mip(draws=1), loss_dims="real")
+    module.student.take_steps(2)
+    step = module.step(with_actions(module, batch))
+    noise, action = step.noise(1), step.action()[0]
+    inside = ~batch_pad(step)
+    with torch.no_grad():
+        loss = module.objective(step).value
+        half = (noise + action) / 2
+        first = noise - step.velocity(noise, torch.ones(3, 1))
+        second = half - step.velocity(half, torch.full((3, 1), 0.5)) / 2
+        errors = [step.rule.space.real((guess - action).square()) for guess in (first, second)]
+        each = [(error * inside).sum((2, 3)) / (inside.sum((2, 3)) * error.shape[-1]) for error in errors]
+    torch.testing.assert_close(loss, torch.stack(each).mean(), **TOLERANCE)
+
+
+def batch_pad(step: Step) -> torch.Tensor:
+    return step.batch["action_is_pad"][:, None, :, None]
+
+
+def test_consistency_ends_where_the_average_does_after_a_step_of_the_teacher(teacher_folder: Path) -> None:
+    module, batch = module_and_batch(teacher_folder, Consistency(draws=2))
+    with torch.no_grad():  # or all three would be one
+        module.student.policy.model.action_out_proj.bias.add_(0.2)
+    step = module.step(batch)
+    with torch.no_grad():
+        loss = module.objective(step).value
+        noise = step.noise(2)
+        action, t = step.endpoint(noise), step.times(GridTime(4), 2)
+        other = noise.flip(1)  # the noise of the other draw
+        x_t = t[..., None, None] * other + (1 - t[..., None, None]) * action
+        x_s = x_t - 0.25 * step.teacher.velocity(step.teacher_context, x_t, t)
+        s = (t - 0.25)[..., None, None]
+        target = x_s - s * step.average.velocity(step.student_context, x_s, t - 0.25)
+        target = torch.where(s == 0, x_s, target)
+        answer = x_t - t[..., None, None] * step.velocity(x_t, t)
+    assert (s == 0).any()
+    torch.testing.assert_close(loss, (answer - target).square().mean(), **TOLERANCE)
+
+
+def test_real_actions_come_below_t_1_alone_and_bring_their_mask(teacher_folder: Path) -> None:
+    objective = Reflow(GridTime(2), draws=8, times=2, real_actions=0.5)
+    assert objective.needs_actions
+    module, batch = module_and_batch(teacher_folder, objective)
+    step = module.step(with_actions(module, batch))
+    pairs, t = step.pairs(8, None, "teacher").repeat(2), step.times(GridTime(2), 8, 2)
+    mixed = objective.mixed(step, pairs, t)
+    real = (mixed.action != pairs.action).flatten(2).any(2)
+    assert not real[t == 1].any()
+    assert 0 < real[t < 1].sum() < (t < 1).sum()
+    assert torch.equal(mixed.action[real], step.action()[0].expand_as(pairs.action)[real])
+    assert mixed.inside[~real].all()
+    assert not mixed.inside[1][real[1]][:, -3:].any()  # past the episode's end
+
+
+def test_drift_is_zero_in_balance_and_draws_a_lone_set(teacher_folder: Path) -> None:
+    generator = torch.Generator().manual_seed(0)
+    here = torch.randn(2, 5, 6, generator=generator)
+    away = here + 10.0
+    moved = drift(here, away, 1.0)
+    assert (moved.flatten(1).sum(1) > 0).all()  # towards what is wanted
+    assert moved.square().mean() == pytest.approx(1.0, rel=1e-5)
+    two = torch.tensor([[[-1.0], [1.0]]])
+    # Nothing but the other one repels, and what is wanted is where both are: each is drawn apart from the other.
+    apart_ = drift(two * 0.1, two, 1.0)
+    assert apart_[0, 0, 0] < 0 < apart_[0, 1, 0]
+    with pytest.raises(ValueError, match=r"objective\.draws=1; allowed: 2 or more"):
+        Drifting(draws=1)
+    with pytest.raises(ValueError, match=r"objective\.temperatures=\[0\.0\]; allowed: numbers above 0"):
+        Drifting(temperatures=[0.0])
+
+
+def test_drifting_moves_the_student_to_where_the_drift_leads(teacher_folder: Path) -> None:
+    module, batch = module_and_batch(teacher_folder, Drifting(draws=4, temperatures=[0.3]), loss_dims="real")
+    step = module.step(batch)
+    loss = module.objective(step)
+    loss.value.backward()
+    # The loss is the mean square of the drift, which has unit size in the mean distance of each set.
+    with torch.no_grad():
+        noise = step.noise(4)
+        made = noise - step.velocity(noise, torch.ones(3, 4))
+        here, there = (step.rule.space.real(x).flatten(2) for x in (made, step.endpoint(noise)))
+        scale = torch.cdist(here, there).mean((1, 2), keepdim=True) / here.shape[2] ** 0.5
+        expected = (drift(here / scale, there / scale, 0.3) * scale).square().mean()
+    torch.testing.assert_close(loss.value, expected, **TOLERANCE)
+    assert module.student.policy.model.action_out_proj.bias.grad.any()
+
+
+@pytest.mark.parametrize("distance", [PseudoHuber(0.1), InverseWeighted(0.5, 0.01)])
+def test_a_distance_is_of_each_chunk(teacher_folder: Path, distance: Any) -> None:
+    module, batch = module_and_batch(teacher_folder, Endpoint(distance=distance))
+    step = module.step(batch)
+    with torch.no_grad():
+        loss = module.objective(step)
+        squared = (
+            step.student.walk(step.student_context, step.noise(2), 1) - step.endpoint(step.noise(2))
+        ).square()
+    each = squared.mean((2, 3))
+    by_hand = (each + 0.01).sqrt() - 0.1 if isinstance(distance, PseudoHuber) else each / (each + 0.01).sqrt()
+    torch.testing.assert_close(loss.value, by_hand.mean(), **TOLERANCE)
+    torch.testing.assert_close(loss.real, step.rule.space.real(squared).mean(), **TOLERANCE)
 
 
 def test_impossible_numbers_are_refused() -> None:
@@ -155,11 +287,3 @@ def test_impossible_numbers_are_refused() -> None:
         ValueError, match=r"objective\.draw_pool=1 with objective\.draws=2; allowed: 2 or more"
     ):
         FlowMatching(UniformTime(), draws=2, draw_pool=1)
-
-
-def test_the_loss_is_a_mean_over_real_time_steps_alone() -> None:
-    from reflow.objectives.flow_matching import inside_mean
-
-    error = torch.tensor([[[[1.0], [5.0]]]])
-    assert inside_mean(error, torch.tensor([[[[True], [False]]]])) == 1.0
-    assert F.mse_loss(error, torch.zeros_like(error)) != 1.0

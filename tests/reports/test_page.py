@@ -93,7 +93,7 @@ def test_the_verdict_is_the_heading(page: str) -> None:
     assert '<header class="hero good">' in page
 
 
-@pytest.mark.parametrize(("good", "words"), [(True, "good"), (False, "not good"), (None, "cannot tell yet")])
+@pytest.mark.parametrize(("good", "words"), [(True, "good"), (False, "not good"), (None, "undecided")])
 def test_the_verdict_is_told_in_words_and_not_by_colour_alone(
     good: bool | None, words: str, tmp_path: Path
 ) -> None:
@@ -216,6 +216,23 @@ def test_teacher_against_student() -> None:
         ("teacher, 1 step", "1", "5.20 % (4.0\u20136.8)", "0.310", "148", "18.9 %", "23.3"),
         ("student, 1 step", "1", "89.4 % (87.3\u201391.2)", "0.930", "97.5", "8.32 %", "23.3"),
     )
+
+
+def test_what_was_concluded_stands_beside_the_rates() -> None:
+    pair = "success/student@1_vs_teacher@10"
+    metrics = {
+        f"{pair}/primary": 1.0,
+        f"{pair}/difference": 0.01,
+        f"{pair}/noninferior": 1.0,
+        f"{pair}/superior": 0.0,
+        "success/teacher@1_vs_teacher@10/difference": -0.8,
+        "success/teacher@1_vs_teacher@10/noninferior": 0.0,
+    }
+    table = overview(replace(EMPTY, success=make_content().success, metrics=metrics))
+    assert table is not None
+    (column,) = [number for number, name in enumerate(table.head) if name == "paired"]
+    assert [row[column] for row in table.rows] == ["\u2013", "inferior", "not inferior"]
+    assert table.notes[column] == "with teacher@10"
 
 
 def test_what_was_not_measured_is_a_dash_or_no_column() -> None:

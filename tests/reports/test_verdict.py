@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from reflow.reports.verdict import steps_in_words, verdict_of
+from reflow.reports.verdict import conclusion_of, held_against, steps_in_words, verdict_of
 
 ENDPOINTS = {
     "student/endpoint_error@1": 0.087,
@@ -91,9 +91,17 @@ def test_success_leads_and_is_held_against_the_teachers_most_steps() -> None:
         (
             {"mcnemar_p": 0.01, "difference": 0.012},
             None,
-            "not enough episodes to say that it is not inferior.",
+            "it is not shown that the student is not inferior.",
         ),
-        ({"more_episodes": 2600.0}, None, "not inferior; about 2,600 more would tell."),
+        (
+            {"planned_pairs": 1000.0},
+            None,
+            "not shown by the 1,000 planned pairs that the student is not inferior.",
+        ),
+        ({"planned_pairs": 3179.0}, None, "unfinished, nothing is concluded before 3,179 planned pairs."),
+        ({"planned_pairs": 3179.0, "mcnemar_p": 0.01}, None, "before 3,179 planned pairs."),
+        ({"noninferior": 1.0, "superior": 0.0}, True, "the student is not inferior."),
+        ({"noninferior": 1.0, "superior": 1.0}, True, "the student is better."),
     ],
 )
 def test_paired_outcomes(found: dict[str, Any], good: bool | None, said: str) -> None:
@@ -101,6 +109,39 @@ def test_paired_outcomes(found: dict[str, Any], good: bool | None, said: str) ->
     verdict = verdict_of(PLAYED | below)
     assert verdict.good is good
     assert verdict.sentence.endswith(said)
+
+
+def test_what_was_planned_leads() -> None:
+    finer = {
+        "success/teacher@100": 0.95,
+        "success/student@1_vs_teacher@100/difference": -0.06,
+        "success/student@1_vs_teacher@100/noninferior": 0.0,
+        "success/student@1_vs_teacher@10/noninferior": 1.0,
+    }
+    assert verdict_of(PLAYED | finer).sentence.endswith(
+        "100 steps of its teacher 95.0 %: the student is inferior."
+    )
+    planned = finer | {"success/student@1_vs_teacher@10/primary": 1.0}
+    assert verdict_of(PLAYED | planned).sentence.endswith("its teacher 90.6 %: the student is not inferior.")
+    assert (held_against(PLAYED | finer), held_against(PLAYED | planned)) == (None, "teacher@10")
+
+
+@pytest.mark.parametrize(
+    ("found", "conclusion"),
+    [
+        ({}, None),
+        ({"difference": 0.1}, "not shown"),
+        ({"difference": 0.1, "planned_pairs": 1001.0}, "unfinished"),
+        ({"difference": 0.1, "planned_pairs": 1000.0}, "not shown"),
+        ({"difference": 0.1, "noninferior": 0.0}, "inferior"),
+        ({"difference": 0.1, "noninferior": 1.0, "superior": 0.0}, "not inferior"),
+        ({"difference": 0.1, "noninferior": 1.0, "superior": 1.0}, "better"),
+    ],
+)
+def test_one_word_for_a_pair(found: dict[str, float], conclusion: str | None) -> None:
+    pair = "success/student@1_vs_teacher@10"
+    below = {f"{pair}/{key}": value for key, value in found.items()}
+    assert conclusion_of({"success/student@1/episodes": 1000.0} | below, pair) == conclusion
 
 
 def test_a_student_that_played_alone_cannot_be_judged() -> None:

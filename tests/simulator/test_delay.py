@@ -12,12 +12,15 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from lerobot.utils.constants import ACTION
+from omegaconf import OmegaConf
 
+from reflow.config_path import CONFIG_DIR
 from reflow.demo import embedded
 from reflow.demo.pick_env import pick_environment
 from reflow.errors import UserError
 from reflow.simulator.actor import Conditions, Contender, PolicyActor
-from reflow.simulator.delay import Timing, check_idle, control_steps, idle_command
+from reflow.simulator.delay import HOLD, Timing, check_idle, control_steps, idle_command
 from reflow.simulator.environment import EnvironmentSettings
 from reflow.simulator.journal import EPISODES
 from reflow.simulator.play import load_actions, simulate
@@ -187,6 +190,14 @@ def test_standing_still():
 def test_what_says_not_how_to_stand_still(idle):
     with pytest.raises(UserError, match=r"env\.idle=.*stand still: hold where actions are absolute"):
         check_idle(idle)
+
+
+@pytest.mark.parametrize("path", sorted(Path(CONFIG_DIR, "env").glob("*.yaml")), ids=lambda path: path.stem)
+def test_every_environment_of_ours_says_how_to_stand_still(path: Path) -> None:
+    settings = EnvironmentSettings.from_mapping(OmegaConf.to_container(OmegaConf.load(path)))
+    check_idle(settings.idle)
+    if settings.idle != HOLD:
+        assert (len(settings.idle),) == settings.make_config().features[ACTION].shape
 
 
 def test_how_to_stand_still_comes_from_the_environment_s_keys(player):

@@ -43,6 +43,8 @@ def from_yaml(name: str) -> EnvironmentSettings:
         ("aloha", "AlohaTransferCube-v0", 400),
         ("pusht", "PushT-v0", 300),
         ("robotwin", "beat_block_hammer", 1200),
+        ("metaworld", "drawer-open-v3", 500),
+        ("libero", "libero_10", None),
     ],
 )
 def test_every_file_of_the_group_is_an_environment(name, task, episode_length):
@@ -158,6 +160,3 @@ def test_what_is_not_installed_is_said_with_its_command() -> None:
         for ask in (check_runtime, make_vector_env):
             with pytest.raises(NotInstalledError, match=message):
                 ask(EnvironmentSettings("pusht"))
-    if importlib.util.find_spec("metaworld") is None:
-        with pytest.raises(NotInstalledError, match=r"needs the package metaworld.*'lerobot\[metaworld\]'"):
-            make_vector_env(EnvironmentSettings("metaworld"))

@@ -16,7 +16,7 @@ from reflow.policies import load_policy
 from tests.builders import make_batch, make_teacher_folder, repo_id
 from tests.distill.conftest import SMALL
 from tests.rounding import apart, of_velocity
-from tests.thirdparty.shortcut import Shortcut
+from tests.thirdparty.halving import Halving
 from tests.thirdparty.test_policy import command
 
 
@@ -30,7 +30,7 @@ def make_module(folder: Path) -> Distillation:
     rule = PaddingRule(teacher.space, "full", "full", "full")
     student = make_student(teacher, folder, rule)
     return Distillation(
-        teacher, student, Shortcut(), LiveEndpoints(teacher, EULER, teacher.num_steps, rule), rule
+        teacher, student, Halving(), LiveEndpoints(teacher, EULER, teacher.num_steps, rule), rule
     )
 
 
@@ -89,13 +89,13 @@ def test_an_average_goes_on_where_a_checkpoint_left_it(smolvla: Path) -> None:
 def test_the_command_distills_with_it(smolvla: Path, dataset: Path, tmp_path: Path) -> None:
     group = tmp_path / "mine" / "objective"
     group.mkdir(parents=True)
-    (group / "shortcut.yaml").write_text("_target_: tests.thirdparty.shortcut.Shortcut\ndraws: 2\n")
+    (group / "halving.yaml").write_text("_target_: tests.thirdparty.halving.Halving\ndraws: 2\n")
     run = tmp_path / "run"
     done = command(
         "train",
         tmp_path,
         f"hydra.searchpath=[file://{tmp_path / 'mine'}]",
-        "objective=shortcut",
+        "objective=halving",
         "+fix=full32",
         f"teacher.path={smolvla}",
         f"data.repo_id={repo_id(dataset)}",

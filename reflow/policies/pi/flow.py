@@ -28,6 +28,7 @@ from reflow.policies.capabilities import (
     CONTEXT,
     VELOCITY,
     VISION,
+    ActionBias,
     FreezablePrefix,
     PaddingInputs,
     StockForward,
@@ -51,6 +52,7 @@ _PREFIXES = {
 class PiFlow[PolicyT: (PI0Policy, PI05Policy)](
     FlowPolicy[PiContext],
     StorablePrefix[PiContext],
+    ActionBias,
     FreezablePrefix,
     PaddingInputs,
     StockTraining,
@@ -171,6 +173,10 @@ class PiFlow[PolicyT: (PI0Policy, PI05Policy)](
 
     def counted(self) -> nn.Module:
         return self.policy.model.action_out_proj
+
+    def action_bias(self) -> tuple[nn.Module, nn.Parameter]:
+        layer: Any = self.policy.model.action_in_proj
+        return layer, layer.bias
 
 
 class Pi0Flow(PiFlow[PI0Policy]):

@@ -28,6 +28,7 @@ from reflow.policies.capabilities import (
     CONTEXT,
     VELOCITY,
     VISION,
+    ActionBias,
     FreezablePrefix,
     PaddingInputs,
     StockForward,
@@ -49,6 +50,7 @@ _VISION = (f"{_VLM}model.vision_model.", f"{_VLM}model.connector.")
 class SmolVLAFlow(
     FlowPolicy[SmolVLAContext],
     StorablePrefix[SmolVLAContext],
+    ActionBias,
     FreezablePrefix,
     PaddingInputs,
     StockTraining,
@@ -199,6 +201,10 @@ class SmolVLAFlow(
 
     def counted(self) -> nn.Module:
         return self.policy.model.action_out_proj
+
+    def action_bias(self) -> tuple[nn.Module, nn.Parameter]:
+        layer: Any = self.policy.model.action_in_proj
+        return layer, layer.bias
 
 
 def _check_aloha(config: SmolVLAConfig) -> None:

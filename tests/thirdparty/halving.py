@@ -1,4 +1,4 @@
-"""Shortcut models (Frans et al. 2024, arXiv:2410.12557): a big step of the student equals two steps half as big.
+"""One halving of shortcut models (Frans et al. 2024): a big step of the student equals two steps half as big.
 
 What somebody writes who has another objective: the student learns a second input, the size of its step, through a
 parameter of its own; two half steps of the averaged student are the target. A deployed student makes one step of size
@@ -16,7 +16,7 @@ from reflow.objectives import Cost, Loss, Objective, Step
 from reflow.policies import FlowPolicy
 
 
-class Shortcut(Objective):
+class Halving(Objective):
     """Half the loss is reflow at small steps, half is consistency between big steps and small ones.
 
     Args:

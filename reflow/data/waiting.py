@@ -1,0 +1,103 @@
+"""Episodes that wait to become a data set, each a file of its own: a recording goes on where it stopped.
+
+A LeRobotDataset is written from its first episode to its last, and is none before the last. So episodes are kept one
+by one as they are finished, in a hidden folder beside the data set's; when all are there, the data set is written in
+the order of their seeds, and the folder goes.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from safetensors import safe_open
+from safetensors.numpy import save_file
+
+from reflow.data.recording import Layout, Recorded, check_new_root, write_dataset
+from reflow.errors import UserError
+from reflow.files import read_json, replace_file, write_json
+
+_IDENTITY, _FRAMES, _TOLD = "recording.json", "frames/", "told"
+
+
+class WaitingEpisodes:
+    """The episodes of a recording that is not finished.
+
+    Args:
+        root: folder of the data set to be; must not exist.
+        identity: JSON-able; what the episodes depend on beside their seeds.
+
+    Raises:
+        UserError: the data set is there already, or what waits is of another recording.
+    """
+
+    def __init__(self, root: Path, identity: Mapping[str, Any]) -> None:
+        check_new_root(root)
+        self.root, self.folder = root, root.parent / f".{root.name}.episodes"
+        self._identity = json.loads(json.dumps(identity))
+        there = self.folder / _IDENTITY
+        if there.is_file() and (old := read_json(there)) != self._identity:
+            names = sorted(
+                key for key in old.keys() | self._identity.keys() if old.get(key) != self._identity.get(key)
+            )
+            told = "; ".join(f"{key} was {old.get(key)}, is {self._identity.get(key)}" for key in names)
+            raise UserError(
+                f"{self.folder} holds episodes of another recording: {told}. Say what it was to go on, name another "
+                "run_dir, or remove that folder"
+            )
+
+    def begin(self) -> None:
+        """Says on the disk what is recorded."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        write_json(self.folder / _IDENTITY, self._identity)
+
+    @property
+    def seeds(self) -> set[int]:
+        """Of the episodes that are there."""
+        return {int(file.stem) for file in self.folder.glob("*.safetensors")}
+
+    def add(self, episode: Recorded) -> None:
+        """Keeps one; it is whole on the disk, or not there."""
+        assert episode.frames is not None  # a recorder renders all that it keeps
+        frames = {f"{_FRAMES}{key}": value for key, value in episode.frames.items()}
+        told = {
+            "task": episode.task,
+            "success": episode.success,
+            _TOLD: dict(episode.told),
+        }
+        tensors = {**frames, "states": episode.states, "actions": episode.actions}
+        write = partial(save_file, tensors, metadata={"episode": json.dumps(told)})
+        replace_file(self._file(episode.seed), write)
+
+    def read(self, seed: int) -> Recorded:
+        """One of them."""
+        with safe_open(self._file(seed), "numpy") as file:
+            told = json.loads(file.metadata()["episode"])
+            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118  not a dictionary
+        cameras = {key: value for key, value in tensors.items() if key.startswith(_FRAMES)}
+        return Recorded(
+            seed=seed,
+            task=told["task"],
+            success=told["success"],
+            frames={key.removeprefix(_FRAMES): value for key, value in cameras.items()},
+            states=tensors["states"],
+            actions=tensors["actions"],
+            told=told[_TOLD],
+        )
+
+    def finish(self, layout: Layout, seeds: Sequence[int]) -> Path:
+        """Writes the data set of these seeds, in this order, and removes what waited."""
+
+        def episodes() -> Iterator[Recorded]:
+            yield from map(self.read, seeds)
+
+        write_dataset(self.root, layout, episodes())
+        shutil.rmtree(self.folder)
+        return self.root
+
+    def _file(self, seed: int) -> Path:
+        return self.folder / f"{seed}.safetensors"

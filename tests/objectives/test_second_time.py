@@ -1,0 +1,183 @@
+"""Objectives with a second time: each loss by hand, and a student that is the same with that time folded away."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from reflow.distill.module import Distillation
+from reflow.errors import UserError
+from reflow.flow import GridTime, UniformTime, straight_path
+from reflow.objectives import MeanFlow, Shortcut, SnapFlow, Spanned
+from reflow.objectives.span import asked_for
+from reflow.policies import load_policy, save_policy
+from tests.objectives.test_objectives import TOLERANCE, module_and_batch, with_actions
+from tests.rounding import apart, of_velocity
+
+KINDS = [MeanFlow, Shortcut, SnapFlow]
+
+
+def trained(folder: Path, objective: Spanned, steps: int = 3) -> tuple[Distillation, dict[str, Any]]:
+    module, batch = module_and_batch(folder, objective)
+    batch = with_actions(module, batch)
+    optimizer = torch.optim.AdamW([p for p in module.parameters() if p.requires_grad], lr=1e-2)
+    for step in range(steps):
+        optimizer.zero_grad()
+        outputs = module.training_step(batch, step)
+        outputs["loss"].backward()
+        optimizer.step()
+        module.on_train_batch_end(outputs, batch, step)
+    return module, batch
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("num_steps", [1, 3])
+def test_folded_is_unfolded_and_stock_lerobot_s(
+    teacher_folder: Path, tmp_path: Path, kind: type[Spanned], num_steps: int
+) -> None:
+    module, batch = trained(teacher_folder, kind(time=UniformTime(), draws=4))
+    student = module.student.eval()
+    student.take_steps(num_steps)
+    space, context = student.space, student.encode(batch)
+    generator = torch.Generator().manual_seed(1)
+    noise = torch.randn(3, 2, space.chunk_size, space.max_action_dim, generator=generator)
+    t = torch.full((3, 2), 1 / 3)
+    bound = of_velocity(student, context.pad_masks.shape[1])
+    with torch.no_grad():
+        unfolded = student.velocity(context, noise, t)
+        with asked_for(student, torch.full((3, 2), 1 / num_steps)):  # as it is deployed
+            assert apart(student.velocity(context, noise, t), unfolded) < bound
+        with asked_for(student, torch.zeros(3, 2)):
+            assert (
+                apart(student.velocity(context, noise, t), unfolded) > 1e-4
+            )  # the second time does something
+        end = student.walk(context, noise)
+        module.objective.fold(student)
+        folded, again = student.velocity(context, noise, t), student.walk(context, noise)
+        with asked_for(student, torch.zeros(3, 2)):
+            assert torch.equal(student.velocity(context, noise, t), folded)  # and nothing any more
+        assert apart(folded, unfolded) < bound
+        assert apart(again, end) < bound * num_steps
+        stock = load_policy(save_policy(student, teacher_folder, tmp_path / "student"))
+        observed = {key: value for key, value in batch.items() if not key.startswith("action")}
+        chunk = stock.stock_chunk(observed, noise[:, 0])
+    assert torch.equal(chunk, student.output(again)[:, 0])
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_teacher_with_another_span_stays_what_it_is(teacher_folder: Path, kind: type[Spanned]) -> None:
+    module, _ = trained(teacher_folder, kind(time=UniformTime()))
+    fresh = load_policy(teacher_folder)
+    module.objective.fold(module.student.eval())
+    for (name, ours), (_, theirs) in zip(
+        module.teacher.policy.state_dict().items(), fresh.policy.state_dict().items(), strict=True
+    ):
+        assert torch.equal(ours, theirs), name
+
+
+def test_mean_flow_s_slope_is_what_reverse_mode_says(teacher_folder: Path) -> None:
+    """Weighed with any w, the forward-mode product J v is w J v, and so is (J^T w) v."""
+    module, batch = trained(teacher_folder, MeanFlow(UniformTime()))
+    objective, step = module.objective, module.step(batch)
+    with torch.no_grad():
+        for parameter in module.student.get_submodule("span").parameters():
+            parameter.normal_(generator=torch.Generator().manual_seed(1))
+    x_t = step.noise(2)
+    v_t = torch.cos(x_t)
+    t, span = (torch.tensor([pair] * 3) for pair in ([0.5, 0.8], [0.2, 0.6]))
+    slope = objective.slope(step, x_t, t, span, v_t)
+    inputs = [value.clone().requires_grad_() for value in (x_t, t, span)]
+    generator = torch.Generator().manual_seed(2)
+    weights = torch.randn(x_t.shape, generator=generator)
+    gradients = torch.autograd.grad((weights * objective.ask(step, *inputs)).sum(), inputs)
+    tangents = (v_t, torch.ones_like(t), torch.ones_like(span))
+    terms = [gradient * tangent for gradient, tangent in zip(gradients, tangents, strict=True)]
+    size = sum(term.abs().sum() for term in terms) + (weights * slope).abs().sum()
+    # A derivative goes through each layer with up to three products where the velocity has one.
+    bound = 3 * of_velocity(module.student, step.student_context.pad_masks.shape[1])
+    assert slope.abs().max() > 1e-3
+    assert ((weights * slope).sum() - sum(term.sum() for term in terms)).abs() < bound * size
+    assert all(term.abs().sum() > 3 * bound * size for term in terms)  # each of the three takes part
+
+
+def test_mean_flow_learns_the_identity(teacher_folder: Path) -> None:
+    objective = MeanFlow(UniformTime(), draws=4)
+    module, batch = trained(teacher_folder, objective)
+    step = module.step(batch)
+    with torch.no_grad():
+        loss = objective(step)
+        pairs, t = step.pairs(4, None, "teacher"), step.times(UniformTime(), 4)
+        jumps = objective.jumps(step)
+        span = jumps * t * (1 - step.uniform(4, 2))
+        assert jumps.sum(1).tolist() == [2, 2, 2]  # half of the draws
+        assert ((span > 0) == jumps.bool()).all()
+        assert (span <= t).all()
+        point = straight_path(pairs.noise, pairs.action, t)
+        u = objective.ask(step, point.x_t, t, span)
+        target = point.u_t - span[..., None, None] * objective.slope(step, point.x_t, t, span, point.u_t)
+    torch.testing.assert_close(loss.value, (u - target).square().mean(), **TOLERANCE)
+    assert torch.equal(
+        target[~jumps.bool()], point.u_t[~jumps.bool()]
+    )  # the others learn the velocity itself
+
+
+def test_shortcut_s_big_step_is_two_of_the_average_half_as_big(teacher_folder: Path) -> None:
+    objective = Shortcut(UniformTime(), draws=8, share=1.0, halvings=1)
+    module, batch = trained(teacher_folder, objective)
+    step = module.step(batch)
+    halved = (step.uniform(8, 2) * 2).floor()
+    span = 0.5**halved
+    t = ((step.uniform(8, 3) / span).floor() + 1) * span
+    assert set(span.flatten().tolist()) == {1.0, 0.5}
+    assert set(t[span == 0.5].tolist()) == {1.0, 0.5}
+    assert set(t[span == 1.0].tolist()) == {1.0}
+    with torch.no_grad():
+        loss = objective(step)
+        pairs = step.pairs(8, None, "teacher")
+        x_t = straight_path(pairs.noise, pairs.action, t).x_t
+        smaller = torch.where(span == 1.0, 0.5, 0.0)  # below the last halving, the velocity itself
+        first = objective.ask(step, x_t, t, smaller, step.average)
+        half = span[..., None, None] / 2
+        second = objective.ask(step, x_t - half * first, t - span / 2, smaller, step.average)
+        big = objective.ask(step, x_t, t, span)
+    torch.testing.assert_close(loss.value, (big - (first + second) / 2).square().mean(), **TOLERANCE)
+
+
+def test_snapflow_s_jump_is_two_steps_along_its_own_velocity_and_asks_no_teacher(
+    teacher_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    objective = SnapFlow(UniformTime(), draws=4)
+    module, batch = trained(teacher_folder, objective)
+    assert objective.needs_actions
+    assert not objective.needs_endpoints
+    monkeypatch.setattr(type(module.endpoints), "__call__", lambda *_: pytest.fail("the teacher was asked"))
+    step = module.step(batch)
+    with torch.no_grad():
+        loss = objective(step)
+        pairs, jumps = step.pairs(4, None, "data"), objective.jumps(step).bool()
+        t = torch.where(jumps, step.times(GridTime(1), 4), step.times(UniformTime(), 4))
+        assert (t[jumps] == 1).all()
+        point = straight_path(pairs.noise, pairs.action, t)
+        now = torch.zeros_like(t)
+        first = objective.ask(step, point.x_t, t, now)
+        second = objective.ask(step, point.x_t - first / 2, (t - 0.5).clamp_min(0), now)
+        target = torch.where(jumps[..., None, None], (first + second) / 2, point.u_t)
+        error = (objective.ask(step, point.x_t, t, jumps.float()) - target).square()
+    inside = pairs.inside.expand(error.shape)
+    torch.testing.assert_close(loss.value, error[inside].mean(), **TOLERANCE)
+
+
+def test_a_frozen_velocity_is_refused(teacher_folder: Path) -> None:
+    student = load_policy(teacher_folder).requires_grad_(False)
+    with pytest.raises(UserError, match=r"student\.trained must contain velocity"):
+        MeanFlow(UniformTime()).prepare(student)
+
+
+def test_impossible_numbers_are_refused() -> None:
+    with pytest.raises(UserError, match=r"objective\.share is 0\.0; allowed: above 0, up to 1"):
+        MeanFlow(UniformTime(), share=0.0)
+    with pytest.raises(UserError, match=r"objective\.halvings is -1; allowed: 0 or more"):
+        Shortcut(UniformTime(), halvings=-1)
+    with pytest.raises(UserError, match=r"objective\.actions=both; allowed: teacher .* or data"):
+        SnapFlow(UniformTime(), actions="both")  # type: ignore[arg-type]  # that is the point
