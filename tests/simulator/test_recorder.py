@@ -142,7 +142,6 @@ def test_worker_processes_play_the_same_episodes(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        ("env=null", r"env is null; say where the policy plays \(env=pick"),
         ("episodes=0", r"episodes.*0"),
         ("seed=-1", r"seed.*-1"),
         ("looks=0", "looks=0; allowed: 1 or more"),
@@ -155,6 +154,11 @@ def test_worker_processes_play_the_same_episodes(tmp_path: Path) -> None:
 def test_what_cannot_be_recorded_is_said(override: str, message: str, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=message):
         asked(tmp_path / "set", override)
+
+
+def test_where_it_plays_must_be_said(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"env is null; say where the policy plays \(env=pick"):
+        Rollouts.from_config(composed(f"run_dir={tmp_path / 'set'}", config_name="rollouts"))
 
 
 def test_a_folder_that_exists_is_left_alone(tmp_path: Path) -> None:
