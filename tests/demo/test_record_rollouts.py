@@ -1,5 +1,8 @@
 """What a playing policy saw is recorded as it saw it, and depends on the configuration alone."""
 
+import os
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -93,6 +96,19 @@ def test_worker_processes_play_the_same_episodes(rollout: Recorded) -> None:
     assert [one.seed for one in played] == [1000, 1001]
     assert np.array_equal(played[0].frames, rollout.frames)
     assert np.array_equal(played[0].actions, rollout.actions)
+
+
+@pytest.mark.slow
+def test_the_command_records_with_worker_processes(rollout: Recorded, tmp_path: Path) -> None:
+    """They run its file as their main module, which no test within a process does."""
+    words = ["run_dir=rollouts", "episodes=1", "seed=1000", "steps=[1,2]", "looks=2", "processes=1"]
+    command = [sys.executable, "-m", "reflow.demo.record_rollouts", *words]
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    dataset = read(tmp_path / "rollouts")
+    actions = np.stack([dataset[row][ACTION].numpy() for row in range(len(dataset))])
+    assert np.array_equal(actions, rollout.actions)
 
 
 @pytest.mark.parametrize(
