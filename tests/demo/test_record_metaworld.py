@@ -13,7 +13,7 @@ from lerobot.utils.constants import ACTION, OBS_STATE
 
 from reflow import cli
 from reflow.data.recording import EPISODES_FILE, Recorded
-from reflow.demo.record_metaworld import ExpertsConfig, Stage, from_hydra, record
+from reflow.demo.record_metaworld import CAMERA, ExpertsConfig, Stage, from_hydra, record
 from reflow.simulator.actor import Conditions
 from reflow.simulator.environment import EnvironmentSettings
 from reflow.simulator.looking import Observation
@@ -66,7 +66,7 @@ def test_a_row_is_what_a_deployed_policy_sees_and_the_command_that_follows(episo
     assert (played.success, played.length) == (True, len(episode.actions))
     assert again.task == episode.task == "Press a handle down"
     assert np.array_equal(actions, episode.actions)
-    assert np.array_equal(episode.frames, [seen["pixels"][0][2::5, 2::5] for seen in again.seen])
+    assert np.array_equal(episode.frames[CAMERA], [seen["pixels"][0][2::5, 2::5] for seen in again.seen])
     assert np.array_equal(episode.states, [seen["agent_pos"][0].astype(np.float32) for seen in again.seen])
 
 
@@ -113,7 +113,10 @@ def test_a_failure_is_not_recorded(tmp_path: Path) -> None:
     )
     with pytest.raises(ValueError, match="there is no episode to write"):
         record(config)
-    assert list(tmp_path.iterdir()) == []
+    assert not config.root.exists()
+    assert [path.name for path in tmp_path.iterdir()] == [
+        ".demos.episodes"
+    ]  # with more of them, it may yet be one
 
 
 @pytest.mark.slow
@@ -144,7 +147,7 @@ def test_the_command_records_the_same_with_worker_processes(tmp_path: Path, stag
             assert np.array_equal(item[ACTION], action)
             if expected.frames is not None:
                 levels = (item["observation.image"] * 255).round().permute(1, 2, 0).numpy()
-                assert np.array_equal(levels, expected.frames[step])
+                assert np.array_equal(levels, expected.frames[CAMERA][step])
             row += 1
     assert row == len(dataset)
 

@@ -70,7 +70,9 @@ def test_stopped_half_way_it_ends_where_it_would_have(run: Run, tmp_path: Path, 
 @pytest.mark.parametrize("method", METHODS)
 def test_the_experiment_takes_it(method: str) -> None:
     config = composed("+experiment=objectives", f"+method={method}")
-    assert (config.pairs.path is None) == (method in ("flow_matching", "flow_matching_noise", "snapflow", "mip"))
+    assert (config.pairs.path is None) == (
+        method in ("flow_matching", "flow_matching_noise", "snapflow", "mip")
+    )
     assert config.objective.draw_pool == (None if config.pairs.path is None else 4)
     pairs = config.data.batch_size * config.objective.draws
     assert pairs == 64  # of noise and action, a step, for each
