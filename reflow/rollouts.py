@@ -31,21 +31,21 @@ def record(asked: Rollouts) -> Path:
     """
     waiting = WaitingEpisodes(asked.root, asked.identity)
     check_player(asked.conditions.env, asked.policy)
-    missing = [seed for seed in asked.seeds if seed not in waiting.seeds]
+    missing = [seed for seed in asked.seeds if str(seed) not in waiting]
     if len(missing) < len(asked.seeds):
         print(f"{len(asked.seeds) - len(missing)} of {len(asked.seeds)} episodes are there", flush=True)
     waiting.begin()
     start, succeeded = time.monotonic(), 0
     make = partial(Recorder, asked.conditions, asked.policy, asked.watching)
-    for number, (_, episode) in enumerate(run_jobs(make, missing, asked.processes), 1):
-        waiting.add(episode)
+    for number, (seed, episode) in enumerate(run_jobs(make, missing, asked.processes), 1):
+        waiting.add(str(seed), episode)
         succeeded += episode.success
         if number % 100 == 0 or number == len(missing):
             seconds = time.monotonic() - start
             print(f"{number}/{len(missing)} episodes, {seconds:.0f} s; {succeeded} succeeded", flush=True)
     env = asked.conditions.env
-    layout = layout_of(waiting.read(asked.seeds[0]), round(env.make_config().fps), env.type)
-    return waiting.finish(layout, asked.seeds)
+    layout = layout_of(waiting.read(str(asked.seeds[0])), round(env.make_config().fps), env.type)
+    return waiting.finish(layout, map(str, asked.seeds))
 
 
 @command("rollouts", ROLLOUTS)

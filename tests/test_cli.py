@@ -22,7 +22,7 @@ from reflow.errors import MissingFileError, NotInstalledError, UserError
 from reflow.schema import schema
 from tests.distill.conftest import composed
 
-DEMO = ("embed", "measure", "record", "train_teacher")
+DEMO = ("embed", "measure", "record", "record_metaworld", "train_teacher")
 NAMES = sorted({path.stem for path in Path(CONFIG_DIR).glob("*.yaml")} - {"base"})
 Run = Callable[..., int]
 

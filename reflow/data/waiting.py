@@ -2,14 +2,14 @@
 
 A LeRobotDataset is written from its first episode to its last, and is none before the last. So episodes are kept one
 by one as they are finished, in a hidden folder beside the data set's; when all are there, the data set is written in
-the order of their seeds, and the folder goes.
+the order that is asked for, and the folder goes.
 """
 
 from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -29,7 +29,7 @@ class WaitingEpisodes:
 
     Args:
         root: folder of the data set to be; must not exist.
-        identity: JSON-able; what the episodes depend on beside their seeds.
+        identity: JSON-able; what the episodes depend on beside what they are named by.
 
     Raises:
         UserError: the data set is there already, or what waits is of another recording.
@@ -55,49 +55,49 @@ class WaitingEpisodes:
         self.folder.mkdir(parents=True, exist_ok=True)
         write_json(self.folder / _IDENTITY, self._identity)
 
-    @property
-    def seeds(self) -> set[int]:
-        """Of the episodes that are there."""
-        return {int(file.stem) for file in self.folder.glob("*.safetensors")}
+    def __contains__(self, name: str) -> bool:
+        """Whether the episode of this name is there."""
+        return self._file(name).is_file()
 
-    def add(self, episode: Recorded) -> None:
-        """Keeps one; it is whole on the disk, or not there."""
-        assert episode.frames is not None  # a recorder renders all that it keeps
-        frames = {f"{_FRAMES}{key}": value for key, value in episode.frames.items()}
+    def add(self, name: str, episode: Recorded) -> None:
+        """Keeps one; it is whole on the disk, or not there.
+
+        Args:
+            name: what it is found by; of a file.
+            episode: with frames or without.
+        """
+        frames = {f"{_FRAMES}{key}": value for key, value in (episode.frames or {}).items()}
         told = {
+            "seed": episode.seed,
             "task": episode.task,
             "success": episode.success,
             _TOLD: dict(episode.told),
         }
         tensors = {**frames, "states": episode.states, "actions": episode.actions}
         write = partial(save_file, tensors, metadata={"episode": json.dumps(told)})
-        replace_file(self._file(episode.seed), write)
+        replace_file(self._file(name), write)
 
-    def read(self, seed: int) -> Recorded:
+    def read(self, name: str) -> Recorded:
         """One of them."""
-        with safe_open(self._file(seed), "numpy") as file:
+        with safe_open(self._file(name), "numpy") as file:
             told = json.loads(file.metadata()["episode"])
             tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118  not a dictionary
         cameras = {key: value for key, value in tensors.items() if key.startswith(_FRAMES)}
         return Recorded(
-            seed=seed,
+            seed=told["seed"],
             task=told["task"],
             success=told["success"],
-            frames={key.removeprefix(_FRAMES): value for key, value in cameras.items()},
+            frames={key.removeprefix(_FRAMES): value for key, value in cameras.items()} or None,
             states=tensors["states"],
             actions=tensors["actions"],
             told=told[_TOLD],
         )
 
-    def finish(self, layout: Layout, seeds: Sequence[int]) -> Path:
-        """Writes the data set of these seeds, in this order, and removes what waited."""
-
-        def episodes() -> Iterator[Recorded]:
-            yield from map(self.read, seeds)
-
-        write_dataset(self.root, layout, episodes())
+    def finish(self, layout: Layout, names: Iterable[str]) -> Path:
+        """Writes the data set of those of these episodes that have frames, in this order, and removes what waited."""
+        write_dataset(self.root, layout, (one for one in map(self.read, names) if one.frames is not None))
         shutil.rmtree(self.folder)
         return self.root
 
-    def _file(self, seed: int) -> Path:
-        return self.folder / f"{seed}.safetensors"
+    def _file(self, name: str) -> Path:
+        return self.folder / f"{name}.safetensors"

@@ -6,7 +6,7 @@ The script that comes with each task plays in LeRobot's environment, and every c
 as a SmolVLA of ``box`` pixels would see it, the state, and the script's command. Rendering is what takes the time, so
 an episode is played blind first and only a success is played again with the camera. What comes out depends on the
 configuration only, not on the number of processes: episodes stand in the order of their seeds, the tasks of one seed
-one after the other, failures left out.
+one after the other, failures left out. Interrupted, the same command goes on.
 """
 
 # No `from __future__ import annotations` here. A worker process runs this file as `__mp_main__`, importing `datasets`
@@ -14,8 +14,8 @@ one after the other, failures left out.
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
 
@@ -23,8 +23,9 @@ import numpy as np
 from omegaconf import DictConfig
 
 from reflow.cli import command, plain
-from reflow.data.recording import Layout, Recorded, check_new_root, write_dataset
+from reflow.data.recording import Layout, Recorded
 from reflow.data.shrink import shrink_frame, shrunk_size
+from reflow.data.waiting import WaitingEpisodes
 from reflow.errors import UserError
 from reflow.schema import schema_of
 from reflow.simulator.actor import Conditions
@@ -32,7 +33,7 @@ from reflow.simulator.environment import EnvironmentSettings
 from reflow.simulator.metaworld import FPS, FRAME, Expert, Pushes, tasks
 from reflow.simulator.rollout import Moment, Player
 from reflow.simulator.runtime import check_runtime
-from reflow.simulator.workers import in_order, run_jobs
+from reflow.simulator.workers import run_jobs
 
 CAMERA = "observation.image"
 
@@ -147,38 +148,45 @@ class Stage:
         return self._players[task]
 
 
-def successes(config: ExpertsConfig) -> Iterator[Recorded]:
-    """Plays all episodes, reporting progress; yields those that succeed, in the order of seed and task."""
+def _name(job: Job) -> str:
+    seed, task = job
+    return f"{seed}-{task}"
+
+
+def play(config: ExpertsConfig, waiting: WaitingEpisodes, jobs: Sequence[Job]) -> None:
+    """Plays the episodes that are missing, reporting progress; failures wait without frames."""
     start = time.monotonic()
-    played: Counter[str] = Counter()
-    kept: Counter[str] = Counter()
-    jobs = [
-        (seed, task) for seed in range(config.seed, config.seed + config.episodes) for task in config.tasks
-    ]
+    missing = [job for job in jobs if _name(job) not in waiting]
+    if len(missing) < len(jobs):
+        print(f"{len(jobs) - len(missing)} of {len(jobs)} episodes are there", flush=True)
     make: Callable[[], Callable[[Job], Recorded]] = partial(Stage, config.pushes, config.box)
-    for number, episode in enumerate(in_order(run_jobs(make, jobs, config.processes), jobs), 1):
-        task = episode.told["task"]
-        played[task] += 1
-        kept[task] += episode.success
-        if episode.success:
-            yield episode
-        if number % 20 == 0 or number == len(jobs):
-            seconds = time.monotonic() - start
-            print(f"{number}/{len(jobs)} episodes, {seconds:.0f} s; {kept.total()} succeeded", flush=True)
-    print("\n".join(f"{task}: {kept[task]} of {played[task]} succeeded" for task in config.tasks), flush=True)
+    for number, (job, episode) in enumerate(run_jobs(make, missing, config.processes), 1):
+        waiting.add(_name(job), episode)
+        if number % 20 == 0 or number == len(missing):
+            print(f"{number}/{len(missing)} episodes, {time.monotonic() - start:.0f} s", flush=True)
 
 
 def record(config: ExpertsConfig) -> Path:
-    """Records a data set.
+    """Records a data set; stopped, the same call goes on.
 
     Raises:
-        UserError: the folder exists, or no episode succeeds.
+        UserError: the folder exists, no episode succeeds, or episodes of another recording wait there.
         NotInstalledError: Meta-World is not installed.
     """
-    check_new_root(config.root)
+    waiting = WaitingEpisodes(config.root, {"pushes": asdict(config.pushes), "box": config.box})
     for task in config.tasks:
         check_runtime(EnvironmentSettings("metaworld", {"task": task}))
-    return write_dataset(config.root, config.layout, successes(config))
+    waiting.begin()
+    jobs = [
+        (seed, task) for seed in range(config.seed, config.seed + config.episodes) for task in config.tasks
+    ]
+    play(config, waiting, jobs)
+    kept = Counter(task for seed, task in jobs if waiting.read(_name((seed, task))).success)
+    root = waiting.finish(config.layout, map(_name, jobs))
+    print(
+        "\n".join(f"{task}: {kept[task]} of {config.episodes} succeeded" for task in config.tasks), flush=True
+    )
+    return root
 
 
 def from_hydra(cfg: DictConfig) -> ExpertsConfig:

@@ -78,6 +78,11 @@ class Distillation(L.LightningModule):
     def on_validation_start(self) -> None:
         self._frozen.to(self.device)
 
+    def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
+        # Not at a batch's end: by then its checkpoint is written, and a run that goes on from it would miss a step.
+        if self.average is not None and self.average.steps < self.global_step:
+            self.average.update(self.student)
+
     def training_step(self, batch: dict[str, Any], batch_idx: int) -> dict[str, Tensor]:
         loss = self.objective(self.step(batch))
         self._finite.watch(loss.value, batch[SAMPLE], self.global_step)
@@ -125,8 +130,6 @@ class Distillation(L.LightningModule):
 
     def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
         self.log_dict({"train/loss": outputs["loss"], "train/loss_real": outputs["loss_real"]}, prog_bar=True)
-        if self.average is not None:
-            self.average.update(self.student)
 
     def on_train_end(self) -> None:
         self._finite.look()

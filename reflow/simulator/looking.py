@@ -7,6 +7,7 @@ Every other environment renders as it always does.
 
 from __future__ import annotations
 
+import atexit
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol, runtime_checkable
 
@@ -87,6 +88,7 @@ class _QuietMetaworld:
     empty ones. Here each makes its own context current, to render and to close.
 
     Success begins the next episode within the same step, so the frame at the end of an episode cannot be looked at.
+    What has rendered lives until it is closed, at the latest at exit, before EGL itself ends.
     """
 
     def __init__(self, env: Any) -> None:
@@ -114,15 +116,20 @@ class _QuietMetaworld:
         self._env._ensure_env()
         try:
             self._env._env.mujoco_renderer._get_viewer("rgb_array").make_context_current()
+            atexit.unregister(self._close)
+            atexit.register(self._close)
         except (ImportError, AttributeError, RuntimeError) as error:
             raise no_render_error(error) from error
 
     def _close(self) -> None:
+        atexit.unregister(self._close)
         made = self._env._env
-        for viewer in () if made is None else made.mujoco_renderer._viewers.values():
+        viewers = {} if made is None else made.mujoco_renderer._viewers
+        for viewer in viewers.values():
             viewer.make_context_current()
             viewer.con.free()
         self._end()
+        viewers.clear()
 
 
 _QUIET: dict[str, Callable[[Any], RendersOnLook]] = {

@@ -27,7 +27,8 @@ def trained(folder: Path, objective: Spanned, steps: int = 3) -> tuple[Distillat
         outputs = module.training_step(batch, step)
         outputs["loss"].backward()
         optimizer.step()
-        module.on_train_batch_end(outputs, batch, step)
+        if module.average is not None:
+            module.average.update(module.student)
     return module, batch
 
 

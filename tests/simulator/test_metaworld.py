@@ -1,24 +1,35 @@
 """Meta-World is LeRobot's own, frame for frame, rendered only where somebody looks."""
 
 import gc
+import subprocess
+import sys
 from collections.abc import Iterator
-from itertools import pairwise
+from itertools import count, pairwise
+from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+from lerobot.envs.factory import make_env_pre_post_processors
+from lerobot.scripts.lerobot_eval import rollout
 
 from reflow.cli import plain
 from reflow.errors import NotInstalledError
-from reflow.simulator.actor import Conditions
+from reflow.flow import Draws
+from reflow.policies import load_policy, load_processors
+from reflow.simulator.actor import Conditions, Contender
 from reflow.simulator.delay import Timing
 from reflow.simulator.environment import EnvironmentSettings
 from reflow.simulator.looking import Observation, RendersOnLook, render_on_look
 from reflow.simulator.metaworld import Expert, check_runtime, tasks
 from reflow.simulator.rollout import Moment, Player
 from reflow.simulator.runtime import make_vector_env
+from tests.builders import make_teacher_folder
 from tests.distill.conftest import composed
 
 pytest.importorskip("metaworld")
+
+ROOT = Path(__file__).parents[2]
 
 
 def settings(task: str = "drawer-open-v3", **fields) -> EnvironmentSettings:
@@ -40,6 +51,13 @@ def drawer() -> Iterator[tuple[Player, Expert]]:
 def assert_same(one: Observation, other: Observation) -> None:
     for key in ("pixels", "agent_pos"):
         np.testing.assert_array_equal(one[key], other[key], strict=True)
+
+
+def close_stock(vector) -> None:
+    vector.envs[
+        0
+    ].unwrapped._env.mujoco_renderer.viewer.con.free()  # or it empties others' when it is collected
+    vector.close()
 
 
 @pytest.mark.parametrize("task", ["drawer-open-v3", pytest.param("reach-v3", marks=pytest.mark.slow)])
@@ -140,6 +158,53 @@ def test_a_robot_that_waits_for_its_policy_stands_still():
     went = np.array([(later != before).any() for before, later in pairwise(led)])
     np.testing.assert_array_equal(went, ~thinks[:-1])
     player.close()
+
+
+def test_equals_lerobots_own_rollout(tmp_path):
+    """Stock `lerobot-eval`, given the same noise, executes the same actions to the last bit, over several looks."""
+    camera = "observation.image"
+    folder = make_teacher_folder(
+        tmp_path / "policy", action_dim=4, state_dim=4, cameras=(camera,), n_action_steps=3
+    )
+    short, seed, looks = settings(episode_length=7), 5, count()
+    flow = load_policy(folder)
+    flow.num_steps = 2
+
+    def sample_noise(shape, device):
+        draw = torch.tensor([[next(looks)]])
+        return Draws(Conditions(short).noise_seed).noise(torch.tensor([seed]), draw, tuple(shape[1:]))[:, 0]
+
+    flow.policy.model.sample_noise = sample_noise
+    vector = make_vector_env(short)
+    vector.envs[0].unwrapped._max_episode_steps = 7
+    stock = rollout(
+        vector,
+        flow.policy,
+        *make_env_pre_post_processors(short.make_config(), flow.config),
+        *load_processors(folder, flow),
+        seeds=[seed],
+    )
+    close_stock(vector)
+    player = Player(Conditions(short))
+    episode, actions = player.play(Contender("student", folder, 2), seed)
+    player.close()
+    assert next(looks) == 3
+    np.testing.assert_array_equal(actions, stock["action"][0].numpy())
+    assert (episode.length, episode.success) == (7, bool(stock["success"].any()))
+    assert episode.sum_reward == pytest.approx(stock["reward"].sum().item(), rel=7 * 2.0**-24)
+
+
+def test_what_was_not_closed_is_closed_at_exit():
+    """Left to the interpreter, contexts are freed after EGL has ended, with a traceback each."""
+    code = (
+        "from tests.simulator.test_metaworld import *\n"
+        "one, other = make_vector_env(settings()), make_vector_env(settings('reach-v3'))\n"
+        "for vector in (one, other):\n"
+        "    look = render_on_look(vector); vector.reset(seed=[0]); assert look()['pixels'].any()\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
+    assert done.returncode == 0, done.stderr
+    assert "Traceback" not in done.stderr
 
 
 class Idle:

@@ -1,5 +1,8 @@
 """What a playing policy saw is recorded as it saw it, and a recording goes on where it stopped."""
 
+import os
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -99,9 +102,8 @@ def test_the_command_writes_a_data_set_and_goes_on_where_it_stopped(
     root = tmp_path / "set"
     waiting = WaitingEpisodes(root, asked(root).identity)
     waiting.begin()
-    waiting.add(rollout)  # as if it had been stopped after the first episode
     mark = replace(rollout, states=rollout.states + 1.0)
-    waiting.add(mark)
+    waiting.add("1000", mark)  # as if it had been stopped after the first episode
     record(asked(root))
     assert not waiting.folder.exists()
     dataset = LeRobotDataset("local/set", root=root)
@@ -119,19 +121,25 @@ def test_episodes_of_another_recording_are_not_mixed_in(rollout: Recorded, tmp_p
     root = tmp_path / "set"
     waiting = WaitingEpisodes(root, asked(root).identity)
     waiting.begin()
-    waiting.add(rollout)
+    waiting.add("1000", rollout)
     with pytest.raises(
         UserError, match=r"episodes of another recording: between was 1, is 2\. Say what it was"
     ):
         record(asked(root, "between=2"))
     with pytest.raises(UserError, match=r"policy was .*, is .*"):
         record(asked(root, "policy=embedded/student"))
-    assert waiting.seeds == {1000}
+    assert "1000" in waiting
 
 
 @pytest.mark.slow
-def test_worker_processes_play_the_same_episodes(tmp_path: Path) -> None:
-    one, two = record(asked(tmp_path / "one")), record(asked(tmp_path / "two", "processes=2"))
+def test_the_command_with_worker_processes_plays_the_same_episodes(tmp_path: Path) -> None:
+    """They run its file as their main module, which no test within a process does."""
+    one, two = record(asked(tmp_path / "one")), tmp_path / "two"
+    words = ["env=pick", "episodes=2", "seed=1000", "steps=[1,2]", "looks=2", f"box={BOX}", f"run_dir={two}"]
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    command = [sys.executable, "-m", "reflow.rollouts", *words]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
     files = sorted(path.relative_to(one) for path in one.rglob("*.parquet"))
     assert files == sorted(path.relative_to(two) for path in two.rglob("*.parquet"))
     first, second = (LeRobotDataset(f"local/{root.name}", root=root) for root in (one, two))
@@ -142,7 +150,6 @@ def test_worker_processes_play_the_same_episodes(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        ("env=null", r"env is null; say where the policy plays \(env=pick"),
         ("episodes=0", r"episodes.*0"),
         ("seed=-1", r"seed.*-1"),
         ("looks=0", "looks=0; allowed: 1 or more"),
@@ -155,6 +162,11 @@ def test_worker_processes_play_the_same_episodes(tmp_path: Path) -> None:
 def test_what_cannot_be_recorded_is_said(override: str, message: str, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=message):
         asked(tmp_path / "set", override)
+
+
+def test_where_it_plays_must_be_said(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"env is null; say where the policy plays \(env=pick"):
+        Rollouts.from_config(composed(f"run_dir={tmp_path / 'set'}", config_name="rollouts"))
 
 
 def test_a_folder_that_exists_is_left_alone(tmp_path: Path) -> None:

@@ -42,7 +42,8 @@ def train_briefly(module: Distillation, steps: int = 3) -> None:
         outputs = module.training_step(batch, step)
         outputs["loss"].backward()
         optimizer.step()
-        module.on_train_batch_end(outputs, batch, step)
+        if module.average is not None:
+            module.average.update(module.student)
 
 
 def test_its_parameter_is_trained_averaged_and_folded_into_stock_weights(smolvla: Path) -> None:
