@@ -4,7 +4,15 @@ import json
 
 import pytest
 
-from reflow.simulator.journal import EPISODES, IDENTITY, Episode, Journal, Key, OtherEvaluationError
+from reflow.simulator.journal import (
+    EPISODES,
+    IDENTITY,
+    Episode,
+    Journal,
+    Key,
+    OtherEvaluationError,
+    read_episodes,
+)
 
 IDENTITY_A = {
     "env": {"type": "pick", "episode_length": 150},
@@ -59,6 +67,7 @@ def test_a_journal_of_before_delays_is_read_and_goes_on(tmp_path):
         (folder / EPISODES).write_text(json.dumps(line) + "\n")
         (folder / IDENTITY).write_text(json.dumps({**IDENTITY_A, "n_action_steps": number}))
         before, late = episode(0, n_action_steps=number), episode(0, n_action_steps=7, delay=3)
+        assert read_episodes(folder) == [before]
         with Journal(folder, {**IDENTITY_A, "delayed": {"idle": "hold"}}) as journal:
             assert list(journal.finished.values()) == [before]
             journal.append(late)
