@@ -103,9 +103,10 @@ def _deployed(student: FlowPolicy) -> Float[Tensor, ""]:
     return torch.tensor(1.0 / student.num_steps, device=next(student.parameters()).device)
 
 
-def _add(student: Any, layer: nn.Module, inputs: Any, output: Float[Tensor, "*bk h w"]) -> Tensor:
+def _add(student: Any, layer: nn.Module, inputs: Any, output: Float[Tensor, "*bkh w"]) -> Tensor:
     embedding = student.get_submodule(_NAME)
     if embedding.now is None:
         return output + embedding(_deployed(student)).to(output.dtype)
-    added = embedding(embedding.now).to(output.dtype)  # b k w, or with b and k as one dimension
-    return output + added.reshape(*output.shape[:-2], 1, output.shape[-1])
+    added = embedding(embedding.now).to(output.dtype)
+    tokens = output.numel() // added.numel()  # of a chunk; a policy may have b, k and h as one dimension
+    return output + added[:, :, None].expand(-1, -1, tokens, -1).reshape(output.shape)

@@ -87,7 +87,7 @@ class ActionBias(ABC):
 
     @abstractmethod
     def action_bias(self) -> tuple[nn.Module, nn.Parameter]:
-        """The layer, whose output is ``[..., h, w]``, and its bias ``[..., w]``."""
+        """The layer, whose output is ``[b, k, h, w]`` or has the first of these as one, and its bias ``[..., w]``."""
 
 
 class PaddingInputs(ABC):
