@@ -24,6 +24,7 @@ from reflow.config.pairs import (
     RENAMED,
     asked_manifest,
     check_pair_settings,
+    first_identities,
     learning_command,
     pair_folder,
 )
@@ -41,6 +42,7 @@ from reflow.endpoints import (
 )
 from reflow.endpoints.cost import check_disk, measure_cost
 from reflow.endpoints.fill import FillPairs, ShardWriter
+from reflow.endpoints.grow import take_over
 from reflow.flow import Solver
 
 
@@ -76,6 +78,10 @@ def generate(config: DictConfig, overrides: Sequence[str] = ()) -> Path:
     asked = asked_manifest(config, source, teacher, rule, solver, data, overrides)
     manifest = settle(asked, folder)
     manifest.check_covers(*samples_of(data.sources), folder)
+    if config.grown_from is not None:
+        begins = first_identities(config, source, teacher, rule, solver, data)
+        taken = take_over(folder, manifest, Path(config.grown_from), begins)
+        _say(f"{taken} shards are those of {config.grown_from}")
     if config.repair and manifest.checksums:
         for line in drop_damaged(folder, manifest, part):
             _say(f"damaged, to be made anew: {line}")

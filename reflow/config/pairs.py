@@ -15,7 +15,7 @@ from reflow.config.checks import check_devices, check_least, check_matmul_precis
 from reflow.config.naming import AUTO, padding_name
 from reflow.config.parts import COMMON, GONE, PADDING, Teacher
 from reflow.data import LeRobotDataModule, samples_of
-from reflow.endpoints import Layout, Manifest, Samples
+from reflow.endpoints import Identity, Layout, Manifest, Samples
 from reflow.endpoints.wanted import Walks, decisive_versions, pair_identity
 from reflow.errors import UserError
 from reflow.flow import PaddingRule, Solver
@@ -31,6 +31,7 @@ _CACHE: dict[str, Any] = {  # keys of a cache alone: no part of the command that
     "samples_per_shard": int,
     "draws_at_once": int,
     "part": str | None,
+    "grown_from": str | None,
     "repair": bool,
 }
 _MAKING = ("data.batch_size", "data.num_workers", "trainer.devices", "trainer.num_nodes", "trainer.strategy")
@@ -79,8 +80,7 @@ def asked_manifest(
     overrides: Sequence[str],
 ) -> Manifest:
     """The manifest of a cache that holds what is asked for and nothing else."""
-    precision = config.trainer.get("precision", "32-true")
-    walks = Walks(solver.name, source.num_steps, config.seed, precision, config.matmul_precision)
+    walks = _walks(config, source, solver)
     samples, _ = samples_of(data.sources)
     layout = Layout(
         Samples.of(samples),
@@ -102,6 +102,26 @@ def asked_manifest(
         },
         decisive_versions(),
     )
+
+
+def first_identities(
+    config: DictConfig,
+    source: Teacher,
+    teacher: FlowPolicy,
+    rule: PaddingRule,
+    solver: Solver,
+    data: LeRobotDataModule,
+) -> list[Identity]:
+    """What the cache would be of its first data set, of its first two, and so on up to all but the last."""
+    walks = _walks(config, source, solver)
+    sources = data.sources
+    begins = (sources[:number] for number in range(1, max(len(sources), 2)))
+    return [pair_identity(teacher, source.folder, rule, begin, walks) for begin in begins]
+
+
+def _walks(config: DictConfig, source: Teacher, solver: Solver) -> Walks:
+    precision = config.trainer.get("precision", "32-true")
+    return Walks(solver.name, source.num_steps, config.seed, precision, config.matmul_precision)
 
 
 def learning_command(manifest: Manifest, folder: Path, overrides: Sequence[str]) -> str:

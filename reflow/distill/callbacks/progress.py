@@ -20,7 +20,8 @@ class Throughput(Measurement):
     validation is not. ``throughput/data_wait``: share of that time between the end of a step and the start of the
     next, in which batches are read. Where it is more than a few percent, workers (``data.num_workers``), frames kept
     in memory (``data.preload``) or a cache with vision features (``python -m reflow.pairs store=vision``) help. The
-    first steps, in which caches warm up, do not count.
+    first steps, in which caches warm up, do not count. ``throughput/seconds``: so long the others took, over all
+    processes that a run was stopped and gone on in.
 
     Args:
         skip: first steps of this process that do not count.
@@ -62,6 +63,7 @@ class Throughput(Measurement):
         return {
             "throughput/pairs_per_second": self.pairs / self.seconds,
             "throughput/data_wait": self.waited / self.seconds,
+            "throughput/seconds": self.seconds,
         }
 
     def state_dict(self) -> dict[str, Any]:
