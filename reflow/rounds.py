@@ -1,4 +1,4 @@
-"""Distill, play, aggregate, again: ``python -m reflow.rounds 'rollouts={env: pick}'``.
+"""Distill, play, aggregate, again: ``python -m reflow.rounds 'rollouts={env:pick}'``.
 
 In the first round the teacher plays, in every further one the student of the round before. What is seen joins what
 was seen before; the teacher says what to do with all of it; a new student learns from that. So it learns where *it*
