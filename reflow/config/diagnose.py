@@ -22,6 +22,7 @@ DIAGNOSE = schema(
     **COMMON,
     objective=OPEN,
     time=OPEN,
+    distance=OPEN,
     solver=OPEN,
     trainer=OPEN,
     student=schema(path=Any, old=str | None, num_steps=int, trained=list[str], lora=int | None),

@@ -13,7 +13,7 @@ from lerobot.datasets.lerobot_dataset import LeRobotDataset
 
 from reflow.data.recording import Recorded, write_dataset
 from reflow.demo import embedded
-from reflow.demo.dataset import PICK, TASK
+from reflow.demo.dataset import CAMERA, PICK, TASK
 from reflow.demo.embed import embed_policy, embed_slice
 from reflow.demo.measure import measure
 from reflow.errors import MissingFileError

@@ -1,7 +1,9 @@
 """Every YAML file composes and instantiates; fixes do what they say; what is misspelt is rejected."""
 
 import inspect
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import hydra
 import pytest
@@ -14,7 +16,17 @@ from reflow.config.train import check_settings
 from reflow.config_path import CONFIG_DIR
 from reflow.data import LeRobotDataModule
 from reflow.distill.optim import OptimizerSettings
-from reflow.objectives import Endpoint, FlowMatching, Reflow
+from reflow.objectives import (
+    Consistency,
+    Drifting,
+    Endpoint,
+    FlowMatching,
+    MeanFlow,
+    Mip,
+    Reflow,
+    Shortcut,
+    SnapFlow,
+)
 from tests.distill.conftest import composed
 
 ROOT = Path(CONFIG_DIR)
@@ -70,6 +82,12 @@ def test_every_teacher_is_there(name: str) -> None:
         ("objective=reflow", Reflow),
         ("objective=endpoint", Endpoint),
         ("objective=flow_matching", FlowMatching),
+        ("objective=consistency", Consistency),
+        ("objective=shortcut", Shortcut),
+        ("objective=snapflow", SnapFlow),
+        ("objective=mean_flow", MeanFlow),
+        ("objective=mip", Mip),
+        ("objective=drifting", Drifting),
     ],
 )
 def test_defaults_in_python_are_those_in_yaml(section: str, kind: type) -> None:
@@ -80,7 +98,14 @@ def test_defaults_in_python_are_those_in_yaml(section: str, kind: type) -> None:
         if entry.default is not entry.empty and name in config
     }
     assert in_python
-    assert in_python == {name: config[name] for name in in_python}
+    in_yaml = {name: config[name] for name in in_python}
+    assert in_python == {name: _built(value) for name, value in in_yaml.items()}
+
+
+def _built(value: Any) -> Any:
+    if isinstance(value, Mapping) and "_target_" in value:
+        return hydra.utils.instantiate(value)
+    return tuple(value) if isinstance(value, Sequence) and not isinstance(value, str) else value
 
 
 @pytest.mark.parametrize("name", group("logger"))

@@ -77,3 +77,21 @@ class TestErrors:
     def test_unknown_reduction(self) -> None:
         with pytest.raises(ValueError, match=r"reduction is 'sum'; allowed: 'mean' .* or 'none'"):
             velocity_loss(*_pair(2), REAL, reduction="sum")  # type: ignore[arg-type]
+
+
+def test_time_steps_past_the_episode_s_end_do_not_count() -> None:
+    generator = torch.Generator().manual_seed(0)
+    v_t = torch.randn(3, 2, 5, 32, generator=generator, dtype=torch.float64)
+    u_t = torch.zeros_like(v_t)
+    lengths = torch.tensor([5, 2, 0])
+    inside = (torch.arange(5) < lengths[:, None])[:, None, :, None]
+    error = v_t[..., :14].square()
+    kept = torch.cat([error[0].flatten(), error[1, :, :2].flatten()])
+    loss = velocity_loss(v_t, u_t, REAL, inside=inside)
+    torch.testing.assert_close(loss, kept.mean(), rtol=1e-12, atol=0)
+    each = velocity_loss(v_t, u_t, REAL, "none", inside)
+    torch.testing.assert_close(each[0], error[0].mean((1, 2)), rtol=1e-12, atol=0)
+    torch.testing.assert_close(each[1], error[1, :, :2].mean((1, 2)), rtol=1e-12, atol=0)
+    assert torch.equal(each[2], torch.zeros(2, dtype=torch.float64))  # none of its steps counts
+    everything = velocity_loss(v_t, u_t, REAL, inside=torch.ones_like(inside))
+    torch.testing.assert_close(everything, velocity_loss(v_t, u_t, REAL), rtol=1e-12, atol=0)

@@ -119,5 +119,5 @@ def test_plays_lerobots_wrapper_until_success(runtime, tmp_path):
     assert again == episode
     np.testing.assert_array_equal(actions, same)
     assert np.abs(actions - player.play(contender, 4)[1]).max() > 1e-4
-    assert player._instruction() == "beat block hammer"  # the task's name in words, as LeRobot says it
+    assert player.instruction() == "beat block hammer"  # the task's name in words, as LeRobot says it
     player.close()
