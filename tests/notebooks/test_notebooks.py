@@ -20,6 +20,7 @@ from reflow.reports.comparison_table import csv_text
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "notebooks"
 PROBLEMS, DEMO = FOLDER / "01_three_problems.ipynb", FOLDER / "02_distill_the_demo.ipynb"
+OBJECTIVES = FOLDER / "03_objectives.ipynb"
 ABLATION = "padding_ablation.csv"
 FIXES = (
     "unfixed",
@@ -36,7 +37,7 @@ TEACHERS = ("embedded", "teacher_supervised")
 SEEDS = (0, 1, 2)
 VERDICT = re.compile(r"\*\*Claim (?P<claim>.+?): (?P<word>(confirmed|refuted|depends).*?)\.\*\* (?P<why>.+)")
 
-both = pytest.mark.parametrize("path", [PROBLEMS, DEMO], ids=lambda path: path.stem)
+every = pytest.mark.parametrize("path", [PROBLEMS, DEMO, OBJECTIVES], ids=lambda path: path.stem)
 
 
 def read(path: Path) -> nbformat.NotebookNode:
@@ -91,7 +92,7 @@ def small(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         monkeypatch.setenv(name, value)
 
 
-@both
+@every
 def test_a_notebook_is_valid_and_holds_no_outputs(path: Path) -> None:
     notebook = read(path)
     nbformat.validate(notebook)
@@ -104,7 +105,7 @@ def test_a_notebook_is_valid_and_holds_no_outputs(path: Path) -> None:
         assert cell.execution_count is None
 
 
-@both
+@every
 def test_what_a_notebook_imports_from_the_package_is_there(path: Path) -> None:
     wanted = [
         (node.module, alias.name)
@@ -120,7 +121,7 @@ def test_what_a_notebook_imports_from_the_package_is_there(path: Path) -> None:
     assert missing == []
 
 
-@both
+@every
 def test_a_notebook_names_no_absolute_path(path: Path) -> None:
     strings = [
         node.value
@@ -215,3 +216,16 @@ def test_the_demo_is_distilled_and_stock_lerobot_loads_the_student() -> None:
     assert "the student takes **1 step** and its chunk differs from the one here by **0**" in text
     assert "model.safetensors" in text
     assert figures(notebook) >= 5
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("small")
+def test_the_objectives_train_and_the_second_time_is_folded_away() -> None:
+    notebook = execute(OBJECTIVES, FOLDER)
+    text = shown(notebook)
+    assert figures(notebook) == 1
+    moved = re.search(r"moves the velocity by \*\*([\d.]+)%\*\*; folding moves it by \*\*(\S+)\*\*", text)
+    assert moved is not None
+    assert float(moved[1]) > 0
+    assert float(moved[2]) < 1e-4
+    assert "stock LeRobot's chunk differs from ours by **0**" in text
