@@ -59,6 +59,8 @@ def check_pair_settings(config: DictConfig) -> None:
             "padding is auto: a cache has to be of one rule; python -m reflow.train +fix=auto says which one it "
             "chooses, give that (+fix=full32)"
         )
+    if config.data.augment:
+        raise UserError("data.augment=true: a cache holds the endpoints of frames as they are; leave it out")
     check_padding(config)
     check_least(config, 1, "draws", "draws_at_once", "samples_per_shard", "data.batch_size")
     check_least(config, 0, "seed")

@@ -20,6 +20,7 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from reflow.data.augment import Augment
 from reflow.data.order import Visit
 from reflow.errors import UserError
 
@@ -49,6 +50,7 @@ class Frames(Dataset[dict[str, Any]]):
             more than one, state and cameras are stacked, ``[n_obs, ...]``; beyond an episode its first
             or last is repeated.
         first_action: the step that action chunks begin at, relative to now.
+        augment: gives the frames of a visit another look; None leaves them as they are.
 
     Attributes:
         samples: identities of the frames, ``[n]``.
@@ -67,8 +69,9 @@ class Frames(Dataset[dict[str, Any]]):
         offset: int = 0,
         observed: Sequence[int] = (0,),
         first_action: int = 0,
+        augment: Augment | None = None,
     ) -> None:
-        self.dataset = dataset
+        self.dataset, self.augment = dataset, augment
         self.reading: Reading = reading
         self.cameras = {key: key for key in dataset.meta.camera_keys} if cameras is None else dict(cameras)
         table = dataset.hf_dataset.data
@@ -102,6 +105,8 @@ class Frames(Dataset[dict[str, Any]]):
     def __getitem__(self, key: Visit | int) -> dict[str, Any]:
         row, visit = key if isinstance(key, tuple) else (key, 0)
         item = self._one(row) if self.seen_rows is None else self._several(row, self.seen_rows[row].tolist())
+        if self.augment is not None:
+            item = self.augment(item, int(self.samples[row]), visit)
         item[SAMPLE], item[VISIT] = self.samples[row], torch.tensor(visit)
         if self.actions is not None:
             item[ACTION] = self.actions[self.chunk_rows[row]]

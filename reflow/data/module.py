@@ -21,6 +21,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Subset, default_collate
 
 from reflow.data.agree import check_sources, kept_cameras
+from reflow.data.augment import Augment
 from reflow.data.frames import SAMPLE, VISIT, Frames, Portions, Reading
 from reflow.data.looks import Looks
 from reflow.data.mixed import Mixed, MixedOrder
@@ -72,6 +73,7 @@ class LeRobotDataModule(L.LightningDataModule):
         with_actions: also give ``action`` and ``action_is_pad``, to train a teacher.
         allow_short_episodes: accept episodes shorter than the policy's chunk.
         look_within, look_times: frames this close to the start of a chunk come up so many times (:class:`Looks`).
+        augment: training frames look another way at every visit (:class:`reflow.data.augment.Augment`).
         stored: what training batches hold besides, and need not read of the data set (:class:`Extras`).
 
     Attributes:
@@ -107,12 +109,17 @@ class LeRobotDataModule(L.LightningDataModule):
         allow_short_episodes: bool = False,
         look_within: int = 1,
         look_times: int = 1,
+        augment: bool = False,
         stored: Extras | None = None,
     ) -> None:
         super().__init__()
         for name, value, least in (("num_workers", num_workers, 0), ("prefetch_factor", prefetch_factor, 1)):
             if value < least:
                 raise UserError(f"data.{name}={value}; allowed: {least} or more")
+        if augment and stored is not None:
+            raise UserError(
+                "data.augment=true with pairs.path: a cache holds the endpoints of frames as they are; leave one out"
+            )
         self.preprocess = preprocess
         self.stored = stored
         self.batch_size, self.seed, self.val_frames = batch_size, seed, val_frames
@@ -147,6 +154,7 @@ class LeRobotDataModule(L.LightningDataModule):
                             source.offset,
                             observed,
                             first_action,
+                            Augment(seen.values(), seed) if augment and which == "train" else None,
                         )
                         for source, seen in zip(self.sources, cameras, strict=True)
                     ]
