@@ -6,10 +6,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from reflow.errors import UserError
 from reflow.flow import SQUARED, Distance, GridTime, straight_path
 from reflow.objectives.base import Cost, Loss, Objective
-from reflow.objectives.step import Actions, Step
+from reflow.objectives.step import Actions, Step, check_strangers
 from reflow.policies import FlowPolicy
 
 
@@ -38,11 +37,7 @@ class Consistency(Objective):
         decay: float = 0.99,
     ) -> None:
         super().__init__(draws, draw_pool, actions, distance)
-        if draws < 2 and actions == "teacher":
-            raise UserError(
-                f"objective.draws={draws} with objective.actions=teacher; allowed: 2 or more, for the teacher's "
-                "endpoints meet the noise of another draw"
-            )
+        check_strangers(draws, actions)
         self.decay = decay
 
     @property

@@ -7,7 +7,7 @@ import torch
 from reflow.errors import UserError
 from reflow.flow import SQUARED, Distance, GridTime, straight_path
 from reflow.objectives.base import Cost, Loss, Objective
-from reflow.objectives.step import Actions, Step
+from reflow.objectives.step import Actions, Step, check_strangers
 
 
 class Mip(Objective):
@@ -30,11 +30,7 @@ class Mip(Objective):
         distance: Distance = SQUARED,
     ) -> None:
         super().__init__(draws, draw_pool, actions, distance)
-        if draws < 2 and actions == "teacher":
-            raise UserError(
-                f"objective.draws={draws} with objective.actions=teacher; allowed: 2 or more, for the teacher's "
-                "endpoints meet the noise of another draw"
-            )
+        check_strangers(draws, actions)
 
     def forward(self, step: Step) -> Loss:
         """Mean of ``|a(x_t, t) - action|^2`` at both times, a being where a step to the end leads."""

@@ -37,6 +37,19 @@ def check_actions(actions: str) -> None:
         )
 
 
+def check_strangers(draws: int, actions: Actions) -> None:
+    """Refuses a single noise where the teacher's endpoints are to meet noise that knows nothing of them.
+
+    Raises:
+        UserError: there is no other draw whose noise that could be.
+    """
+    if draws < 2 and actions == "teacher":
+        raise UserError(
+            f"objective.draws={draws} with objective.actions=teacher; allowed: 2 or more, for the teacher's endpoints "
+            "meet the noise of another draw"
+        )
+
+
 @dataclass(frozen=True)
 class Step:
     """One training batch.

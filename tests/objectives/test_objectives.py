@@ -167,6 +167,15 @@ def test_every_objective_file_builds_its_class(name: str) -> None:
     assert objective.draws == (8 if name == "drifting" else 2)
 
 
+@pytest.mark.parametrize("kind", [Consistency, Mip])
+def test_a_single_noise_has_no_stranger_to_meet(kind: type[Objective]) -> None:
+    with pytest.raises(
+        ValueError, match=r"objective\.draws=1 with objective\.actions=teacher; allowed: 2 or more"
+    ):
+        kind(draws=1, actions="teacher")
+    kind(draws=1, actions="data")
+
+
 def test_mip_takes_two_steps(teacher_folder: Path) -> None:
     module, batch = module_and_batch(teacher_folder, Mip())
     with pytest.raises(
