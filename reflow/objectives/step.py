@@ -45,8 +45,8 @@ def check_strangers(draws: int, actions: Actions) -> None:
     """
     if draws < 2 and actions == "teacher":
         raise UserError(
-            f"objective.draws={draws} with objective.actions=teacher; allowed: 2 or more, for the teacher's endpoints "
-            "meet the noise of another draw"
+            f"objective.draws={draws} with objective.actions=teacher; allowed: 2 or more, for the teacher's "
+            "endpoints meet the noise of another draw"
         )
 
 
