@@ -62,9 +62,10 @@ def run_rounds(config: DictConfig) -> Path:
     for number in range(config.rounds):
         here = root / f"round_{number}"
         print(f"round {number} of {config.rounds}: {here}", flush=True)
-        _play(values["rollouts"], here, root / f"round_{number - 1}" if number else None, config.first_seed)
+        before = root / f"round_{number - 1}" if number else None
+        _play([*values["rollouts"], f"seed={config.first_seed + number * SEEDS}"], here / "rollouts", before)
         mixture = _mixture([root / f"round_{one}" for one in range(number + 1)])
-        grown = [f"grown_from={root / f'round_{number - 1}' / 'pairs'}"] if number else []
+        grown = [] if before is None else [f"grown_from={before / 'pairs'}"]
         made = [*values["shared"], *values["pairs"], *mixture, f"run_dir={here / 'pairs'}", *grown]
         cache = composed("pairs", *made)
         generate(cache, made)
@@ -89,14 +90,11 @@ def _text(value: object) -> str:
     return "null" if value is None else json.dumps(value) if isinstance(value, str) else str(value)
 
 
-def _play(asked: Sequence[str], here: Path, before: Path | None, first_seed: int) -> None:
-    data = here / "rollouts"
+def _play(asked: Sequence[str], data: Path, before: Path | None) -> None:
     if data.exists():  # whole: it appears under this name when it is
         return
-    number = int(here.name.rpartition("_")[2])
     player = [] if before is None else [f"policy={before / 'student' / 'pretrained_model'}"]
-    seed = f"seed={first_seed + number * SEEDS}"
-    record(Rollouts.from_config(composed("rollouts", *asked, *player, seed, f"run_dir={data}")))
+    record(Rollouts.from_config(composed("rollouts", *asked, *player, f"run_dir={data}")))
 
 
 def _mixture(rounds: Sequence[Path]) -> list[str]:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from safetensors import safe_open
-from safetensors.numpy import save_file
+from safetensors.numpy import load_file, save_file
 
 from reflow.data.recording import Layout, Recorded, check_new_root, write_dataset
 from reflow.errors import UserError
@@ -79,9 +79,9 @@ class WaitingEpisodes:
 
     def read(self, name: str) -> Recorded:
         """One of them."""
+        tensors = load_file(self._file(name))
         with safe_open(self._file(name), "numpy") as file:
             told = json.loads(file.metadata()["episode"])
-            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118  not a dictionary
         cameras = {key: value for key, value in tensors.items() if key.startswith(_FRAMES)}
         return Recorded(
             seed=told["seed"],

@@ -23,10 +23,11 @@ import numpy as np
 from omegaconf import DictConfig
 
 from reflow.cli import command, plain
-from reflow.data.recording import Layout, Recorded
+from reflow.data.recording import EPISODES_FILE, Layout, Recorded
 from reflow.data.shrink import shrink_frame, shrunk_size
 from reflow.data.waiting import WaitingEpisodes
 from reflow.errors import UserError
+from reflow.files import read_json
 from reflow.schema import schema_of
 from reflow.simulator.actor import Conditions
 from reflow.simulator.environment import EnvironmentSettings
@@ -181,8 +182,8 @@ def record(config: ExpertsConfig) -> Path:
         (seed, task) for seed in range(config.seed, config.seed + config.episodes) for task in config.tasks
     ]
     play(config, waiting, jobs)
-    kept = Counter(task for seed, task in jobs if waiting.read(_name((seed, task))).success)
     root = waiting.finish(config.layout, map(_name, jobs))
+    kept = Counter(episode["task"] for episode in read_json(root / EPISODES_FILE))
     print(
         "\n".join(f"{task}: {kept[task]} of {config.episodes} succeeded" for task in config.tasks), flush=True
     )

@@ -23,8 +23,8 @@ class Loss:
 
     Attributes:
         value: to be minimised.
-        real: the squared error on real dimensions alone, detached, in units of squared velocity: what ``deploy/gap``
-            is computed from.
+        real: the squared error on real dimensions alone, detached: what ``deploy/gap`` is computed from, where the
+            objective tells one (:attr:`Objective.tells_gap`).
     """
 
     value: Float[Tensor, ""]
@@ -61,6 +61,9 @@ class Objective(nn.Module, ABC):
         distance: of an answer from its target.
     """
 
+    tells_gap: bool = True
+    """``Loss.real`` is the error that deployment sees, on what was trained on: ``deploy/gap`` compares the two."""
+
     def __init__(
         self,
         draws: int = 2,
@@ -78,6 +81,10 @@ class Objective(nn.Module, ABC):
             )
         check_actions(actions)
         self.draws, self.draw_pool, self.actions, self.distance = draws, draw_pool, actions, distance
+        if (
+            actions == "data"
+        ):  # deployment is held against the teacher, and the noise knew nothing of the action
+            self.tells_gap = False
 
     @property
     def needs_endpoints(self) -> bool:

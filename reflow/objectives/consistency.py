@@ -28,6 +28,8 @@ class Consistency(Objective):
         decay: of the averaged student.
     """
 
+    tells_gap = False
+
     def __init__(
         self,
         draws: int = 2,

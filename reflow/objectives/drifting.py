@@ -29,6 +29,8 @@ class Drifting(Objective):
             set, and the drifts of all temperatures, each brought to unit size, are added up.
     """
 
+    tells_gap = False
+
     def __init__(
         self,
         draws: int = 8,
@@ -66,7 +68,7 @@ def drift(
 ) -> Float[Tensor, "b k n"]:
     """Where each made chunk is drawn: to what is wanted, away from what is made; of unit root mean square in all.
 
-    Zero where both sets are the same: what draws and what repels are then equal.
+    Where both sets are of one distribution, what draws and what repels are alike on average.
 
     Args:
         made: a set per observation.

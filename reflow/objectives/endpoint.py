@@ -10,14 +10,14 @@ from reflow.objectives.step import Step
 
 
 class Endpoint(Objective):
-    """Knowledge distillation of a sampler (Luhman & Luhman 2021, "Knowledge Distillation in Iterative Generative
-    Models", eq. 5; named so by Liu et al. 2022, section 2.2).
+    """Knowledge distillation of a sampler (Luhman & Luhman 2021, arXiv 2101.02388, eq. 5).
 
-    The student is asked at t = 1 alone, where ``x_t`` is the noise; so it learns one step and no more.
+    Named so by Liu et al. 2022, section 2.2. The student is asked at t = 1 alone, where ``x_t`` is the noise; so it
+    learns one step and no more.
 
     Args:
         draws, draw_pool, distance: see :class:`Objective`.
-    """  # noqa: D205  the title of a paper is long
+    """
 
     def __init__(self, draws: int = 2, draw_pool: int | None = None, distance: Distance = SQUARED) -> None:
         super().__init__(draws, draw_pool, distance=distance)

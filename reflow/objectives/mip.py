@@ -22,6 +22,8 @@ class Mip(Objective):
             draw.
     """
 
+    tells_gap = False
+
     def __init__(
         self,
         draws: int = 2,

@@ -41,6 +41,7 @@ class Reflow(Objective):
         if not 0.0 <= real_actions <= 1.0:
             raise UserError(f"objective.real_actions is {real_actions}; allowed: 0 to 1")
         self.time, self.times, self.real_actions = time, times, real_actions
+        self.tells_gap = self.tells_gap and not real_actions
 
     @property
     def needs_actions(self) -> bool:

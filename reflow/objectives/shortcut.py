@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from reflow.errors import UserError
 from reflow.flow import SQUARED, Distance, TimeSampler, straight_path
-from reflow.objectives.base import Cost, Loss
-from reflow.objectives.spanned import Spanned
+from reflow.objectives.base import Loss
+from reflow.objectives.spanned import Spanned, put, take
 from reflow.objectives.step import Actions, Step
 
 
@@ -18,9 +18,8 @@ class Shortcut(Spanned):
 
     Args:
         time: where the velocity itself (span 0) is trained.
-        draws, draw_pool, actions, distance: see :class:`Objective`.
+        draws, draw_pool, actions, distance, share: see :class:`Spanned`; the paper's share is a quarter.
         decay: of the averaged student, whose half steps are the target.
-        share: of the draws that learn a span, rather than the velocity; the paper's is a quarter.
         halvings: spans are 1, 1/2, 1/4, ..., with so many halvings; below the last one steps are of span 0.
     """
 
@@ -46,29 +45,30 @@ class Shortcut(Spanned):
         return self.decay
 
     def forward(self, step: Step) -> Loss:
-        """The velocity of small steps from data, that of big ones from two steps of the averaged student."""
-        pairs = step.pairs(self.draws, self.draw_pool, self.actions)
-        jumps = self.jumps(step)
-        halved = (step.uniform(self.draws, 2) * (self.halvings + 1)).floor()
-        span = jumps * 0.5**halved
-        # A jump starts at a multiple of its span: at t = span, 2 span, ..., 1.
-        of_grid = ((step.uniform(self.draws, 3) / span.clamp_min(1e-9)).floor() + 1) * span
-        t = torch.where(jumps.bool(), of_grid, step.times(self.time, self.draws))
+        """The velocity from the pairs, that of big steps from two steps of the averaged student."""
+        pairs, t = step.pairs(self.draws, self.draw_pool, self.actions), step.times(self.time, self.draws)
+        jumping = self.jumping(step)
+        length, begin = self.grid(step, jumping)
+        t, span = put(t, jumping, begin), put(torch.zeros_like(t), jumping, length)
         point = straight_path(pairs.noise, pairs.action, t)
-        target = torch.where(jumps.bool()[..., None, None], self.halves(step, point.x_t, t, span), point.u_t)
+        target = put(point.u_t, jumping, self.halves(step, take(point.x_t, jumping), begin, length))
         return self.regress(self.ask(step, point.x_t, t, span), target, step.rule, inside=pairs.inside)
+
+    def grid(
+        self, step: Step, jumping: Int[Tensor, "b j"]
+    ) -> tuple[Float[Tensor, "b j"], Float[Tensor, "b j"]]:
+        """How far jumps go (1, 1/2, 1/4, ...), and where they begin: a multiple of that."""
+        halved = (take(step.uniform(self.draws, 2), jumping) * (self.halvings + 1)).floor()
+        length = 0.5**halved
+        return length, ((take(step.uniform(self.draws, 3), jumping) / length).floor() + 1) * length
 
     @torch.no_grad()
     def halves(
-        self, step: Step, x_t: Float[Tensor, "b k h d"], t: Float[Tensor, "b k"], span: Float[Tensor, "b k"]
-    ) -> Float[Tensor, "b k h d"]:
+        self, step: Step, x_t: Float[Tensor, "b j h d"], t: Float[Tensor, "b j"], span: Float[Tensor, "b j"]
+    ) -> Float[Tensor, "b j h d"]:
         """The mean velocity of two half steps of the averaged student."""
         half = span / 2
         smaller = torch.where(half < 0.5 ** (self.halvings + 0.5), torch.zeros_like(half), half)
         first = self.ask(step, x_t, t, smaller, step.average)
         x_between = x_t - half[..., None, None] * first
         return (first + self.ask(step, x_between, t - half, smaller, step.average)) / 2
-
-    def cost(self, teacher_calls: int) -> Cost:
-        """One endpoint, two half steps, one velocity to learn."""
-        return Cost(teacher_calls if self.needs_endpoints else 0, 3, 1)

@@ -7,8 +7,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from reflow.flow import SQUARED, Distance, GridTime, TimeSampler, straight_path
-from reflow.objectives.base import Cost, Loss
-from reflow.objectives.spanned import Spanned
+from reflow.objectives.base import Loss
+from reflow.objectives.spanned import Spanned, put, take
 from reflow.objectives.step import Actions, Step
 
 
@@ -21,8 +21,7 @@ class SnapFlow(Spanned):
 
     Args:
         time: where the velocity is kept.
-        draws, draw_pool, actions, distance: see :class:`Objective`.
-        share: of the draws that learn the step.
+        draws, draw_pool, actions, distance, share: see :class:`Spanned`.
     """
 
     def __init__(
@@ -39,29 +38,19 @@ class SnapFlow(Spanned):
 
     def forward(self, step: Step) -> Loss:
         """The velocity from the pairs, the deployed step from two half steps along it."""
-        pairs = step.pairs(self.draws, self.draw_pool, self.actions)
-        jumps = self.jumps(step)
-        steps = step.student.num_steps
-        t = torch.where(
-            jumps.bool(), step.times(GridTime(steps), self.draws), step.times(self.time, self.draws)
-        )
+        pairs, t = step.pairs(self.draws, self.draw_pool, self.actions), step.times(self.time, self.draws)
+        jumping, length = self.jumping(step), 1 / step.student.num_steps
+        begin = take(step.times(GridTime(step.student.num_steps), self.draws), jumping)
+        t, span = put(t, jumping, begin), put(torch.zeros_like(t), jumping, torch.full_like(begin, length))
         point = straight_path(pairs.noise, pairs.action, t)
-        halves = self.halves(step, point.x_t, t, 1 / steps)
-        target = torch.where(jumps.bool()[..., None, None], halves, point.u_t)
-        return self.regress(
-            self.ask(step, point.x_t, t, jumps / steps), target, step.rule, inside=pairs.inside
-        )
+        target = put(point.u_t, jumping, self.halves(step, take(point.x_t, jumping), begin, length))
+        return self.regress(self.ask(step, point.x_t, t, span), target, step.rule, inside=pairs.inside)
 
     @torch.no_grad()
     def halves(
-        self, step: Step, x_t: Float[Tensor, "b k h d"], t: Float[Tensor, "b k"], span: float
-    ) -> Float[Tensor, "b k h d"]:
-        """The mean of the student's velocities at t and, one Euler step later, at t - span / 2."""
+        self, step: Step, x_t: Float[Tensor, "b j h d"], t: Float[Tensor, "b j"], length: float
+    ) -> Float[Tensor, "b j h d"]:
+        """The mean of the student's velocities at t and, one Euler step later, at t - length / 2."""
         at_once = torch.zeros_like(t)
         first = self.ask(step, x_t, t, at_once)
-        later = (t - span / 2).clamp_min(0.0)
-        return (first + self.ask(step, x_t - span / 2 * first, later, at_once)) / 2
-
-    def cost(self, teacher_calls: int) -> Cost:
-        """Two half steps, one velocity to learn; an endpoint, where the teacher's are asked for."""
-        return Cost(teacher_calls if self.needs_endpoints else 0, 3, 1)
+        return (first + self.ask(step, x_t - length / 2 * first, t - length / 2, at_once)) / 2

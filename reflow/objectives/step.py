@@ -25,6 +25,10 @@ Actions = Literal["teacher", "data"]
 """What noise is paired with: ``teacher``, its endpoint of that very noise; ``data``, the data's own action."""
 
 
+_LANE = 2**44
+"""Between the identities of two lanes of uniform numbers: beyond every draw, those held out (2**40 on) included."""
+
+
 def check_actions(actions: str) -> None:
     """Refuses what is neither.
 
@@ -107,7 +111,7 @@ class Step:
             lane: 1 or more; another lane, other numbers.
         """
         sample, visit = self.batch[SAMPLE].cpu(), self.batch[VISIT].cpu()
-        return self.send(self.random.uniform(sample, draw_identities(visit, draws) + lane * 2**44))
+        return self.send(self.random.uniform(sample, draw_identities(visit, draws) + lane * _LANE))
 
     def pairs(self, draws: int, pool: int | None, actions: Actions) -> Coupling:
         """Noise and the actions it is paired with, ``[b, k, h, d]``, both through the padding rule.

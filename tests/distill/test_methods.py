@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -9,10 +10,15 @@ from lerobot.policies.smolvla.modeling_smolvla import SmolVLAPolicy
 from safetensors.torch import load_file
 
 from reflow.config_path import CONFIG_DIR
+from reflow.distill.module import Distillation
 from tests.distill.conftest import composed
 
 METHODS = sorted(path.stem for path in Path(CONFIG_DIR, "method").glob("*.yaml"))
 Run = Callable[..., dict[str, float]]
+
+
+class Stopped(Exception):
+    """What a power cut looks like from within."""
 
 
 @pytest.mark.parametrize(
@@ -41,21 +47,16 @@ def test_stopped_half_way_it_ends_where_it_would_have(run: Run, tmp_path: Path, 
     weights = load_file(tmp_path / "run" / "pretrained_model" / "model.safetensors")
     (tmp_path / "run").rename(tmp_path / "whole")
 
-    class StopsAtThree(Exception):
-        pass
-
-    from reflow.distill.module import Distillation
-
     step = Distillation.training_step
 
-    def stopping(self: Distillation, batch: dict[str, object], batch_idx: int) -> object:
+    def stopping(self: Distillation, batch: dict[str, Any], batch_idx: int) -> object:
         if self.global_step == 4:
-            raise StopsAtThree
+            raise Stopped
         return step(self, batch, batch_idx)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Distillation, "training_step", stopping)
-        with pytest.raises(StopsAtThree):
+        with pytest.raises(Stopped):
             run(f"+method={method}", "+fix=full32")
     assert not (tmp_path / "run" / "pretrained_model").exists()
     again = run(f"+method={method}", "+fix=full32")

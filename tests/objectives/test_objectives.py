@@ -129,8 +129,10 @@ OBJECTIVES = [
     (FlowMatching(UniformTime(), times=2), Cost(0, 2, 2)),
     (Consistency(), Cost(5, 2, 1)),
     (Consistency(actions="data"), Cost(1, 2, 1)),
-    (Shortcut(UniformTime()), Cost(4, 3, 1)),
-    (SnapFlow(UniformTime()), Cost(0, 3, 1)),
+    (Shortcut(UniformTime()), Cost(4, 2, 1)),
+    (Shortcut(UniformTime(), draws=4, share=1.0), Cost(4, 3, 1)),
+    (SnapFlow(UniformTime()), Cost(0, 2, 1)),
+    (SnapFlow(UniformTime(), draws=4, share=0.25), Cost(0, 1.5, 1)),
     (Mip(), Cost(0, 2, 2)),
     (Drifting(draws=4), Cost(4, 1, 1)),
 ]
@@ -239,17 +241,28 @@ def test_real_actions_come_below_t_1_alone_and_bring_their_mask(teacher_folder: 
     assert not mixed.inside[1][real[1]][:, -3:].any()  # past the episode's end
 
 
-def test_drift_is_zero_in_balance_and_draws_a_lone_set(teacher_folder: Path) -> None:
+def test_drift_leads_to_what_is_wanted_and_away_from_what_is_made() -> None:
     generator = torch.Generator().manual_seed(0)
     here = torch.randn(2, 5, 6, generator=generator)
-    away = here + 10.0
-    moved = drift(here, away, 1.0)
-    assert (moved.flatten(1).sum(1) > 0).all()  # towards what is wanted
+    moved = drift(here, here + 10.0, 1.0)
+    assert (moved.flatten(1).sum(1) > 0).all()
     assert moved.square().mean() == pytest.approx(1.0, rel=1e-5)
-    two = torch.tensor([[[-1.0], [1.0]]])
-    # Nothing but the other one repels, and what is wanted is where both are: each is drawn apart from the other.
-    apart_ = drift(two * 0.1, two, 1.0)
-    assert apart_[0, 0, 0] < 0 < apart_[0, 1, 0]
+    two = torch.tensor([[[-0.1], [0.1]]])
+    apart = drift(two, 10 * two, 1.0)  # wanted on both sides, equally far: only the other one decides
+    assert apart[0, 0, 0] < 0 < apart[0, 1, 0]
+
+
+def test_drift_is_nothing_on_average_where_both_are_of_one_distribution() -> None:
+    """Of 2,000 pairs of sets; one number's mean is off by at most 5 of its standard errors, of one in two million."""
+    generator = torch.Generator().manual_seed(0)
+    here, there = (torch.randn(2000, 4, 1, generator=generator) for _ in range(2))
+    along = (drift(here, there, 0.5) * here).mean((1, 2))  # outwards, if it is anything
+    assert along.mean().abs() < 5 * along.std() / 2000**0.5
+    inwards = (drift(2 * here, there, 0.5) * here).mean((1, 2))  # a set that is twice as wide as it should be
+    assert inwards.mean() < -5 * inwards.std() / 2000**0.5
+
+
+def test_what_drifts_is_a_set() -> None:
     with pytest.raises(ValueError, match=r"objective\.draws=1; allowed: 2 or more"):
         Drifting(draws=1)
     with pytest.raises(ValueError, match=r"objective\.temperatures=\[0\.0\]; allowed: numbers above 0"):
@@ -296,3 +309,17 @@ def test_impossible_numbers_are_refused() -> None:
         ValueError, match=r"objective\.draw_pool=1 with objective\.draws=2; allowed: 2 or more"
     ):
         FlowMatching(UniformTime(), draws=2, draw_pool=1)
+
+
+def test_a_gap_is_told_where_the_loss_is_what_deployment_sees() -> None:
+    told = [Reflow(UniformTime()), Endpoint()]
+    untold = [
+        FlowMatching(UniformTime()),
+        Reflow(UniformTime(), real_actions=0.1),
+        Consistency(),
+        Mip(),
+        Drifting(),
+    ]
+    untold += [Shortcut(UniformTime()), SnapFlow(UniformTime(), actions="teacher")]
+    assert all(objective.tells_gap for objective in told)
+    assert not any(objective.tells_gap for objective in untold)

@@ -5,7 +5,9 @@ from typing import Any
 
 import pytest
 import torch
+from torch import Tensor
 
+from reflow.data import VISIT
 from reflow.distill.module import Distillation
 from reflow.errors import UserError
 from reflow.flow import GridTime, UniformTime, straight_path
@@ -102,6 +104,11 @@ def test_mean_flow_s_slope_is_what_reverse_mode_says(teacher_folder: Path) -> No
     assert all(term.abs().sum() > 3 * bound * size for term in terms)  # each of the three takes part
 
 
+def split(jumping: Tensor, draws: int) -> Tensor:
+    """True for the draws that jump."""
+    return torch.zeros(len(jumping), draws).scatter(1, jumping, 1.0).bool()
+
+
 def test_mean_flow_learns_the_identity(teacher_folder: Path) -> None:
     objective = MeanFlow(UniformTime(), draws=4)
     module, batch = trained(teacher_folder, objective)
@@ -109,64 +116,77 @@ def test_mean_flow_learns_the_identity(teacher_folder: Path) -> None:
     with torch.no_grad():
         loss = objective(step)
         pairs, t = step.pairs(4, None, "teacher"), step.times(UniformTime(), 4)
-        jumps = objective.jumps(step)
-        span = jumps * t * (1 - step.uniform(4, 2))
+        jumps = split(objective.jumping(step), 4)
         assert jumps.sum(1).tolist() == [2, 2, 2]  # half of the draws
-        assert ((span > 0) == jumps.bool()).all()
+        span = jumps * t * (1 - step.uniform(4, 2))
+        assert ((span > 0) == jumps).all()
         assert (span <= t).all()
         point = straight_path(pairs.noise, pairs.action, t)
         u = objective.ask(step, point.x_t, t, span)
+        # Asked of all draws, the slope is that of each; where the span is 0 it counts for nothing.
         target = point.u_t - span[..., None, None] * objective.slope(step, point.x_t, t, span, point.u_t)
     torch.testing.assert_close(loss.value, (u - target).square().mean(), **TOLERANCE)
-    assert torch.equal(
-        target[~jumps.bool()], point.u_t[~jumps.bool()]
-    )  # the others learn the velocity itself
 
 
 def test_shortcut_s_big_step_is_two_of_the_average_half_as_big(teacher_folder: Path) -> None:
-    objective = Shortcut(UniformTime(), draws=8, share=1.0, halvings=1)
+    objective = Shortcut(UniformTime(), draws=8, halvings=1)
     module, batch = trained(teacher_folder, objective)
     step = module.step(batch)
-    halved = (step.uniform(8, 2) * 2).floor()
-    span = 0.5**halved
-    t = ((step.uniform(8, 3) / span).floor() + 1) * span
-    assert set(span.flatten().tolist()) == {1.0, 0.5}
+    jumps = split(objective.jumping(step), 8)
+    span = torch.where(jumps, 0.5 ** (step.uniform(8, 2) * 2).floor(), 0.0)
+    begin = ((step.uniform(8, 3) / span).floor() + 1) * span
+    t = torch.where(jumps, begin, step.times(UniformTime(), 8))
+    assert set(span.flatten().tolist()) == {1.0, 0.5, 0.0}
     assert set(t[span == 0.5].tolist()) == {1.0, 0.5}
     assert set(t[span == 1.0].tolist()) == {1.0}
     with torch.no_grad():
         loss = objective(step)
         pairs = step.pairs(8, None, "teacher")
-        x_t = straight_path(pairs.noise, pairs.action, t).x_t
+        point = straight_path(pairs.noise, pairs.action, t)
         smaller = torch.where(span == 1.0, 0.5, 0.0)  # below the last halving, the velocity itself
-        first = objective.ask(step, x_t, t, smaller, step.average)
+        first = objective.ask(step, point.x_t, t, smaller, step.average)
         half = span[..., None, None] / 2
-        second = objective.ask(step, x_t - half * first, t - span / 2, smaller, step.average)
-        big = objective.ask(step, x_t, t, span)
-    torch.testing.assert_close(loss.value, (big - (first + second) / 2).square().mean(), **TOLERANCE)
+        second = objective.ask(step, point.x_t - half * first, t - span / 2, smaller, step.average)
+        target = torch.where(jumps[..., None, None], (first + second) / 2, point.u_t)
+        answer = objective.ask(step, point.x_t, t, span)
+    torch.testing.assert_close(loss.value, (answer - target).square().mean(), **TOLERANCE)
 
 
+@pytest.mark.parametrize("num_steps", [1, 2])
 def test_snapflow_s_jump_is_two_steps_along_its_own_velocity_and_asks_no_teacher(
-    teacher_folder: Path, monkeypatch: pytest.MonkeyPatch
+    teacher_folder: Path, monkeypatch: pytest.MonkeyPatch, num_steps: int
 ) -> None:
     objective = SnapFlow(UniformTime(), draws=4)
     module, batch = trained(teacher_folder, objective)
+    module.student.take_steps(num_steps)
     assert objective.needs_actions
     assert not objective.needs_endpoints
     monkeypatch.setattr(type(module.endpoints), "__call__", lambda *_: pytest.fail("the teacher was asked"))
     step = module.step(batch)
     with torch.no_grad():
         loss = objective(step)
-        pairs, jumps = step.pairs(4, None, "data"), objective.jumps(step).bool()
-        t = torch.where(jumps, step.times(GridTime(1), 4), step.times(UniformTime(), 4))
-        assert (t[jumps] == 1).all()
+        pairs, jumps = step.pairs(4, None, "data"), split(objective.jumping(step), 4)
+        t = torch.where(jumps, step.times(GridTime(num_steps), 4), step.times(UniformTime(), 4))
+        assert set(t[jumps].tolist()) <= {1.0, 1 / num_steps}
         point = straight_path(pairs.noise, pairs.action, t)
-        now = torch.zeros_like(t)
+        now, half = torch.zeros_like(t), 0.5 / num_steps
         first = objective.ask(step, point.x_t, t, now)
-        second = objective.ask(step, point.x_t - first / 2, (t - 0.5).clamp_min(0), now)
+        second = objective.ask(step, point.x_t - half * first, t - half, now)
         target = torch.where(jumps[..., None, None], (first + second) / 2, point.u_t)
-        error = (objective.ask(step, point.x_t, t, jumps.float()) - target).square()
+        error = (objective.ask(step, point.x_t, t, jumps / num_steps) - target).square()
     inside = pairs.inside.expand(error.shape)
     torch.testing.assert_close(loss.value, error[inside].mean(), **TOLERANCE)
+
+
+def test_other_draws_jump_at_other_visits(teacher_folder: Path) -> None:
+    objective = MeanFlow(UniformTime(), draws=4, share=0.25)
+    module, batch = module_and_batch(teacher_folder, objective)
+    chosen = {
+        visit: objective.jumping(module.step(batch | {VISIT: torch.full((3,), visit)})).tolist()
+        for visit in range(8)
+    }
+    assert all(len(draws) == 1 for rows in chosen.values() for draws in rows)
+    assert len({str(rows) for rows in chosen.values()}) > 1
 
 
 def test_a_frozen_velocity_is_refused(teacher_folder: Path) -> None:

@@ -7,7 +7,8 @@ as it is and feels the real dimensions only, on observations held out.
 The gap compares like with like: real dimensions on both sides, at the times of training
 (``deploy/loss_at_trained_times`` where those are not the times of the student's steps). A rule that lets padding into
 the loss reports a mean over easier (or harder) dimensions too, and a healthy run would show a gap that is none; that
-quotient is logged as ``deploy/gap_reported``. Where the loss is on real dimensions the two are one number.
+quotient is logged as ``deploy/gap_reported``. Where the loss is on real dimensions the two are one number. An
+objective whose loss asks another question than deployment does tells no gap.
 """
 
 from __future__ import annotations
@@ -92,7 +93,8 @@ class Measure(Measurement):
         if self.losses["train/loss"]:
             trained = {name: torch.stack(list(window)).mean().item() for name, window in self.losses.items()}
             found = self.found.metrics
-            if (deploy := found.get("deploy/loss_at_trained_times", found.get("deploy/loss"))) is not None:
+            deploy = found.get("deploy/loss_at_trained_times", found.get("deploy/loss"))
+            if deploy is not None and pl_module.objective.tells_gap:
                 pl_module.log("deploy/gap", deploy / trained["train/loss_real"], prog_bar=True)
                 pl_module.log("deploy/gap_reported", deploy / trained["train/loss"])
             if trainer.state.fn == TrainerFn.VALIDATING:
