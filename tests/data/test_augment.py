@@ -5,10 +5,12 @@ from pathlib import Path
 import pytest
 import torch
 
+from reflow.config.pairs import check_pair_settings
 from reflow.data import LeRobotDataModule
 from reflow.data.order import Visit
 from reflow.errors import UserError
 from tests.builders import TOP, make_dataset, make_policy, make_vlm_folder, repo_id
+from tests.distill.conftest import composed
 
 
 @pytest.fixture(scope="module")
@@ -60,3 +62,7 @@ def test_a_cache_holds_no_augmented_frames(config: object, root: Path) -> None:
 
     with pytest.raises(UserError, match=r"data\.augment=true with pairs\.path: a cache holds the endpoints"):
         opened(config, root, augment=True, stored=Stored())
+    with pytest.raises(
+        UserError, match=r"data\.augment=true: a cache holds the endpoints of frames as they are"
+    ):
+        check_pair_settings(composed("+fix=full32", "data.augment=true", config_name="pairs"))

@@ -12,10 +12,12 @@ from lerobot.scripts.lerobot_eval import rollout
 
 from reflow.demo.pick_env import pick_environment
 from reflow.demo.scene import FRAME_HEIGHT, FRAME_WIDTH
+from reflow.errors import UserError
 from reflow.flow import Draws
 from reflow.policies import load_policy, load_processors, save_policy
 from reflow.policies.processors import save_new_processors
 from reflow.simulator.actor import Conditions, Contender, PolicyActor
+from reflow.simulator.recorder import Recorder, Watching
 from reflow.simulator.rollout import Player
 from reflow.simulator.runtime import make_vector_env
 from tests.builders import TOP, quiet
@@ -113,3 +115,8 @@ def test_a_memory_is_of_the_steps_before_a_look_whatever_is_played_meanwhile(fol
     assert next(rendered) == 1 + 3 + 3 + 3
     for step, seen in zip((0, 5, 8, 11), remembered, strict=True):
         np.testing.assert_array_equal(seen, [states[max(0, step - ago)] for ago in (2, 1, 0)])
+
+
+def test_rollouts_of_a_policy_with_a_memory_are_refused(folder):
+    with pytest.raises(UserError, match=r"acts on the last 3 observations; rollouts keep single ones"):
+        Recorder(Conditions(PICK), folder, Watching())
