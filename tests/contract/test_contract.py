@@ -131,7 +131,9 @@ def test_walking_ends_where_lerobot_s_inference_ends(subject, flow, num_steps):
     flow.num_steps = num_steps
     noise, context = subject.noise(flow), flow.encode(subject.observed)
     ours = flow.walk(context, noise)[:, 0]
-    assert torch.equal(flow.end(context, noise, num_steps, flow.solver)[:, 0], ours)  # as a teacher's pairs are made
+    assert torch.equal(
+        flow.end(context, noise, num_steps, flow.solver)[:, 0], ours
+    )  # as a teacher's pairs are made
     theirs = flow.stock_endpoint(cloned(subject.observed), noise[:, 0])
     if num_steps in subject.case.steps:
         assert torch.equal(ours, theirs)
