@@ -54,7 +54,7 @@ TRAIN = schema(
     distance=OPEN,
     solver=OPEN,
     val_draws=int,
-    pairs=schema(path=str | None, precision=str),
+    pairs=schema(path=str | None, seed=int | None, precision=str),
     student=schema(num_steps=int, trained=list[str], lora=int | None, lora_alpha=float | None),
     optimizer=schema_of(OptimizerSettings),
     trainer=OPEN,
@@ -77,7 +77,7 @@ def check_settings(config: DictConfig) -> None:
     check_padding(config)
     check_matmul_precision(config)
     check_least(config, 1, "student.num_steps", "val_draws", "data.batch_size", "data.val_frames")
-    check_least(config, 0, "seed")
+    check_least(config, 0, "seed", "pairs.seed")
     if config.student.lora is None and config.student.lora_alpha is not None:
         raise UserError(
             f"student.lora_alpha={config.student.lora_alpha} without student.lora; give a rank (student.lora=16)"
@@ -122,6 +122,7 @@ def build_distillation(config: DictConfig, source: Teacher) -> tuple[Distillatio
         rule,
         val_draws=config.val_draws,
         seed=config.seed,
+        noise_seed=config.pairs.seed,
         optimizer=OptimizerSettings(**plain(config.optimizer)),
     )
     return module, data
@@ -172,7 +173,13 @@ def _stored(
         source.folder,
         rule_of(config, teacher.space),
         sources_of(data),
-        Walks(solver.name, source.num_steps, config.seed, precision, config.matmul_precision),
+        Walks(
+            solver.name,
+            source.num_steps,
+            config.seed if config.pairs.seed is None else config.pairs.seed,
+            precision,
+            config.matmul_precision,
+        ),
         stored_precision=config.pairs.precision,
         trained=tuple(config.student.trained),
     )

@@ -36,6 +36,7 @@ class Distillation(L.LightningModule):
         rule: what happens to padding.
         val_draws: noises per held-out observation.
         seed: of noise and time.
+        noise_seed: of the noise alone; None for ``seed``.
         optimizer: settings that differ from the policy's own preset.
     """
 
@@ -49,6 +50,7 @@ class Distillation(L.LightningModule):
         *,
         val_draws: int = 4,
         seed: int = 0,
+        noise_seed: int | None = None,
         optimizer: OptimizerSettings | None = None,
     ) -> None:
         super().__init__()
@@ -60,7 +62,7 @@ class Distillation(L.LightningModule):
         decay = objective.average_decay
         self.average = None if decay is None else AveragedStudent(student, decay)
         self.endpoints, self.rule, self.val_draws = endpoints, rule, val_draws
-        self.random, self._finite = Draws(seed), FiniteLoss()
+        self.random, self._finite = Draws(seed, noise_seed), FiniteLoss()
         self.optimizer_settings = optimizer or OptimizerSettings()
         self.register_state_dict_post_hook(_drop_frozen)
         self.register_load_state_dict_pre_hook(_restore_frozen)

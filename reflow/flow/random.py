@@ -45,9 +45,10 @@ class Draws:
 
     Attributes:
         seed: Of the run, 0 to 2**64 - 1.
+        noise_seed: Of the noise alone, in the same range; None for `seed`.
 
     Raises:
-        UserError: If the seed is out of range.
+        UserError: If a seed is out of range.
 
     Example:
         >>> sample, draw = torch.tensor([7, 8]), torch.tensor([[0, 1], [0, 1]])
@@ -57,10 +58,12 @@ class Draws:
     """
 
     seed: int
+    noise_seed: int | None = None
 
     def __post_init__(self) -> None:
-        if not 0 <= self.seed < 2**64:
-            raise UserError(f"seed is {self.seed}; allowed: 0 to 2**64 - 1; pick a number in that range")
+        for name, seed in (("seed", self.seed), ("noise_seed", self.noise_seed)):
+            if seed is not None and not 0 <= seed < 2**64:
+                raise UserError(f"{name} is {seed}; allowed: 0 to 2**64 - 1; pick a number in that range")
 
     def noise(
         self, sample: Int[Tensor, " b"], draw: Int[Tensor, "b k"], shape: tuple[int, ...]
@@ -78,7 +81,7 @@ class Draws:
         Raises:
             UserError: If an identity is not a whole number from 0, or the shapes do not fit.
         """
-        streams = _Streams(self.seed, _NOISE)
+        streams = _Streams(self.seed if self.noise_seed is None else self.noise_seed, _NOISE)
         out = np.empty((*draw.shape, *shape), dtype=np.float32)
         for row, draws, of_sample in zip(out, *_identities(sample, draw), strict=True):
             for target, number in zip(row, draws, strict=True):

@@ -53,6 +53,7 @@ class Observations:
         rule: the padding rule of the student's training, where it is known.
         time: where on the path its training asked it, where that is known and is not where its steps will.
         postprocess: by name, normalised actions ``[*, a]`` to physical ones; where physical errors are asked for.
+        taught: the teacher's endpoints found so far, which no training changes: whoever measures again hands it on.
 
     Raises:
         UserError: count is below 1.
@@ -64,6 +65,7 @@ class Observations:
     rule: PaddingRule | None = None
     time: TimeSampler | None = None
     postprocess: Mapping[str, Callable[[Tensor], Tensor]] = field(default_factory=dict)
+    taught: dict[tuple[int, ...], Tensor] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
         if self.count < 1:
@@ -163,11 +165,19 @@ class Observed:
     def end(self, who: str, num_steps: int | None = None) -> Float[Tensor, "b k h d"]:
         """Where this policy ends from :attr:`randn`; integrated once per number of steps."""
         steps = num_steps or self.by.policies[who].num_steps
+        if who == TEACHER:
+            return self._taught(steps, self.randn)
         return self._once(who, steps, lambda: self.walk(who, self.randn, steps))
 
     def reference(self, num_steps: int) -> Float[Tensor, "b 1 h d"]:
         """The teacher's solution of very many steps, from the first noise of each observation: that is enough."""
-        return self._once(TEACHER, -num_steps, lambda: self.walk(TEACHER, self.randn[:, :1], num_steps))
+        return self._taught(num_steps, self.randn[:, :1])
+
+    def _taught(self, steps: int, noise: Float[Tensor, "b k h d"]) -> Float[Tensor, "b k h d"]:
+        key = (steps, noise.shape[1], *self.sample.tolist(), *self.visit.tolist())
+        if key not in self.by.taught:
+            self.by.taught[key] = self.walk(TEACHER, noise, steps)
+        return self.by.taught[key]
 
     @torch.no_grad()
     def walk(

@@ -57,6 +57,7 @@ class Measure(Measurement):
         self.probes = list(probes)
         self.losses: dict[str, deque[Tensor]] = {name: deque(maxlen=window) for name in _TRAINING}
         self.found = Figures()
+        self._taught: dict[tuple[int, ...], Tensor] = {}  # the teacher stays: its endpoints are found once
 
     def on_train_batch_end(
         self, trainer: L.Trainer, pl_module: Distillation, outputs: Any, batch: Any, batch_idx: int
@@ -73,6 +74,7 @@ class Measure(Measurement):
             pl_module.val_draws,
             pl_module.rule,
             None if as_deployed else time,
+            taught=self._taught,
         )
         final = trainer.state.fn == TrainerFn.VALIDATING  # not one of the validations in between
         for probe in self.probes:
