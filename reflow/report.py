@@ -17,11 +17,13 @@ from reflow.errors import UserError
 from reflow.files import UnwritableError
 from reflow.reports.compare import RunComparison, compare
 from reflow.reports.comparison_page import write_comparison
+from reflow.reports.equal_seconds import fewest_seconds, with_errors_after
 from reflow.reports.folder import report_on
 from reflow.schema import schema
 
 UNFINISHED = ("error", "skip")
-REPORT = schema(runs=Any, run_dir=str, metrics=list[str] | None, unfinished=str, run=str | None)
+EQUAL = "equal"
+REPORT = schema(runs=Any, run_dir=str, metrics=list[str] | None, unfinished=str, run=str | None, after=Any)
 
 
 def report(config: DictConfig) -> RunComparison | None:
@@ -50,7 +52,13 @@ def report(config: DictConfig) -> RunComparison | None:
     if config.unfinished not in UNFINISHED:
         raise UserError(f"unfinished={config.unfinished}; allowed: {' or '.join(UNFINISHED)}")
     found = find_runs(runs, skip=config.unfinished == "skip")
-    comparison = compare(read_runs(found.finished), config.metrics, found.notes)
+    runs_there, after = read_runs(found.finished), config.after
+    if after is not None:
+        after = fewest_seconds(runs_there) if after == EQUAL else after
+        if isinstance(after, bool) or not (isinstance(after, int | float) and after > 0):
+            raise UserError(f"after={after}; allowed: seconds of training, or {EQUAL}")
+        runs_there = with_errors_after(runs_there, after)
+    comparison = compare(runs_there, config.metrics, found.notes, after=after)
     try:
         written = write_comparison(comparison, Path(config.run_dir))
     except UnwritableError as error:

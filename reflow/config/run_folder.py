@@ -28,6 +28,7 @@ NOT_COMPARED = frozenset(
     {
         "run_dir",
         "name",
+        "method",
         "logger",
         "teacher.path",
         "pairs.path",

@@ -14,6 +14,7 @@ from typing import Any
 
 import yaml
 
+from reflow.config.curves import read_curves
 from reflow.config.naming import padding_name
 from reflow.config.run_folder import NOT_COMPARED, RUN
 from reflow.errors import UserError
@@ -26,7 +27,8 @@ EVALUATION = "evaluation"  # the folder beside the student that reflow.evaluate 
 EMBEDDED = "embedded"
 # Padding is told by the name of its fix, the teacher by its own, the seed by the runs of a row.
 _TOLD_OTHERWISE = frozenset({"seed", "padding"})
-_NOT_SHOWN = (NOT_COMPARED - {"data.root"}) | _TOLD_OTHERWISE  # here a place is all that is known of the data
+# Of the data a place is all that is known here.
+_NOT_SHOWN = (NOT_COMPARED - {"data.root", "method"}) | _TOLD_OTHERWISE
 
 
 @dataclass(frozen=True)
@@ -96,7 +98,9 @@ def read_runs(folders: Iterable[Path]) -> list[Run]:
     for folder, config in configs.items():
         settings = dict(_flat(config))
         settings |= {"teacher": teachers[folder], "fix": padding_name(config)}
-        runs.append(Run(str(folder), int(config["seed"]), settings, read_metrics(folder)))
+        runs.append(
+            Run(str(folder), int(config["seed"]), settings, read_metrics(folder), read_curves(folder))
+        )
     return runs
 
 

@@ -54,6 +54,7 @@ TRAIN = schema(
     distance=OPEN,
     solver=OPEN,
     val_draws=int,
+    method=str | None,
     pairs=schema(path=str | None, seed=int | None, precision=str),
     student=schema(num_steps=int, trained=list[str], lora=int | None, lora_alpha=float | None),
     optimizer=schema_of(OptimizerSettings),

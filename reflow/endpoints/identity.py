@@ -68,7 +68,7 @@ _WAYS_OUT = {
     "num_steps": "teacher.num_steps=...",
     "teacher_noise": "choose the padding by its fix (+fix=...): full32, full_noise and valid14 start the "
     "teacher from full noise, the others from real",
-    "seed": "seed=..., or for the noise alone pairs.seed=...",
+    "seed": "seed=... (in training also pairs.seed=..., for the noise alone)",
     "noise_stream": "numpy draws other numbers than it did; use the numpy of the cache's versions",
     "chunk_size": "another teacher",
     "max_action_dim": "another teacher",

@@ -7,40 +7,22 @@ Plain values in, plain values out. Left out: reading run folders (``reflow.repor
 
 from __future__ import annotations
 
-import difflib
 import json
-import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import isfinite
 from statistics import fmean, stdev
-from typing import Any, Literal
+from typing import Any
 
 from reflow.errors import UserError
 from reflow.metrics import wilson_interval
+from reflow.reports.compared_metrics import SUCCESS, beside_after, choose_metrics, direction
+from reflow.reports.curves import Curve
 
 FIXES = ("unfixed", "keep_target", "full_loss", "full_noise", "full32", "valid14")
-DEFAULT_METRICS = (
-    "train/loss",
-    "deploy/loss",
-    "deploy/gap",
-    "deploy/gap_reported",
-    "velocity/relative_error",
-    *(f"student/endpoint_error@{n}" for n in (1, 2, 4, 10)),
-)
+METHOD = "method"
 # Over the dimensions that the fix lets into the loss: two fixes report means over different things.
 OF_ITS_FIX = ("train/loss", "deploy/gap_reported")
-SUCCESS = re.compile(r"success/[^/@]+@(\d+)")
-
-type Better = Literal["lower", "higher"]
-_BETTER: tuple[tuple[str, Better], ...] = (
-    (r"success/[^/]+@\d+(/(low|high|reward))?", "higher"),
-    (r"distribution/mode_coverage@\d+", "higher"),
-    (r"throughput/.*", "higher"),
-    (r"(train|deploy|velocity|latency|straightness)/.*", "lower"),
-    (r"student/.*(error|rmse).*", "lower"),
-    (r"distribution/(sliced_wasserstein|energy|mmd)@\d+", "lower"),
-)
 
 
 @dataclass(frozen=True)
@@ -52,12 +34,14 @@ class Run:
         seed: of its training.
         settings: flat, without the seed and without what changes no figure; ``teacher`` and ``fix`` among them.
         metrics: flat, as in ``metrics.json``.
+        curves: of some metrics, how they went during training.
     """
 
     name: str
     seed: int
     settings: Mapping[str, Any]
     metrics: Mapping[str, float]
+    curves: Mapping[str, Curve] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -136,14 +120,20 @@ class RunComparison:
 
 
 def compare(
-    runs: Iterable[Run], metrics: Sequence[str] | None = None, notes: Sequence[str] = ()
+    runs: Iterable[Run],
+    metrics: Sequence[str] | None = None,
+    notes: Sequence[str] = (),
+    *,
+    after: float | None = None,
 ) -> RunComparison:
     """Folds runs into rows and finds what the rows differ in.
 
     Args:
         runs: one or more. The second of two runs of the same settings and seed is left out, with a note.
-        metrics: which to show; None for :data:`DEFAULT_METRICS` and every success rate of the student.
+        metrics: which to show; None for the default ones and every success rate of the student.
         notes: said before, to be shown with the rest.
+        after: seconds of training; beside a metric stands what it was then, where the runs have that
+            (:func:`reflow.reports.equal_seconds.with_errors_after`).
 
     Returns:
         The rows, sorted: teacher, fix, then the other settings that differ.
@@ -164,6 +154,8 @@ def compare(
         raise UserError("runs is empty; give at least one finished run folder (runs=[outputs/demo])")
     groups = [sorted(group, key=lambda run: run.seed) for group in grouped.values()]
     shown = choose_metrics([run.metrics for group in groups for run in group], metrics)
+    if after is not None:
+        shown = beside_after(shown, [run.metrics for group in groups for run in group], after)
     keys = _differing([group[0].settings for group in groups])
     rows = [Row(group[0].settings, tuple(group), _values(group, shown)) for group in groups]
     rows.sort(key=lambda row: [_sort_key(key, row.settings.get(key)) for key in keys])
@@ -185,43 +177,6 @@ def compare(
     return RunComparison(keys, shared, shown, tuple(rows), tuple(said))
 
 
-def choose_metrics(found: Sequence[Mapping[str, float]], asked: Sequence[str] | None) -> tuple[str, ...]:
-    """Which metrics to show.
-
-    Args:
-        found: metrics of each run.
-        asked: names; None for the default.
-
-    Raises:
-        UserError: No run has one of those asked for; the message names close ones.
-    """
-    known = sorted({name for metrics in found for name in metrics})
-    if asked is None:
-        success = [name for name in known if name.startswith("success/student@") and SUCCESS.fullmatch(name)]
-        success.sort(key=lambda name: int(name.rpartition("@")[2]))
-        return (*(name for name in DEFAULT_METRICS if name in known), *success)
-    for name in asked:
-        if name not in known:
-            near = difflib.get_close_matches(name, known, n=5, cutoff=0.5)
-            near = near or [other for other in known if other.partition("/")[0] == name.partition("/")[0]][:5]
-            groups = sorted({other.partition("/")[0] for other in known})
-            hint = f"close: {', '.join(near)}" if near else f"they begin with: {', '.join(groups)}"
-            raise UserError(f"metrics: no run has {name!r}; {hint}")
-    return tuple(dict.fromkeys(asked))
-
-
-def direction(metric: str) -> Better | None:
-    """Which values of a metric are better; None where neither is."""
-    if metric.endswith("_null"):
-        return None
-    return next((better for pattern, better in _BETTER if re.fullmatch(pattern, metric)), None)
-
-
-def is_percent(metric: str) -> bool:
-    """Whether a metric is a share, to be shown in percent: relative errors and success rates."""
-    return bool(re.search(r"error(_to_reference)?(@\d+)?$", metric) or SUCCESS.fullmatch(metric))
-
-
 def _values(runs: Sequence[Run], metrics: Sequence[str]) -> dict[str, Value]:
     there = {name: [run.metrics for run in runs if name in run.metrics] for name in metrics}
     return {name: _value(name, found) for name, found in there.items() if found}
@@ -240,9 +195,19 @@ def _value(name: str, found: Sequence[Mapping[str, float]]) -> Value:
 
 def _differing(settings: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
     keys = sorted(
-        {key for one in settings for key in one}, key=lambda key: (key != "teacher", key != "fix", key)
+        {key for one in settings for key in one},
+        key=lambda key: (key != "teacher", key != "fix", key != METHOD, key),
     )
-    return tuple(key for key in keys if any(one.get(key) != settings[0].get(key) for one in settings))
+    keys = [key for key in keys if any(one.get(key) != settings[0].get(key) for one in settings)]
+    return tuple(key for key in keys if not _told_by_method(key, settings))
+
+
+def _told_by_method(key: str, settings: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether a setting is a part of what the rows' methods are: the same in all rows of one."""
+    if key == METHOD or any(one.get(METHOD) is None for one in settings):
+        return False
+    told: dict[Any, Any] = {}
+    return all(told.setdefault(one[METHOD], one.get(key)) == one.get(key) for one in settings)
 
 
 def _sort_key(key: str, value: Any) -> tuple[int, float, str]:

@@ -15,7 +15,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator, ScalarFormatter
 
-from reflow.reports.compare import SUCCESS, Row, RunComparison, direction, is_percent
+from reflow.reports.compare import Row, RunComparison
+from reflow.reports.compared_metrics import SUCCESS, direction, is_percent
 from reflow.reports.comparison_table import ARROWS, setting_text
 from reflow.reports.theme import color, drawing
 

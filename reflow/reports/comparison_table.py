@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from math import floor, isfinite, log10
 from typing import Any
 
-from reflow.reports.compare import SUCCESS, RunComparison, Value, direction, is_percent
+from reflow.reports.compare import RunComparison, Value
+from reflow.reports.compared_metrics import SUCCESS, direction, is_percent
 
 NOTHING = "–"  # noqa: RUF001  an en dash, for cells without a value
 ARROWS = {"lower": " ↓", "higher": " ↑", None: ""}

@@ -66,6 +66,7 @@ def curve(
     cache: PairCache | None,
     pool: int | None = POOL,
     seed: int = 3,
+    noise_seed: int | None = None,
     steps: int = STEPS,
     **data_arguments: Any,
 ) -> Curve:
@@ -81,6 +82,7 @@ def curve(
         draw_pool=pool,
         times=2,
         seed=seed,
+        noise_seed=noise_seed,
         stored=cache is not None,
         optimizer=OptimizerSettings(lr=1e-3),
     )
@@ -152,6 +154,16 @@ def test_the_same_cache_gives_the_same_curve_to_the_last_bit(
 ) -> None:
     one, other = (curve(own_teacher, demos, PairCache(filled)).losses for _ in range(2))
     assert one == other
+
+
+def test_a_run_of_another_seed_learns_from_the_same_cache(
+    own_teacher: Path, demos: Path, filled: Path, live: Losses
+) -> None:
+    found = curve(own_teacher, demos, PairCache(filled), seed=4, noise_seed=3).losses
+    assert found == pytest.approx(curve(own_teacher, demos, None, seed=4, noise_seed=3).losses, rel=1e-5)
+    assert (
+        min(abs(a - b) / b for a, b in zip(found[:5], live[:5], strict=True)) > 1e-4
+    )  # its times are its own
 
 
 def test_the_curve_tells_pairs_apart(own_teacher: Path, demos: Path, live: Losses) -> None:

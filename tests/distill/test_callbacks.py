@@ -15,7 +15,7 @@ from reflow.distill.callbacks import Measure, Throughput, with_probes
 from reflow.distill.module import Distillation
 from reflow.distill.student import make_student
 from reflow.flow import EULER, Draws, PaddingRule, UniformTime
-from reflow.policies import load_policy, load_processors
+from reflow.policies import FlowPolicy, load_policy, load_processors
 from reflow.probes import EndpointErrors, PaddingAsDeployed, StraightnessOfFlows, VelocityErrors
 from reflow.probes.observations import HELD_OUT
 from tests.builders import make_distillation, repo_id
@@ -181,13 +181,21 @@ def test_the_module_logs_its_own_loss(
 
 
 def test_what_never_changes_is_measured_once(
-    setting: tuple[Distillation, LeRobotDataModule], tmp_path: Path
+    setting: tuple[Distillation, LeRobotDataModule], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     module, data = setting
+    walked: list[int | None] = []  # by whoever walks; the student takes one step
+    walk = FlowPolicy.walk
+
+    def counting(self: FlowPolicy, context: Any, noise: Tensor, num_steps: int | None = None) -> Tensor:
+        walked.append(num_steps)
+        return walk(self, context, noise, num_steps)
+
     measure = Measure([EndpointErrors((1,), 5), VelocityErrors()], window=1)
+    monkeypatch.setattr(FlowPolicy, "walk", counting)
     trainer = L.Trainer(
         accelerator="cpu",
-        max_steps=1,
+        max_steps=3,
         val_check_interval=1,
         limit_val_batches=1,
         num_sanity_val_steps=0,
@@ -198,10 +206,11 @@ def test_what_never_changes_is_measured_once(
         default_root_dir=tmp_path,
     )
     trainer.fit(copy.deepcopy(module), data)
+    assert walked == [4, 1, 4, 4, 1, 4, 1]  # in training, student, held out; then no more of the last
     figures = {"student/endpoint_error@1", "velocity/relative_error", "deploy/loss"}
     assert set(measure.found.metrics) == figures | {"deploy/loss_at_trained_times"}  # it trains at all times
     assert measure.found.arrays == {}
-    gap = measure.found.metrics["deploy/loss_at_trained_times"] / measure.losses["train/loss_real"][0].item()
+    gap = measure.found.metrics["deploy/loss_at_trained_times"] / measure.losses["train/loss_real"][-1].item()
     assert trainer.callback_metrics["deploy/gap"].item() == pytest.approx(gap, rel=1e-6)
     trainer.validate(module, data, verbose=False)
     assert {"teacher/endpoint_error@1", "teacher/solver_error"} <= measure.found.metrics.keys()

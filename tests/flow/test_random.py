@@ -8,6 +8,7 @@ import scipy.stats
 import torch
 from torch import Tensor
 
+from reflow.errors import UserError
 from reflow.flow import Draws, draw_identities
 
 SHAPE = (50, 32)
@@ -79,6 +80,15 @@ def test_every_part_of_the_identity_counts() -> None:
                 identity = torch.tensor([sample]), torch.tensor([[draw]])
                 seen.add(tuple(Draws(seed).noise(*identity, (4,)).flatten().tolist()))
     assert len(seen) == len(numbers) ** 3
+
+
+def test_noise_may_have_a_seed_of_its_own() -> None:
+    identity = torch.tensor([3]), torch.tensor([[0, 1]])
+    mixed = Draws(5, noise_seed=9)
+    assert torch.equal(mixed.noise(*identity, SHAPE), Draws(9).noise(*identity, SHAPE))
+    assert torch.equal(mixed.uniform(*identity), Draws(5).uniform(*identity))
+    with pytest.raises(UserError, match="noise_seed is -1"):
+        Draws(5, noise_seed=-1)
 
 
 def test_uniform_numbers_differ_by_seed_sample_and_draw() -> None:

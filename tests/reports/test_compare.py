@@ -2,15 +2,22 @@
 
 import csv
 import io
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from reflow.errors import UserError
 from reflow.metrics import wilson_interval
-from reflow.reports.compare import Run, compare, direction, is_percent
+from reflow.reports.compare import Run, compare
+from reflow.reports.compared_metrics import direction, is_percent
 from reflow.reports.comparison_figure import comparison_figure
 from reflow.reports.comparison_page import page
 from reflow.reports.comparison_table import csv_text, markdown, value_text
+from reflow.reports.curves import Curve, name_after
+from reflow.reports.curves_figure import curves_figure
+from reflow.reports.equal_seconds import errors_after, fewest_seconds, with_errors_after
+from reflow.reports.template import Picture
 
 LOSS, ERROR, SUCCESS = "deploy/loss", "student/endpoint_error@1", "success/student@1"
 
@@ -54,6 +61,52 @@ def test_columns_are_the_settings_that_differ() -> None:
     assert found.shared == {"teacher": "embedded", "fix": "full32"}
     assert [line[0] for line in table(markdown(found))] == ["lr", "---", "–", "0.1", "0.2"]  # noqa: RUF001
     assert "All rows: teacher embedded, fix full32." in markdown(found)
+
+
+def test_what_a_method_is_made_of_is_told_by_its_name() -> None:
+    runs = [
+        made(0, 1.0, method="endpoint", draws=2, lr=0.1),
+        made(0, 2.0, method="drifting", draws=4, lr=0.1),
+        made(0, 3.0, method="drifting", draws=4, lr=0.2),
+    ]
+    assert compare(runs[:2]).keys == ("method",)
+    assert compare(runs).keys == ("method", "lr")  # two rows of one method differ in it
+    assert compare([*runs, made(0, 4.0, draws=8, lr=0.1)]).keys == (
+        "method",
+        "draws",
+        "lr",
+    )  # one has no name
+
+
+def with_curve(seconds: tuple[float, ...], values: tuple[float, ...], **settings: Any) -> Run:
+    steps = tuple(range(100, 100 * len(values) + 1, 100))
+    return replace(made(0, 2 * values[-1], **settings), curves={ERROR: Curve(steps, seconds, values)})
+
+
+def test_errors_at_equal_seconds_stand_beside_the_last_ones() -> None:
+    fast = with_curve((10.0, 20.0, 40.6), (0.4, 0.3, 0.2), method="fast")
+    slow = with_curve((30.0, 60.0, 90.0), (0.5, 0.2, 0.1), method="slow")
+    assert fewest_seconds([fast, slow]) == 40.0  # of the fast one, cut to whole ones
+    after = name_after(ERROR, 40.0)
+    found = compare(with_errors_after([fast, slow], 40.0), [ERROR, LOSS], after=40.0)
+    assert found.metrics == (ERROR, after, LOSS)
+    assert [row.values[after].mean for row in found.rows] == pytest.approx(
+        [0.3 - 0.1 * 20.0 / 20.6, 0.5 - 0.3 * 10.0 / 30.0]
+    )
+    assert [row.settings["method"] for row in found.best(ERROR)] == ["slow"]
+    assert [row.settings["method"] for row in found.best(after)] == ["fast"]
+    assert f"{ERROR} after 40 s (%) ↓" in markdown(found)
+    assert curves_figure(found) is not None
+    assert curves_figure(compare([made(0, 1.0)])) is None
+
+
+def test_a_time_at_which_nothing_was_measured_is_no_figure() -> None:
+    run = with_curve((10.0, 20.0), (0.4, 0.3))
+    assert errors_after(run.curves, 9.0) == errors_after(run.curves, 21.0) == {}
+    with pytest.raises(UserError, match="after=9: no run was measured before and after"):
+        with_errors_after([run], 9.0)
+    with pytest.raises(UserError, match=r"after=equal: none .*logger\.csv"):
+        fewest_seconds([made(0, 1.0)])
 
 
 def test_rows_are_sorted_by_teacher_then_fix() -> None:
@@ -220,7 +273,7 @@ def test_figure_has_a_panel_per_metric_and_a_label_per_row() -> None:
 
 
 def test_page_escapes_and_needs_nothing_else() -> None:
-    text = page(compare([made(0, 0.1, fix="<b>"), made(0, 0.2)]), "<svg></svg>")
+    text = page(compare([made(0, 0.1, fix="<b>"), made(0, 0.2)]), [Picture("<svg></svg>", "", "")])
     assert "&lt;b&gt;" in text
     assert "prefers-color-scheme: dark" in text
     assert "http" not in text

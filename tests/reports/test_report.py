@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -13,6 +14,7 @@ from omegaconf import OmegaConf
 
 from reflow import report
 from reflow.config.runs import read_metrics, teacher_names
+from reflow.errors import UserError
 from reflow.reports.compare import RunComparison
 from tests.distill.conftest import composed
 
@@ -56,6 +58,46 @@ def test_a_pattern_is_compared_and_written(runs: Path, capsys: pytest.CaptureFix
     assert "<svg" in (runs / "out/comparison.html").read_text()
     assert len(list(csv.DictReader((runs / "out/comparison.csv").open()))) == 4
     assert str(runs / "out/comparison.md") in capsys.readouterr().out
+
+
+def log(folder: Path, version: int, rows: list[dict[str, float]]) -> None:
+    """A log as Lightning's CSV logger writes it: cells are empty where a row has no such figure."""
+    place = folder / f"csv/version_{version}"
+    place.mkdir(parents=True)
+    with (place / "metrics.csv").open("w", newline="") as file:
+        writer = csv.DictWriter(
+            file, ["step", "train/loss", "throughput/seconds", "student/endpoint_error@1"]
+        )
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def test_errors_at_equal_seconds_come_from_the_logs(tmp_path: Path) -> None:
+    error, seconds = "student/endpoint_error@1", "throughput/seconds"
+    for name, pace in (("a", 1.0), ("b", 3.0)):
+        folder = make_run(tmp_path / name, f"objective.draws={len(name) + int(pace)}")
+        log(folder, 0, [{"step": 4, "train/loss": 1.0}, {"step": 9, seconds: 10 * pace, error: 0.6}])
+        # stopped and gone on: step 9 is met again, and stands
+        log(
+            folder,
+            1,
+            [{"step": 9, seconds: 10 * pace, error: 0.5}, {"step": 19, seconds: 20 * pace, error: 0.3}],
+        )
+        os.utime(folder / "csv/version_0/metrics.csv", (0, 0))
+    found = compared(f"runs={tmp_path}/?", f"run_dir={tmp_path}/out", "after=equal")
+    assert [
+        row.values[f"{error} after 20 s"].points for row in found.rows if row.runs[0].name[-1] == "a"
+    ] == [(0.3,)]
+    assert found.rows[0].runs[0].curves[error].values == (0.5, 0.3)
+    assert (tmp_path / "out/comparison_curves.png").read_bytes().startswith(b"\x89PNG")
+    later = compared(f"runs={tmp_path}/?", f"run_dir={tmp_path}/out", "after=45")
+    assert [f"{error} after 45 s" in row.values for row in later.rows] == [False, True]
+
+
+@pytest.mark.parametrize("after", ["0", "-3", "soon", "true", "[1]"])
+def test_a_time_that_is_none_is_refused(runs: Path, after: str) -> None:
+    with pytest.raises(UserError, match=r"after=.*; allowed: seconds of training, or equal"):
+        compared(f"runs={runs}/*-?", f"run_dir={runs}/out", f"after={after}")
 
 
 def test_a_list_is_compared_each_folder_once(runs: Path) -> None:
