@@ -1,0 +1,77 @@
+"""Finished evaluations as they lie in their folders, to be added up.
+
+Left out: the sums (:mod:`reflow.reports.tasks`).
+"""
+
+from __future__ import annotations
+
+import glob
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from reflow.errors import UserError
+from reflow.files import read_json, read_metrics
+from reflow.reports.folder import CONFIGURATION, METRICS
+from reflow.reports.tasks import Task, Tasks, add_up, task_of
+from reflow.simulator.journal import IDENTITY
+
+
+def read_evaluations(asked: str | Sequence[str]) -> Tasks:
+    """Evaluations by name or pattern, added up.
+
+    Args:
+        asked: a pattern or folder, or a list of them.
+
+    Raises:
+        UserError: nothing matches, a folder holds no finished evaluation in a simulator, or they are of other
+            policies.
+    """
+    patterns = [asked] if isinstance(asked, str) else asked
+    folders: dict[Path, Path] = {}
+    for pattern in map(str, patterns):
+        found = [Path(pattern)] if Path(pattern).is_dir() else map(Path, sorted(glob.glob(pattern)))
+        there = {folder.resolve(): folder for folder in found if (folder / IDENTITY).is_file()}
+        if not there:
+            raise UserError(
+                f"evaluations={pattern} matches no evaluation in a simulator (seen from {Path.cwd()}); give folders "
+                "of python -m reflow.evaluate ... env=NAME, or a pattern in quotes (evaluations='outputs/tasks/*')"
+            )
+        folders |= there
+    _check_policies(list(folders.values()))
+    return add_up([_task(folder) for folder in folders.values()])
+
+
+def _task(folder: Path) -> Task:
+    if not (folder / METRICS).is_file():
+        raise UserError(f"{folder} is not finished; give its command again, and it goes on")
+    config = _configuration(folder)
+    env = config["env"]
+    return task_of(
+        str(env.get("task") or env["type"]), read_metrics(folder / METRICS), float(config["margin"])
+    )
+
+
+def _check_policies(folders: Sequence[Path]) -> None:
+    one, *others = ((folder, read_json(folder / IDENTITY)["policies"]) for folder in folders)
+    for folder, policies in others:
+        if policies != one[1]:
+            raise UserError(
+                f"evaluations: {folder} is of other policies than {one[0]}; pairs of one student and teacher are "
+                "added up"
+            )
+
+
+def _configuration(folder: Path) -> dict[str, Any]:
+    path = folder / CONFIGURATION
+    try:
+        config = yaml.safe_load(path.read_text())  # resolved when it was saved
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise UserError(
+            f"{path} cannot be read ({' '.join(str(error).split())}); leave {folder} out"
+        ) from error
+    if not isinstance(config, dict) or not {"env", "margin"} <= config.keys() or not config["env"]:
+        raise UserError(f"{path} is no configuration of reflow.evaluate; leave {folder} out of evaluations")
+    return config
