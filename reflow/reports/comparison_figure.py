@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator, ScalarFormatter
 
-from reflow.reports.compare import Row, RunComparison
+from reflow.reports.compare import METHOD, Row, RunComparison
 from reflow.reports.compared_metrics import SUCCESS, direction, is_percent
 from reflow.reports.comparison_table import ARROWS, setting_text
 from reflow.reports.theme import color, drawing
@@ -82,7 +82,7 @@ def row_label(comparison: RunComparison, row: Row) -> str:
     keys = [key for key in comparison.keys if key != "teacher"] or list(comparison.keys)
     parts = (
         setting_text(row.settings.get(key))
-        if key in ("fix", "teacher")
+        if key in ("fix", "teacher", METHOD)
         else f"{key.rpartition('.')[2]} {setting_text(row.settings.get(key))}"
         for key in keys
     )

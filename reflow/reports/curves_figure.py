@@ -49,12 +49,9 @@ def curves_figure(comparison: RunComparison) -> Figure | None:
         for axes, what in ((by_steps, "training steps"), (by_seconds, "seconds of training")):
             axes.set_xlabel(what)
             axes.set_xlim(left=0)
-            axes.set_yscale("log")
-            axes.yaxis.set_major_formatter("{x:g}")
-            axes.yaxis.set_minor_formatter("{x:g}")
-            axes.grid(axis="y", which="both")
+            axes.grid(axis="y")
         by_steps.set_ylabel(f"{metric}, %")
-        figure.legend(*by_steps.get_legend_handles_labels(), loc="outside upper left", ncols=3)
+        figure.legend(*by_steps.get_legend_handles_labels(), loc="outside upper left", ncols=4)
     return figure
 
 
