@@ -66,6 +66,10 @@ def report(config: DictConfig) -> RunComparison | None:
     if evaluations is not None:
         _add_up(evaluations, Path(config.run_dir))
         return None
+    return _compare(config, runs)
+
+
+def _compare(config: DictConfig, runs: str | list[str]) -> RunComparison:
     if config.unfinished not in UNFINISHED:
         raise UserError(f"unfinished={config.unfinished}; allowed: {' or '.join(UNFINISHED)}")
     found = find_runs(runs, skip=config.unfinished == "skip")
