@@ -77,4 +77,4 @@ def test_the_experiment_takes_it(method: str) -> None:
     assert config.objective.draw_pool == (None if config.pairs.path is None else 4)
     pairs = config.data.batch_size * config.objective.draws
     assert pairs == 64  # of noise and action, a step, for each
-    assert config.trainer.max_steps == 600
+    assert (config.trainer.max_steps, config.pairs.seed) == (400, 0)

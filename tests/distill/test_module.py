@@ -1,6 +1,7 @@
 """The training step: the formula, the padding rules, the frozen teacher."""
 
 import copy
+import itertools
 from pathlib import Path
 from typing import Any
 
@@ -8,13 +9,16 @@ import lightning as L
 import pytest
 import torch
 from torch import Tensor
+from torch.utils.data import DataLoader
 
 from reflow.data import SAMPLE, VISIT
 from reflow.distill.averaging import TrainedWeightsEMA
 from reflow.distill.finite import NonFiniteLossError
 from reflow.distill.module import Distillation
+from reflow.distill.optim import OptimizerSettings
 from reflow.distill.student import make_student
 from reflow.flow import EULER, EndpointTime, PaddingRule, UniformTime
+from reflow.objectives import Consistency
 from reflow.policies import load_policy
 from tests.builders import drawn, make_batch, make_distillation
 
@@ -187,6 +191,51 @@ def test_several_times_per_pair_are_the_mean_over_a_stratified_draw(teacher_fold
                 v_t = module.student.velocity(context, x_t, time)
                 by_hand.append((v_t - (randn - action)[:, [k]]).square().mean())
     torch.testing.assert_close(loss, torch.stack(by_hand).mean(), rtol=1e-5, atol=1e-7)
+
+
+class Watching(L.Callback):
+    """Keeps one trained weight of the student after each step, and of its average as the step had it."""
+
+    def __init__(self, name: str) -> None:
+        self.name, self.weights, self.averages = name, list[Tensor](), list[Tensor]()
+
+    def on_train_batch_end(self, trainer: L.Trainer, pl_module: L.LightningModule, *_: Any) -> None:
+        assert isinstance(pl_module, Distillation)
+        assert pl_module.average is not None
+        for policy, kept in ((pl_module.student, self.weights), (pl_module.average.policy, self.averages)):
+            kept.append(dict(policy.named_parameters())[self.name].detach().clone())
+
+
+def test_the_averaged_student_follows_a_step_behind(teacher_folder: Path) -> None:
+    module, batch = module_and_batch(teacher_folder)
+    module = Distillation(
+        module.teacher,
+        module.student,
+        Consistency(decay=0.2),
+        module.endpoints,
+        module.rule,
+        optimizer=OptimizerSettings(lr=1e-2, warmup_steps=0),
+    )
+    name = next(name for name, p in module.student.named_parameters() if p.requires_grad and p.ndim == 2)
+    start = dict(module.student.named_parameters())[name].detach().clone()
+    watching = Watching(name)
+    L.Trainer(
+        accelerator="cpu",
+        max_steps=5,
+        callbacks=[watching],
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        default_root_dir=teacher_folder,
+    ).fit(module, DataLoader([batch] * 5, batch_size=None))
+    expected = [start, watching.weights[0]]  # the first step's weights take the place of those it began with
+    for steps, weight in enumerate(watching.weights[1:4], start=1):
+        kept = min(0.2, (1 + steps) / (10 + steps))
+        expected.append(torch.lerp(expected[-1], weight, 1 - kept))
+    assert len(watching.averages) == 5
+    torch.testing.assert_close(torch.stack(watching.averages), torch.stack(expected), rtol=1e-6, atol=0)
+    assert all(not torch.equal(one, other) for one, other in itertools.pairwise(watching.averages))
 
 
 def test_averaging_shares_what_is_frozen_and_keeps_ties(teacher_folder: Path) -> None:
