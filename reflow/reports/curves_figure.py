@@ -7,6 +7,7 @@ from itertools import cycle
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullLocator
 
 from reflow.reports.compare import Row, RunComparison
 from reflow.reports.comparison_figure import row_label
@@ -14,6 +15,7 @@ from reflow.reports.curves import Curve
 from reflow.reports.theme import color, drawing
 
 _COLORS = ("student", "teacher", "padding", "oneway", "otherway")
+_TICKS = (1, 1.5, 2, 3, 4, 5, 6, 8)  # of a decade
 _DASHES = ("solid", (0, (4, 1.5)), (0, (1, 1.2)), (0, (6, 1.5, 1, 1.5)))
 
 
@@ -43,15 +45,20 @@ def curves_figure(comparison: RunComparison) -> Figure | None:
             kept = [[curve.steps.index(step) for step in steps] for curve in curves]
             values = np.mean([_chosen(c.values, k) for c, k in zip(curves, kept, strict=True)], axis=0)
             seconds = np.mean([_chosen(c.seconds, k) for c, k in zip(curves, kept, strict=True)], axis=0)
-            style = {"color": color(hue), "linestyle": dash, "marker": "o", "markersize": 3}
+            style = {"color": color(hue), "linestyle": dash, "marker": "o", "markersize": 2.5}
             by_steps.plot(steps, 100 * values, label=row_label(comparison, row), **style)
             by_seconds.plot(seconds, 100 * values, **style)
         for axes, what in ((by_steps, "training steps"), (by_seconds, "seconds of training")):
             axes.set_xlabel(what)
             axes.set_xlim(left=0)
+            axes.set_yscale("log")  # rows that fail would press the others together
+            axes.yaxis.set_major_locator(LogLocator(subs=_TICKS))
+            axes.yaxis.set_major_formatter("{x:g}")
+            axes.yaxis.set_minor_locator(NullLocator())
             axes.grid(axis="y")
         by_steps.set_ylabel(f"{metric}, %")
-        figure.legend(*by_steps.get_legend_handles_labels(), loc="outside upper left", ncols=4)
+        lines, labels = by_steps.get_legend_handles_labels()
+        figure.legend(lines, labels, loc="outside upper left", ncols=4, handlelength=3.2)
     return figure
 
 
