@@ -128,6 +128,7 @@ def test_exit_codes(
     ending: object, code: int, said: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     keys = {"runs": object, "run_dir": str, "metrics": object, "unfinished": str, "run": object}
+    keys |= {"after": object, "evaluations": object}
     keys |= {name: str | None for name, kind in keys.items() if kind is object}
     monkeypatch.setattr(entry, "_commands", {})
     monkeypatch.setattr(ConfigStore.instance(), "repo", copy.deepcopy(ConfigStore.instance().repo))
