@@ -8,13 +8,11 @@ from __future__ import annotations
 import glob
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-import yaml
-
+from reflow.config.saved import read_saved
 from reflow.errors import UserError
 from reflow.files import read_json, read_metrics
-from reflow.reports.folder import CONFIGURATION, METRICS
+from reflow.reports.folder import METRICS
 from reflow.reports.tasks import Task, Tasks, add_up, task_of
 from reflow.simulator.journal import IDENTITY
 
@@ -47,8 +45,12 @@ def read_evaluations(asked: str | Sequence[str]) -> Tasks:
 def _task(folder: Path) -> Task:
     if not (folder / METRICS).is_file():
         raise UserError(f"{folder} is not finished; give its command again, and it goes on")
-    config = _configuration(folder)
+    config = read_saved(folder, ("env", "margin"), "reflow.evaluate", "evaluations")
     env = config["env"]
+    if not env:
+        raise UserError(
+            f"{folder}: its last evaluation played nowhere (env is null); give its command with env=NAME again"
+        )
     return task_of(
         str(env.get("task") or env["type"]), read_metrics(folder / METRICS), float(config["margin"])
     )
@@ -62,16 +64,3 @@ def _check_policies(folders: Sequence[Path]) -> None:
                 f"evaluations: {folder} is of other policies than {one[0]}; pairs of one student and teacher are "
                 "added up"
             )
-
-
-def _configuration(folder: Path) -> dict[str, Any]:
-    path = folder / CONFIGURATION
-    try:
-        config = yaml.safe_load(path.read_text())  # resolved when it was saved
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise UserError(
-            f"{path} cannot be read ({' '.join(str(error).split())}); leave {folder} out"
-        ) from error
-    if not isinstance(config, dict) or not {"env", "margin"} <= config.keys() or not config["env"]:
-        raise UserError(f"{path} is no configuration of reflow.evaluate; leave {folder} out of evaluations")
-    return config

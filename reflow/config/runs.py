@@ -12,17 +12,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from reflow.config.curves import read_curves
 from reflow.config.naming import padding_name
 from reflow.config.run_folder import NOT_COMPARED, RUN
+from reflow.config.saved import read_saved
 from reflow.errors import UserError
 from reflow.files import read_json
 from reflow.reports.compare import Run
 from reflow.reports.folder import METRICS
 
-CONFIG = "config.yaml"
 EVALUATION = "evaluation"  # the folder beside the student that reflow.evaluate fills
 EMBEDDED = "embedded"
 # Padding is told by the name of its fix, the teacher by its own, the seed by the runs of a row.
@@ -87,7 +85,8 @@ def read_runs(folders: Iterable[Path]) -> list[Run]:
         UserError: A folder's files are not those of a training run.
     """
     folders = list(folders)
-    configs = {folder: _read_config(folder) for folder in folders}
+    needed = ("padding", "teacher", "seed")
+    configs = {folder: read_saved(folder, needed, "reflow.train", "runs") for folder in folders}
     teachers = teacher_names(
         {
             folder: (configs[folder]["teacher"]["path"], _read(folder / RUN).get("teacher_fingerprint"))
@@ -141,18 +140,6 @@ def teacher_names(teachers: Mapping[Path, tuple[str | None, str | None]]) -> dic
 def _teacher_name(path: str | None) -> str:
     parts = [part for part in Path(path).parts if part != "pretrained_model"] if path else []
     return parts[-1] if parts else EMBEDDED
-
-
-def _read_config(folder: Path) -> dict[str, Any]:
-    path = folder / CONFIG
-    try:
-        config = yaml.safe_load(path.read_text())  # resolved when it was saved
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        why = " ".join(str(error).split())
-        raise UserError(f"{path} cannot be read ({why}); leave {folder} out of runs") from error
-    if not isinstance(config, dict) or not {"padding", "teacher", "seed"} <= config.keys():
-        raise UserError(f"{path} is no configuration of reflow.train; leave {folder} out of runs")
-    return config
 
 
 def _figures(path: Path) -> dict[str, float]:

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from reflow.errors import UserError
 from reflow.metrics import wilson_interval
 from reflow.metrics.paired import PairedComparison, compare_counts
+from reflow.reports.folder import success_rows
 
-_RATE = re.compile(r"success/((?:teacher|student)@\d+)")
 _PRIMARY = re.compile(r"success/((.+)_vs_(.+))/primary")
 
 
@@ -109,9 +109,7 @@ def task_of(name: str, metrics: Mapping[str, float], margin: float) -> Task:
         )
     pair, first, second = primary.groups()
     rates = {
-        found[1]: _rate(metrics, found[0])
-        for key in metrics
-        if (found := _RATE.fullmatch(key)) and f"{key}/episodes" in metrics
+        f"{row.name}@{row.num_steps}": Rate(row.successes, row.episodes) for row in success_rows(metrics)
     }
     n, planned = rates[first].episodes, round(metrics[f"success/{pair}/planned_pairs"])
     if n < planned:
@@ -173,8 +171,3 @@ def add_up(tasks: Sequence[Task]) -> Tasks:
         for name in everywhere
     }
     return Tasks(tuple(tasks), Task("together", one.first, one.second, rates, paired))
-
-
-def _rate(metrics: Mapping[str, float], name: str) -> Rate:
-    episodes = round(metrics[f"{name}/episodes"])
-    return Rate(round(metrics[name] * episodes), episodes)

@@ -85,13 +85,13 @@ def tasks_figure(found: Tasks) -> Figure:
             full = name in (found.together.first, found.together.second)
             style = {"color": who_color(name), "alpha": 1.0 if full else 0.45, "clip_on": False}
             shift = _SHIFT * (number - (len(names) - 1) / 2)
+            axes.plot([], [], "o" if full else "s", markersize=4.5, label=name, **style)
             for row, task in enumerate(tasks):
                 rate = task.rates.get(name)
                 if rate is not None:
                     axes.plot(rate.interval, [row + shift] * 2, linewidth=1.4, **style)
-                    label = name if row == 0 else None
                     marker = "o" if full else "s"
-                    axes.plot([rate.share], [row + shift], marker, markersize=4.5, label=label, **style)
+                    axes.plot([rate.share], [row + shift], marker, markersize=4.5, **style)
         axes.axhline(len(tasks) - 1.5, color=color("line"), linewidth=0.8)
         axes.set_xlim(0, 1)
         axes.set_xticks([0, 0.25, 0.5, 0.75, 1], ["0 %", "25 %", "50 %", "75 %", "100 %"])

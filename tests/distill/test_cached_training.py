@@ -4,6 +4,7 @@ With batches and sub-batches of 16 observations or more, to the last bit. Below,
 products take other paths for other batch sizes, and what remains is rounding (1e-6 of an endpoint).
 """
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from reflow.distill.optim import OptimizerSettings
 from reflow.distill.student import make_student
 from reflow.endpoints import PairCache
 from reflow.endpoints.source import LiveEndpoints, Stored
+from reflow.errors import UserError
 from reflow.flow import EULER, PaddingRule, UniformTime
 from reflow.policies import load_policy, with_velocity
 from tests.builders import make_dataset, make_distillation, make_teacher_folder, repo_id
@@ -164,6 +166,18 @@ def test_a_run_of_another_seed_learns_from_the_same_cache(
     assert (
         min(abs(a - b) / b for a, b in zip(found[:5], live[:5], strict=True)) > 1e-4
     )  # its times are its own
+
+
+def test_a_command_of_another_seed_learns_from_it(
+    run: Callable[..., dict[str, float]], teacher_folder: Path, dataset: Path, tmp_path: Path
+) -> None:
+    cache = fill_cache(tmp_path / "cache", teacher_folder, dataset, draws=POOL)  # its noise has seed 3
+    settings = ["+fix=full32", "seed=4", "objective.draw_pool=4"]
+    with pytest.raises(UserError, match=r"seed: 3 in the cache, 4 asked for; seed=.*pairs\.seed="):
+        run(*settings, f"pairs.path={cache}")
+    stored = run(*settings, f"pairs.path={cache}", "pairs.seed=3")["train/loss"]
+    (tmp_path / "run").rename(tmp_path / "stored")
+    assert stored == pytest.approx(run(*settings, "pairs.seed=3")["train/loss"], rel=1e-5)
 
 
 def test_the_curve_tells_pairs_apart(own_teacher: Path, demos: Path, live: Losses) -> None:
