@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 
 from reflow.config.run_folder import fingerprint
 from reflow.distill.module import Distillation
-from tests.builders import repo_id
+from tests.builders import make_teacher_folder, repo_id
 from tests.distill.conftest import SMALL
 
 REQUIRED = {
@@ -72,10 +72,15 @@ class Crash(RuntimeError):
     """Something from outside that ends a run."""
 
 
+@pytest.mark.parametrize("muon", [False, True])
 def test_an_interrupted_run_ends_where_the_uninterrupted_one_does(
-    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    muon: bool, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run("+fix=full32")
+    more: list[str] = []
+    if muon:  # for matrices wider than an action
+        teacher = make_teacher_folder(tmp_path / "wide", num_steps=4, expert_width_multiplier=1.5)
+        more = [f"teacher.path={teacher}", "optimizer.muon_lr=3e-3"]
+    run("+fix=full32", *more)
     whole = load_file(tmp_path / "run" / "pretrained_model" / "model.safetensors")
     (tmp_path / "run").rename(tmp_path / "whole")
 
@@ -90,8 +95,8 @@ def test_an_interrupted_run_ends_where_the_uninterrupted_one_does(
 
     monkeypatch.setattr(Distillation, "training_step", crash_at_step_5)
     with pytest.raises(Crash):
-        run("+fix=full32")
-    run("+fix=full32")
+        run("+fix=full32", *more)
+    run("+fix=full32", *more)
     assert calls == [0, 1, 2, 3, 4, 3, 4, 5]  # from the checkpoint of step 3 on
     resumed = load_file(tmp_path / "run" / "pretrained_model" / "model.safetensors")
     assert all(torch.equal(whole[name], resumed[name]) for name in whole)
