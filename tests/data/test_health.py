@@ -172,7 +172,7 @@ def test_an_episode_without_frames_is_left_out_and_said(build, copy, capsys):
     assert data.sources[0].samples()[0].tolist() == list(range(36))
 
 
-@pytest.mark.parametrize("num_workers", [0, 1])
+@pytest.mark.parametrize("num_workers", [0, pytest.param(1, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("picture", [b"no picture", None, b""])
 def test_a_picture_that_does_not_decode_is_named(build, copy, num_workers, picture):
     def edit(values: list[Any]) -> None:

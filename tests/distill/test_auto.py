@@ -8,7 +8,10 @@ from reflow.config import padding_name
 
 @pytest.mark.parametrize(
     ("num_steps", "fix", "rule"),
-    [(1, "[full_noise,keep_target]", "full_noise+keep_target"), (2, "full32", "full32")],
+    [
+        (1, "[full_noise,keep_target]", "full_noise+keep_target"),
+        pytest.param(2, "full32", "full32", marks=pytest.mark.slow),
+    ],
 )
 def test_auto_chooses_for_the_steps_and_says_why(run, tmp_path, capsys, num_steps, fix, rule) -> None:
     overrides = (

@@ -11,7 +11,7 @@ from tests.builders import make_dataset, make_teacher_folder, repo_id
 CAMERAS = ("observation.images.front", "observation.images.wrist")
 
 
-@pytest.mark.parametrize("max_action_dim", [32, 7])
+@pytest.mark.parametrize("max_action_dim", [pytest.param(32, marks=pytest.mark.slow), 7])
 def test_another_robot(run: Callable[..., dict[str, float]], tmp_path: Path, max_action_dim: int) -> None:
     robot = {"action_dim": 7, "state_dim": 9, "cameras": CAMERAS}
     teacher = make_teacher_folder(
@@ -33,6 +33,7 @@ def test_a_student_of_several_steps(run: Callable[..., dict[str, float]], tmp_pa
     assert SmolVLAPolicy.from_pretrained(tmp_path / "run" / "pretrained_model").config.num_steps == 3
 
 
+@pytest.mark.slow
 def test_renamed_cameras(run: Callable[..., dict[str, float]], tmp_path: Path) -> None:
     data = make_dataset(tmp_path / "renamed", cameras=("observation.images.overhead",))
     run(

@@ -72,7 +72,7 @@ class Crash(RuntimeError):
     """Something from outside that ends a run."""
 
 
-@pytest.mark.parametrize("muon", [False, True])
+@pytest.mark.parametrize("muon", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_an_interrupted_run_ends_where_the_uninterrupted_one_does(
     muon: bool, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
