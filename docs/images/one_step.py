@@ -91,7 +91,7 @@ def draw(picked, ways, joint):
         bars.plot([low, high], [row, row], color=color("ink"), linewidth=1.2)
         bars.text(max(high, rate) + 2, row, f"{rate} %", va="center", color=color("ink"))
         bars.text(0, row - 0.36, title, va="bottom", color=color("muted"), fontsize=8.5)
-    bars.set(ylim=(2.5, -0.75), xlim=(0, 125), yticks=[], title="success, 1,000 episodes")
+    bars.set(ylim=(2.5, -0.75), xlim=(0, 125), yticks=[], title="success")
     bars.set_xticks([0, 50, 100], ["0", "50", "100 %"])
     return figure
 
