@@ -59,7 +59,7 @@ class MuonWithAdamW(Optimizer):
         self._link()
 
     def _link(self) -> None:
-        """Groups and state are those of the two, not copies: what a scheduler sets is what they read."""
+        """The groups are those of the two, not copies: what a scheduler sets is what they read."""
         self.param_groups = [group for optimizer in self.both for group in optimizer.param_groups]
 
     def step(self, closure: Callable[[], Any] | None = None) -> Any:

@@ -125,7 +125,6 @@ def test_the_loss_curve_is_the_live_one(
     assert found.losses == pytest.approx(live, rel=1e-5)
 
 
-@pytest.mark.slow
 def test_in_batches_of_sixteen_it_is_the_live_one_to_the_last_bit(tmp_path: Path) -> None:
     """The demo's own teacher and data; two and a half epochs of one episode."""
     chosen = {"episodes": [0], "val_episodes": [1], "batch_size": 16, "allow_short_episodes": True}

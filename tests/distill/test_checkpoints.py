@@ -90,7 +90,6 @@ def test_a_run_goes_on_from_the_checkpoint_before_a_cut_one(
     assert all(torch.equal(weights[name], again[name]) for name in weights)
 
 
-@pytest.mark.slow
 def test_another_file_of_torch_is_no_checkpoint(run: Run, tmp_path: Path) -> None:
     run("+fix=full32")
     (tmp_path / "run" / "metrics.json").unlink()

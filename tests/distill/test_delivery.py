@@ -102,9 +102,8 @@ def test_the_rehearsal_leaves_the_generator_the_teacher_and_the_disk_as_they_wer
     assert seen
 
 
-@pytest.mark.parametrize(
-    "every", [3, pytest.param(4, marks=pytest.mark.slow)]
-)  # the last step has a checkpoint of its own, or not
+# the last step has a checkpoint of its own, or not
+@pytest.mark.parametrize("every", [3, pytest.param(4, marks=pytest.mark.slow)])
 def test_what_fails_after_the_last_step_costs_no_training(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, every: int
 ) -> None:

@@ -1,7 +1,6 @@
 """Muon and AdamW in the shape of one optimizer: the updates are those of torch's own two, side by side."""
 
 from copy import deepcopy
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -59,9 +58,9 @@ def test_muon_has_the_matrices_inside_and_adamw_everything_else() -> None:
 
 
 def test_a_policy_of_wider_actions_has_wider_edges() -> None:
-    wide = SimpleNamespace(max_action_dim=48)
-    assert not is_hidden("hidden.weight", torch.zeros(40, 48), wide)  # type: ignore[arg-type]
-    assert is_hidden("hidden.weight", torch.zeros(49, 64), wide)  # type: ignore[arg-type]
+    wide = SmolVLAConfig(device="cpu", max_action_dim=48)
+    assert not is_hidden("hidden.weight", torch.zeros(40, 48), wide)
+    assert is_hidden("hidden.weight", torch.zeros(49, 64), wide)
 
 
 def test_its_updates_are_those_of_torchs_own_two_under_one_schedule() -> None:
@@ -73,11 +72,12 @@ def test_its_updates_are_those_of_torchs_own_two_under_one_schedule() -> None:
     adamw = torch.optim.AdamW(
         rest, lr=1e-2, betas=POLICY.optimizer_betas, eps=POLICY.optimizer_eps, weight_decay=0.1, fused=True
     )
-    twins = [POLICY.get_scheduler_preset() for _ in range(2)]
-    for preset in twins:
+    schedules = []
+    for its in (muon, adamw):
+        preset = POLICY.get_scheduler_preset()
         assert preset is not None
         preset.peak_lr, preset.num_warmup_steps, preset.num_decay_steps = 1e-2, 2, 8
-    schedules = [preset.build(o, 10) for preset, o in zip(twins, (muon, adamw), strict=True)]  # type: ignore[union-attr]
+        schedules.append(preset.build(its, 10))
     for seed in range(6):
         step(network, optimizer, seed=seed)
         schedule.step()

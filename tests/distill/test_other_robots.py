@@ -33,7 +33,6 @@ def test_a_student_of_several_steps(run: Callable[..., dict[str, float]], tmp_pa
     assert SmolVLAPolicy.from_pretrained(tmp_path / "run" / "pretrained_model").config.num_steps == 3
 
 
-@pytest.mark.slow
 def test_renamed_cameras(run: Callable[..., dict[str, float]], tmp_path: Path) -> None:
     data = make_dataset(tmp_path / "renamed", cameras=("observation.images.overhead",))
     run(
