@@ -31,6 +31,7 @@ def test_it_trains_and_hands_over_an_ordinary_student(
     draws = "objective.draws=4" if method == "drifting" else "objective.draws=2"
     metrics = run(f"+method={method}", "+fix=full32", draws)
     assert metrics["train/loss"] > 0
+    assert ("deploy/gap" in metrics) == (method in ("endpoint", "reflow"))
     folder = tmp_path / "run" / "pretrained_model"
     student = SmolVLAPolicy.from_pretrained(folder)
     assert student.config.num_steps == (2 if method == "mip" else 1)
