@@ -1,8 +1,8 @@
 """How a command ends: an exit code, and one line for what the user can mend.
 
 A :class:`~reflow.errors.UserError` is the user's to mend, and so is what the system refuses (no room, no rights).
-Anything else is a bug of ours, and asks to be reported. SIGTERM ends a command as
-Ctrl-C does, with a code of its own.
+Anything else is a bug of ours, and asks to be reported. SIGTERM, SIGUSR1 and SIGUSR2 end a command as Ctrl-C does,
+each with the code that shells expect: 128 and its number.
 """
 
 from __future__ import annotations
@@ -23,8 +23,11 @@ from typing import Any
 from reflow.errors import UserError
 from reflow.versions import versions_here
 
-CANNOT_RUN, BUG, INTERRUPTED, TERMINATED = 2, 70, 130, 143
-"""Exit codes: the user has to mend something, we have to, the user interrupted it, SIGTERM told it to stop."""
+CANNOT_RUN, BUG = 2, 70
+"""Exit codes: the user has to mend something, we have to."""
+
+STOPPING = (signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
+"""Signals beside Ctrl-C (SIGINT) that tell a command to stop: a scheduler's, as a rule."""
 
 _WAYS_OUT = {
     errno.ENOSPC: "make room there, or choose another folder (run_dir=...)",
@@ -39,8 +42,21 @@ _WAYS_OUT = {
 }
 
 
-class Terminated(BaseException):
-    """SIGTERM came; its notes say where the same command goes on. No error, so that nobody takes it for one."""
+class Stopped(BaseException):
+    """A signal came; its notes say where the same command goes on. No error, so that nobody takes it for one.
+
+    Args:
+        number: of the signal.
+    """
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.signal = signal.Signals(number)
+
+    def __str__(self) -> str:
+        words = {signal.SIGINT: "interrupted", signal.SIGTERM: "terminated"}
+        said = words.get(self.signal, f"stopped by {self.signal.name}")
+        return "; ".join([said, *getattr(self, "__notes__", ["the same command goes on"])])
 
 
 def document_of(error: BaseException, line: str | None = None) -> dict[str, Any]:
@@ -71,15 +87,13 @@ def ending(
         full: let exceptions through, with their tracebacks.
     """
     try:
-        with _heeding_sigterm():
+        with _heeding_signals():
             yield
-    except KeyboardInterrupt as interrupt:
-        print("; ".join(["interrupted", *getattr(interrupt, "__notes__", [])]), file=sys.stderr)
-        raise SystemExit(INTERRUPTED) from interrupt
-    except Terminated as stop:
-        notes = getattr(stop, "__notes__", ["the same command goes on"])
-        print("; ".join(["terminated", *notes]), file=sys.stderr, flush=True)
-        raise SystemExit(TERMINATED) from stop
+    except (KeyboardInterrupt, Stopped) as stop:
+        stopped = stop if isinstance(stop, Stopped) else _noted(Stopped(signal.SIGINT), stop)
+        if os.environ.get("LOCAL_RANK", "0") == "0":  # of several processes one says it
+            print(stopped, file=sys.stderr, flush=True)
+        raise SystemExit(128 + stopped.signal) from stop
     except Exception as error:
         if full:
             raise
@@ -96,31 +110,35 @@ def ending(
         raise SystemExit(code) from error
 
 
-@contextlib.contextmanager
-def _heeding_sigterm() -> Iterator[None]:
-    """In here SIGTERM raises :class:`Terminated`, unless somebody else has taken it.
+def _noted(stop: Stopped, like: BaseException) -> Stopped:
+    for note in getattr(like, "__notes__", []):
+        stop.add_note(note)
+    return stop
 
-    Lightning takes it while its loops run, and calls whoever had it before as well: then it is Lightning's to end
-    between two steps. A process forked off ends as processes do.
+
+@contextlib.contextmanager
+def _heeding_signals() -> Iterator[None]:
+    """In here the signals raise :class:`Stopped`, but for those that somebody else has taken.
+
+    A process forked off ends as processes do.
     """
     mine = threading.current_thread() is threading.main_thread()
-    if not mine or signal.getsignal(signal.SIGTERM) != signal.SIG_DFL:
-        yield
-        return
+    heeded = [number for number in STOPPING if mine and signal.getsignal(number) == signal.SIG_DFL]
     owner = os.getpid()
 
     def heed(number: int, frame: object) -> None:
-        if os.getpid() != owner:
-            signal.signal(number, signal.SIG_DFL)
-            os.kill(os.getpid(), number)
-        elif signal.getsignal(number) is heed:
-            raise Terminated
+        if os.getpid() == owner:
+            raise Stopped(number)
+        signal.signal(number, signal.SIG_DFL)
+        os.kill(os.getpid(), number)
 
-    signal.signal(signal.SIGTERM, heed)
+    for number in heeded:
+        signal.signal(number, heed)
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        for number in heeded:
+            signal.signal(number, signal.SIG_DFL)
 
 
 def _report(error: Exception) -> str:

@@ -143,11 +143,7 @@ def _latencies(
 @command("evaluate", EVALUATE, renamed=RENAMED, aliases=ALIASES)
 def main(config: DictConfig) -> None:
     """Command-line entry."""
-    try:
-        evaluate(config, overrides())
-    except KeyboardInterrupt as interrupt:
-        interrupt.add_note("the same command goes on")
-        raise
+    evaluate(config, overrides())
 
 
 if __name__ == "__main__":

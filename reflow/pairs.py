@@ -44,6 +44,7 @@ from reflow.endpoints.cost import check_disk, measure_cost
 from reflow.endpoints.fill import FillPairs, ShardWriter
 from reflow.endpoints.grow import take_over
 from reflow.flow import Solver
+from reflow.stopping import going_on
 
 
 class _Progress(RichProgressBar):
@@ -85,9 +86,10 @@ def generate(config: DictConfig, overrides: Sequence[str] = ()) -> Path:
     if config.repair and manifest.checksums:
         for line in drop_damaged(folder, manifest, part):
             _say(f"damaged, to be made anew: {line}")
+    writer = ShardWriter(folder)
     trainer = build_with(
         config.trainer,
-        callbacks=[_Progress(), ShardWriter(folder)],
+        callbacks=[_Progress(), writer],
         logger=False,
         enable_checkpointing=False,
         enable_model_summary=False,
@@ -98,7 +100,7 @@ def generate(config: DictConfig, overrides: Sequence[str] = ()) -> Path:
         module = FillPairs(
             teacher, rule, data, manifest.layout, work, solver=solver, num_steps=steps, seed=config.seed
         )
-        _fill(trainer, module, folder, asked)
+        _fill(trainer, module, writer, asked)
     manifest = seal(folder) if work or config.repair else manifest
     if lacking := [name for name in manifest.layout.folders if name not in manifest.complete]:
         _say(f"{folder}: this part is done; {', '.join(lacking)} still lack shards that are other parts'")
@@ -108,7 +110,8 @@ def generate(config: DictConfig, overrides: Sequence[str] = ()) -> Path:
     return folder
 
 
-def _fill(trainer: L.Trainer, module: FillPairs, folder: Path, asked: Manifest) -> None:
+def _fill(trainer: L.Trainer, module: FillPairs, writer: ShardWriter, asked: Manifest) -> None:
+    folder = writer.folder
     _say(f"{folder}: {module.layout}")
     if trainer.is_global_zero:
         cost = measure_cost(trainer, module)
@@ -117,14 +120,8 @@ def _fill(trainer: L.Trainer, module: FillPairs, folder: Path, asked: Manifest) 
         settle(asked, folder).write(folder)  # only now: bad input leaves no folder behind
         sweep(folder)
     warnings.filterwarnings("ignore", message="Couldn't infer the batch indices")  # the portions say them
-    try:
+    with going_on(lambda: f"the same command goes on, {folder} keeps whole shards", writer.signals):
         trainer.predict(module, return_predictions=False)
-    except SystemExit as error:
-        if trainer.interrupted:
-            interrupt = KeyboardInterrupt()
-            interrupt.add_note(f"the same command goes on, {folder} keeps whole shards")
-            raise interrupt from error
-        raise
 
 
 @rank_zero_only

@@ -6,17 +6,14 @@ In the run folder this leaves ``metrics.json`` (flat), ``report.html``, ``figure
 
 from __future__ import annotations
 
-import contextlib
 import copy
 import functools
 import shlex
-from collections.abc import Iterator
 from pathlib import Path
 
 import lightning as L
 import torch
 from lerobot.utils.constants import ACTION
-from lightning.pytorch.utilities.exceptions import SIGTERMException
 from omegaconf import DictConfig, OmegaConf
 
 from reflow.cli import build, command, overrides, plain
@@ -43,9 +40,9 @@ from reflow.distill.report import keep_for_report, report_run
 from reflow.distill.student import make_student
 from reflow.distill.success import measure_success
 from reflow.distill.summary import print_summary
-from reflow.ending import Terminated
 from reflow.policies import with_velocity
 from reflow.reports.folder import REPORT, Words
+from reflow.stopping import going_on
 from reflow.versions import versions_here
 
 
@@ -86,14 +83,16 @@ def train(config: DictConfig, run_dir: Path) -> dict[str, float]:
     OmegaConf.save(config, run.path / "config.yaml", resolve=True)
     callbacks = with_probes(build_all(config.callbacks))
     trainer = build_trainer(config, list(callbacks.values()), list(build_all(config.logger).values()))
-    with _stopping(run):
+    with going_on(run.goes_on):
         trainer.fit(module, data, ckpt_path=begin, weights_only=False if begin else None)
 
     measurements = [callback for callback in callbacks.values() if isinstance(callback, Measurement)]
     measurer = build_trainer(config, measurements, [], limit_val_batches=1.0)
-    with _stopping(run):
+    with going_on(run.goes_on):
         measurer.validate(module, data, verbose=False)
     metrics = {key: value.item() for key, value in measurer.callback_metrics.items()}
+    if not measurer.is_global_zero:  # of several processes one writes
+        return metrics
     deliver_student(module, teacher.folder, run.student, data)
     keep_for_report(run.path, callbacks, _words(config, data))
     run.finish(metrics)
@@ -101,21 +100,6 @@ def train(config: DictConfig, run_dir: Path) -> dict[str, float]:
     report_run(run.path, trainer.loggers, trainer.global_step)
     print_summary(metrics, run.path)
     return metrics
-
-
-@contextlib.contextmanager
-def _stopping(run: RunFolder) -> Iterator[None]:
-    """Where the run goes on, once it was told to stop; Lightning ends with 0 and with 1 then, without a word."""
-    try:
-        yield
-    except (SIGTERMException, Terminated) as stop:
-        terminated = Terminated()
-        terminated.add_note(f"the same command goes on from {run.goes_on_from}")
-        raise terminated from stop
-    except SystemExit as stop:  # what Lightning makes of Ctrl-C
-        interrupt = KeyboardInterrupt()
-        interrupt.add_note(f"the same command goes on from {run.goes_on_from}")
-        raise interrupt from stop
 
 
 def _rehearse(

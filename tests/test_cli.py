@@ -113,7 +113,7 @@ def test_the_environment_is_as_it_was(monkeypatch: pytest.MonkeyPatch, run: Run)
     [
         (lambda: 1, 1, ""),
         (lambda: None, 0, ""),
-        (KeyboardInterrupt, 130, "interrupted\n"),
+        (KeyboardInterrupt, 130, "interrupted; the same command goes on\n"),
         (UserError("x=1; allowed: 2"), 2, "error: x=1; allowed: 2\n"),
         (MissingFileError("no such folder"), 2, "error: no such folder\n"),
         (NotInstalledError("install it"), 2, "error: install it\n"),

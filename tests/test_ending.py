@@ -1,4 +1,4 @@
-"""SIGTERM, sent by the system to a real process: while a command works, in a loop of Lightning's, in a child."""
+"""Signals, sent by the system to a real process: while a command works, taken by somebody else, in a child."""
 
 import signal
 import subprocess
@@ -8,40 +8,49 @@ from pathlib import Path
 import pytest
 
 READY = "print('ready', flush=True); time.sleep(60)"
-COMMON = "import os, signal, sys, time\nfrom reflow.ending import Terminated, ending\n"
+COMMON = "import os, signal, sys, time\nfrom reflow.ending import Stopped, ending\n"
 
 
-def ended(program: str) -> tuple[int, str]:
-    """Exit code, and what was said, of a program that gets SIGTERM once it has printed ``ready``."""
+def ended(program: str, sent: int = signal.SIGTERM) -> tuple[int, str]:
+    """Exit code, and what was said, of a program that gets a signal once it has printed ``ready``."""
     process = subprocess.Popen(
         [sys.executable, "-c", COMMON + program], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
     assert process.stdout is not None
     assert process.stdout.readline() == "ready\n", process.communicate()[1]
-    process.send_signal(signal.SIGTERM)
+    process.send_signal(sent)
     out, said = process.communicate(timeout=60)
     return process.returncode, out + said
 
 
-def test_sigterm_ends_whatever_is_done_outside_of_a_loop() -> None:
-    code, said = ended(f"with ending(str):\n    {READY}")
-    assert (code, said) == (143, "terminated; the same command goes on\n")
+@pytest.mark.parametrize(
+    ("sent", "code", "word"),
+    [
+        (signal.SIGINT, 130, "interrupted"),
+        (signal.SIGTERM, 143, "terminated"),
+        (signal.SIGUSR1, 138, "stopped by SIGUSR1"),
+        (signal.SIGUSR2, 140, "stopped by SIGUSR2"),
+    ],
+)
+def test_a_signal_ends_whatever_is_done_outside_of_a_loop(sent: int, code: int, word: str) -> None:
+    assert ended(f"with ending(str):\n    {READY}", sent) == (code, f"{word}; the same command goes on\n")
+
+
+def test_of_several_processes_one_says_it() -> None:
+    rank = "os.environ['LOCAL_RANK'] = '1'\n"
+    assert ended(f"{rank}with ending(str):\n    {READY}") == (143, "")
 
 
 def test_a_note_says_where_it_goes_on() -> None:
-    noted = "  except Terminated as stop:\n    stop.add_note('half is kept'); raise"
+    noted = "  except Stopped as stop:\n    stop.add_note('half is kept'); raise"
     code, said = ended(f"with ending(str):\n  try:\n    {READY}\n{noted}")
     assert (code, said) == (143, "terminated; half is kept\n")
 
 
-def test_whoever_has_taken_sigterm_decides() -> None:
-    """Lightning's loops put their handler in front of ours, and call both."""
-    taken = (
-        "    ours = signal.getsignal(signal.SIGTERM)\n"
-        "    def theirs(*args): ours(*args); print('at the end of this step', flush=True); sys.exit(5)\n"
-        "    signal.signal(signal.SIGTERM, theirs)\n"
-    )
-    assert ended(f"with ending(str):\n{taken}    {READY}") == (5, "at the end of this step\n")
+def test_whoever_has_taken_a_signal_keeps_it() -> None:
+    """A scheduler's library asks to be requeued (submitit: SIGUSR2)."""
+    taken = "signal.signal(signal.SIGUSR2, lambda *_: (print('requeued', flush=True), sys.exit(5)))\n"
+    assert ended(f"{taken}with ending(str):\n    {READY}", signal.SIGUSR2) == (5, "requeued\n")
 
 
 def test_a_process_forked_off_ends_as_processes_do() -> None:

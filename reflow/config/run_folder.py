@@ -118,11 +118,11 @@ class RunFolder:
         """
         return whole_checkpoint(self.path / CHECKPOINTS)
 
-    @property
-    def goes_on_from(self) -> str:
+    def goes_on(self) -> str:
         """Where the same command goes on, for whoever is told that it stopped."""
         path = self.path / CHECKPOINTS / LAST
-        return str(path) if path.is_file() else "the beginning (there is no checkpoint yet)"
+        begin = path if path.is_file() else "the beginning (there is no checkpoint yet)"
+        return f"the same command goes on from {begin}"
 
     @property
     def student(self) -> Path:

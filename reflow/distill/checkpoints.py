@@ -15,11 +15,11 @@ import lightning as L
 import torch
 from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
 from lightning.pytorch.callbacks import ModelCheckpoint
-from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from reflow.errors import UserError
 from reflow.files import replace_file
 from reflow.notices import warn
+from reflow.stopping import PostponedSignals
 
 LAST, PREVIOUS = "last.ckpt", "previous.ckpt"
 
@@ -56,26 +56,41 @@ class AtomicCheckpointIO(TorchCheckpointIO):
 
 
 class TrainingCheckpoint(ModelCheckpoint):
-    """Lightning's, which also writes one when training is done, and one when it is told to stop (SIGTERM).
+    """Lightning's, which also writes one when training is done, and one when a signal tells it to stop.
 
-    So nothing that comes after training can cost it.
+    So nothing that comes after training can cost it, and a signal costs no step. It waits for the end of a step, and
+    of a validation: in one the average stands in the student's place.
     """
+
+    def __init__(self, *arguments: Any, **keywords: Any) -> None:
+        super().__init__(*arguments, **keywords)
+        self._signals, self._step = PostponedSignals(), 0
 
     @property
     def state_key(self) -> str:
         return super().state_key.replace(type(self).__qualname__, ModelCheckpoint.__qualname__)
 
+    def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
+        super().setup(trainer, pl_module, stage)
+        self._signals.remember()
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        super().on_train_start(trainer, pl_module)
+        self._signals.postpone(trainer)
+
+    def on_train_batch_end(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        super().on_train_batch_end(trainer, pl_module, outputs, batch, batch_idx)
+        stepped, self._step = trainer.global_step != self._step, trainer.global_step
+        if stepped and self._signals.agreed(trainer):  # not while gradients are still added up
+            self._save_now(trainer)
+            self._signals.hand_over()
+
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         self._save_now(trainer)
         super().on_train_end(trainer, pl_module)
-
-    def on_exception(
-        self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException
-    ) -> None:
-        # Between two steps. In a validation the average stands in the student's place, and waits to be put back.
-        if isinstance(exception, SIGTERMException) and trainer.training:
-            self._save_now(trainer)
-        super().on_exception(trainer, pl_module, exception)
+        self._signals.hand_over()
 
     def _save_now(self, trainer: L.Trainer) -> None:
         if trainer.global_step and not self._should_skip_saving_checkpoint(trainer):

@@ -20,7 +20,6 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from reflow.data import LeRobotDataModule
-from reflow.ending import Terminated
 from reflow.endpoints import PRECISIONS, Layout, Work, seal, write_shard
 from reflow.endpoints.layout import block_folder, shard_file
 from reflow.endpoints.shards import joined
@@ -28,6 +27,7 @@ from reflow.errors import UserError
 from reflow.flow import Draws, PaddingRule, Solver
 from reflow.policies import VISION, Batch, FlowPolicy, StorablePrefix
 from reflow.policies.frozen import Frozen
+from reflow.stopping import PostponedSignals
 
 type Tensors = dict[str, Tensor]
 
@@ -165,12 +165,22 @@ class ShardWriter(BasePredictionWriter):
 
     Args:
         folder: of the cache.
+
+    Attributes:
+        signals: what tells it to stop waits for the end of a sub-batch.
     """
 
     def __init__(self, folder: Path) -> None:
         super().__init__("batch")
-        self.folder = folder
+        self.folder, self.signals = folder, PostponedSignals()
         self._made: list[dict[str, Tensors]] = []
+
+    def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
+        super().setup(trainer, pl_module, stage)
+        self.signals.remember()
+
+    def on_predict_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        self.signals.postpone(trainer, pass_on=True)
 
     def write_on_batch_end(
         self,
@@ -189,10 +199,7 @@ class ShardWriter(BasePredictionWriter):
             for name in portion.work.folders:
                 tensors = {key: joined([entry[name][key] for entry in made]) for key in made[0][name]}
                 write_shard(self.folder / shard_file(name, portion.work.shard), tensors)
-        if trainer.received_sigterm:  # Lightning heeds it while training only
-            stop = Terminated()
-            stop.add_note(f"the same command goes on, {self.folder} keeps whole shards")
-            raise stop
+        self.signals.hand_over()
 
     def on_predict_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         trainer.strategy.barrier("pairs")
