@@ -44,9 +44,12 @@ def stopped(run: Run, *overrides: str) -> int:
     ("number", "step", "kept", "overrides"),
     [
         (signal.SIGTERM, "training_step", 3, ()),
-        (signal.SIGUSR1, "training_step", 3, ("+trainer.accumulate_grad_batches=2",)),
+        pytest.param(
+            *(signal.SIGUSR1, "training_step", 3, ("+trainer.accumulate_grad_batches=2",)),
+            marks=pytest.mark.slow,
+        ),
         (signal.SIGUSR2, "validation_step", 4, ()),  # the validation ends, and one more step
-        (signal.SIGINT, "training_step", 3, ()),
+        pytest.param(signal.SIGINT, "training_step", 3, (), marks=pytest.mark.slow),
     ],
 )
 def test_a_signal_costs_no_step(
