@@ -63,6 +63,11 @@ def test_columns_are_the_settings_that_differ() -> None:
     assert "All rows: teacher embedded, fix full32." in markdown(found)
 
 
+def test_a_run_from_before_a_key_was_there_is_one_where_it_is_null() -> None:
+    (row,) = compare([made(0, 1.0), made(1, 2.0, muon_lr=None)]).rows
+    assert [run.seed for run in row.runs] == [0, 1]
+
+
 def test_what_a_method_is_made_of_is_told_by_its_name() -> None:
     runs = [
         made(0, 1.0, method="endpoint", draws=2, lr=0.1),
