@@ -123,7 +123,10 @@ def _heeding_signals() -> Iterator[None]:
     A process forked off ends as processes do.
     """
     mine = threading.current_thread() is threading.main_thread()
-    heeded = [number for number in STOPPING if mine and signal.getsignal(number) == signal.SIG_DFL]
+    wanted = set(STOPPING) - (
+        {signal.SIGUSR1} if "SLURM_JOB_ID" in os.environ else set()
+    )  # Lightning requeues by it
+    heeded = [number for number in wanted if mine and signal.getsignal(number) == signal.SIG_DFL]
     owner = os.getpid()
 
     def heed(number: int, frame: object) -> None:

@@ -59,8 +59,10 @@ class PostponedSignals:
                 trainer.strategy.launcher.kill(number)
             self._came = self._came or number
 
-        for number in self._before:
-            signal.signal(number, note)
+        for number, before in self._before.items():
+            now = signal.signal(number, note)
+            if before == signal.SIG_DFL:  # nobody's before, Lightning's by now
+                self._before[number] = now
 
     @property
     def came(self) -> bool:

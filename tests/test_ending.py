@@ -53,6 +53,11 @@ def test_whoever_has_taken_a_signal_keeps_it() -> None:
     assert ended(f"{taken}with ending(str):\n    {READY}", signal.SIGUSR2) == (5, "requeued\n")
 
 
+def test_a_job_of_slurm_keeps_sigusr1_for_the_requeue() -> None:
+    slurm = "os.environ['SLURM_JOB_ID'] = '7'\n"
+    assert ended(f"{slurm}with ending(str):\n    {READY}", signal.SIGUSR1) == (-signal.SIGUSR1, "")
+
+
 def test_a_process_forked_off_ends_as_processes_do() -> None:
     forked = (
         "with ending(str):\n"

@@ -130,6 +130,18 @@ def test_whoever_had_a_signal_gets_it() -> None:
     assert got == [signal.SIGUSR2]
 
 
+def test_what_lightning_takes_in_the_meantime_is_lightnings() -> None:
+    """Under SLURM it requeues the job by SIGUSR1."""
+    got, signals = list[int](), PostponedSignals()
+    signal.signal(signal.SIGUSR1, signal.SIG_DFL)
+    signals.remember()
+    signal.signal(signal.SIGUSR1, lambda number, _: got.append(number))
+    signals.postpone(L.Trainer(accelerator="cpu", logger=False, enable_checkpointing=False))
+    send(signal.SIGUSR1, signals)
+    signals.hand_over()
+    assert got == [signal.SIGUSR1]
+
+
 def test_what_breaks_because_others_have_stopped_is_no_fault() -> None:
     signals = postponed()
     send(signal.SIGINT, signals)
