@@ -123,10 +123,9 @@ def _heeding_signals() -> Iterator[None]:
     A process forked off ends as processes do.
     """
     mine = threading.current_thread() is threading.main_thread()
-    wanted = set(STOPPING) - (
-        {signal.SIGUSR1} if "SLURM_JOB_ID" in os.environ else set()
-    )  # Lightning requeues by it
-    heeded = [number for number in wanted if mine and signal.getsignal(number) == signal.SIG_DFL]
+    heeded = [number for number in STOPPING if mine and signal.getsignal(number) == signal.SIG_DFL]
+    if "SLURM_JOB_ID" in os.environ:  # Lightning requeues the job by it
+        heeded = [number for number in heeded if number != signal.SIGUSR1]
     owner = os.getpid()
 
     def heed(number: int, frame: object) -> None:

@@ -35,7 +35,7 @@ class PostponedSignals:
 
     def remember(self) -> None:
         """Whose the signals are."""
-        if threading.current_thread() is threading.main_thread() and not self._before:
+        if threading.current_thread() is threading.main_thread():
             self._before = {number: signal.getsignal(number) for number in (signal.SIGINT, *STOPPING)}
 
     def postpone(self, trainer: L.Trainer, *, pass_on: bool = False) -> None:
@@ -50,13 +50,9 @@ class PostponedSignals:
         def note(number: int, frame: FrameType | None) -> None:
             if number == self._came == signal.SIGINT:
                 raise KeyboardInterrupt
-            if (
-                not self._came
-                and pass_on
-                and number != signal.SIGINT
-                and trainer.strategy.launcher is not None
-            ):
-                trainer.strategy.launcher.kill(number)
+            launcher = trainer.strategy.launcher
+            if pass_on and not self._came and number != signal.SIGINT and launcher is not None:
+                launcher.kill(number)
             self._came = self._came or number
 
         for number, before in self._before.items():

@@ -144,10 +144,9 @@ def compare(
     grouped: dict[str, list[Run]] = {}
     said = list(notes)
     for run in runs:
-        set_ = {
-            key: value for key, value in run.settings.items() if value is not None
-        }  # null as where it is not known
-        group = grouped.setdefault(json.dumps(set_, sort_keys=True, default=str), [])
+        # A run from before a key was there is one where it is null.
+        given = {key: value for key, value in run.settings.items() if value is not None}
+        group = grouped.setdefault(json.dumps(given, sort_keys=True, default=str), [])
         twin = next((other for other in group if other.seed == run.seed), None)
         if twin is None:
             group.append(run)
