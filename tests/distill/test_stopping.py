@@ -40,16 +40,17 @@ def stopped(run: Run, *overrides: str) -> int:
     return int(end.value.code or 0)
 
 
+ACCUMULATE = ("+trainer.accumulate_grad_batches=2",)
+
+
 @pytest.mark.parametrize(
-    ("number", "step", "kept", "overrides"),
+    ("number", "step", "at", "kept", "overrides"),
     [
-        (signal.SIGTERM, "training_step", 3, ()),
-        pytest.param(
-            *(signal.SIGUSR1, "training_step", 3, ("+trainer.accumulate_grad_batches=2",)),
-            marks=pytest.mark.slow,
-        ),
-        (signal.SIGUSR2, "validation_step", 4, ()),  # the validation ends, and one more step
-        pytest.param(signal.SIGINT, "training_step", 3, (), marks=pytest.mark.slow),
+        (signal.SIGTERM, "training_step", 2, 3, ()),
+        pytest.param(signal.SIGUSR1, "training_step", 2, 3, ACCUMULATE, marks=pytest.mark.slow),
+        (signal.SIGUSR2, "validation_step", 3, 4, ()),  # the validation ends, and one more step
+        pytest.param(signal.SIGUSR2, "validation_step", 6, 6, (), marks=pytest.mark.slow),  # there is none
+        pytest.param(signal.SIGINT, "training_step", 2, 3, (), marks=pytest.mark.slow),
     ],
 )
 def test_a_signal_costs_no_step(
@@ -58,6 +59,7 @@ def test_a_signal_costs_no_step(
     capsys: pytest.CaptureFixture[str],
     number: int,
     step: str,
+    at: int,
     kept: int,
     overrides: Any,
 ) -> None:
@@ -65,9 +67,7 @@ def test_a_signal_costs_no_step(
     here, weights = tmp_path / "run", load_file(tmp_path / "run" / "pretrained_model" / "model.safetensors")
     here.rename(tmp_path / "whole")
     with pytest.MonkeyPatch.context() as patch:
-        told(
-            patch, step, number, lambda module: module.global_step == (3 if step == "validation_step" else 2)
-        )
+        told(patch, step, number, lambda module: module.global_step == at)
         assert stopped(run, *overrides) == 128 + number
     last = here / "checkpoints" / "last.ckpt"
     assert torch.load(last, weights_only=False)["global_step"] == kept
