@@ -56,6 +56,8 @@ class PostponedSignals:
             self._came = self._came or number
 
         for number, before in self._before.items():
+            if before == signal.SIG_IGN:  # a job in the background, which Ctrl-C is not meant for
+                continue
             now = signal.signal(number, note)
             if before == signal.SIG_DFL:  # nobody's before, Lightning's by now
                 self._before[number] = now
@@ -67,10 +69,13 @@ class PostponedSignals:
 
     def agreed(self, trainer: L.Trainer) -> bool:
         """Whether one waits in any rank, and then in all of them. A collective."""
-        if trainer.world_size > 1:
-            came = torch.tensor(self._came, device=trainer.strategy.root_device)
-            self._came = int(trainer.strategy.reduce(came, reduce_op="max"))
-        return self.came
+        if trainer.world_size == 1:
+            return self.came
+        came = torch.tensor(self._came, device=trainer.strategy.root_device)
+        anywhere = int(trainer.strategy.reduce(came, reduce_op="max"))
+        if anywhere and not self._came:
+            self._came = anywhere
+        return bool(anywhere)  # one that came meanwhile is agreed on the next time
 
     def hand_over(self) -> None:
         """Gives the signal that waits, if one does, to whoever had it; as a rule that raises."""

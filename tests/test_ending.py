@@ -11,10 +11,19 @@ READY = "print('ready', flush=True); time.sleep(60)"
 COMMON = "import os, signal, sys, time\nfrom reflow.ending import Stopped, ending\n"
 
 
+def heed_ctrl_c() -> None:
+    """As in a terminal: what a shell starts in the background ignores it."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def ended(program: str, sent: int = signal.SIGTERM) -> tuple[int, str]:
     """Exit code, and what was said, of a program that gets a signal once it has printed ``ready``."""
     process = subprocess.Popen(
-        [sys.executable, "-c", COMMON + program], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [sys.executable, "-c", COMMON + program],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=heed_ctrl_c,
     )
     assert process.stdout is not None
     assert process.stdout.readline() == "ready\n", process.communicate()[1]

@@ -17,6 +17,7 @@ from reflow.distill.checkpoints import AtomicCheckpointIO, DamagedCheckpointErro
 from reflow.distill.module import Distillation
 from tests.builders import repo_id
 from tests.distill.conftest import SMALL
+from tests.test_ending import heed_ctrl_c
 
 Run = Callable[..., dict[str, float]]
 
@@ -134,7 +135,9 @@ def test_a_run_that_is_told_to_stop_says_so_and_goes_on(
     weights = load_file(tmp_path / "run" / "pretrained_model" / "model.safetensors")
     (tmp_path / "run").rename(tmp_path / "whole")
     checkpoint = tmp_path / "run" / "checkpoints" / "last.ckpt"
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True, preexec_fn=heed_ctrl_c
+    )
     deadline = time.monotonic() + 300
     while not checkpoint.exists():
         assert process.poll() is None

@@ -85,6 +85,9 @@ def test_a_signal_costs_no_step(
 def as_before() -> Iterator[None]:
     """Handlers are the process's, not the test's."""
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, *STOPPING)}
+    signal.signal(
+        signal.SIGINT, signal.default_int_handler
+    )  # what a shell starts in the background ignores it
     yield
     for number, handler in before.items():
         signal.signal(number, handler)
@@ -116,6 +119,29 @@ def test_the_second_ctrl_c_does_not_wait() -> None:
 
     with pytest.raises(KeyboardInterrupt):
         again()
+
+
+def test_one_that_comes_while_ranks_ask_each_other_waits_for_the_next_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    trainer, signals = L.Trainer(accelerator="cpu", logger=False, enable_checkpointing=False), postponed()
+
+    def slowly(came: torch.Tensor, **_: str) -> torch.Tensor:
+        if not signals.came:
+            send(signal.SIGUSR2, signals)
+        return came
+
+    monkeypatch.setattr(L.Trainer, "world_size", 2)
+    monkeypatch.setattr(trainer.strategy, "reduce", slowly)
+    assert not signals.agreed(trainer)
+    assert signals.agreed(trainer)
+
+
+def test_what_is_ignored_stays_ignored() -> None:
+    """A shell's job in the background, which Ctrl-C is not meant for."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    postponed()
+    assert signal.getsignal(signal.SIGINT) == signal.SIG_IGN
 
 
 def test_whoever_had_a_signal_gets_it() -> None:
