@@ -23,7 +23,7 @@ def inputs(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     return [f"teacher.path={teacher}", f"data.repo_id={repo_id(root)}", f"data.root={root}"]
 
 
-@pytest.mark.parametrize("wanted", [False, True])
+@pytest.mark.parametrize("wanted", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_a_training_shows_what_others_say_only_when_asked(
     inputs: list[str], tmp_path: Path, wanted: bool
 ) -> None:

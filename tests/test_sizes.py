@@ -1,27 +1,25 @@
 """``python -m reflow.sizes``: tables for people, a document for machines, and what is refused."""
 
 import json
-import subprocess
 import sys
 
 import pytest
 
 from reflow.errors import NotInstalledError, UserError
 from reflow.policies import real
-from reflow.sizes import sizes
+from reflow.sizes import main, sizes
 from tests.distill.conftest import composed
 
 
-def command(*arguments):
-    return subprocess.run([sys.executable, "-m", "reflow.sizes", *arguments], capture_output=True, text=True)
-
-
-def test_the_command_prints_tables_or_json():
-    shown = command("policies=[smolvla]", "lora=8")
-    assert shown.returncode == 0, shown.stderr
-    assert "lora=8" in shown.stdout
-    assert "450 M" in shown.stdout
-    document = json.loads(command("policies=[smolvla]", "lora=8", "--json").stdout)["smolvla"]
+def test_the_command_prints_tables_or_json(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["sizes", "policies=[smolvla]", "lora=8"])
+    main()
+    shown = capsys.readouterr().out
+    assert "lora=8" in shown
+    assert "450 M" in shown
+    monkeypatch.setattr(sys, "argv", [*sys.argv, "--json"])
+    main()
+    document = json.loads(capsys.readouterr().out)["smolvla"]
     assert document["total"] == sum(document["groups"].values()) == document["bytes"]["teacher"] / 4
     assert document["low_rank"] < document["trained"]
 

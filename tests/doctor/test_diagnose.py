@@ -2,7 +2,6 @@
 
 import json
 import shutil
-import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -126,12 +125,6 @@ def test_every_data_set_of_a_mixture_is_looked_at(
     assert ends[0] != ends[1]
 
 
-def command(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "reflow.diagnose", *arguments], capture_output=True, text=True, check=False
-    )
-
-
 def test_json_is_a_key_too(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
     assert run("json=true", "val_draws=3", "--cfg", "job") == 0
     config = OmegaConf.create(capsys.readouterr().out)
@@ -148,11 +141,11 @@ def test_the_flag_says_what_the_key_says(run: Run, capsys: pytest.CaptureFixture
     assert [finding["name"] for finding in one["findings"]] == [f["name"] for f in other["findings"]]
 
 
-def test_what_hydra_refuses_cannot_run() -> None:
-    refused = command("--json", "nothing.like=this")
-    assert refused.returncode == 2
-    assert json.loads(refused.stdout)["exit_code"] == 2
-    assert "nothing" in refused.stderr
+def test_what_hydra_refuses_cannot_run(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("--json", "nothing.like=this") == 2
+    said = capsys.readouterr()
+    assert json.loads(said.out)["exit_code"] == 2
+    assert "nothing" in said.err
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,6 @@ import csv
 import json
 import os
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -237,11 +236,14 @@ def test_the_page_of_no_run(tmp_path: Path) -> None:
         report.report(composed(f"run={tmp_path}", config_name="report"))
 
 
-def test_command_line_errors_end_with_two(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "reflow.report", f"runs={tmp_path}/nothing*"]
-    ended = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert ended.returncode == 2
-    assert ended.stderr.startswith("error: runs=")
+def test_command_line_errors_end_with_two(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["report", f"runs={tmp_path}/nothing*"])
+    with pytest.raises(SystemExit) as ended:
+        report.main()
+    assert ended.value.code == 2
+    assert capsys.readouterr().err.startswith("error: runs=")
 
 
 def test_runs_are_not_touched(runs: Path) -> None:
