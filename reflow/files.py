@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import os
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -37,16 +39,47 @@ def replace_file(path: Path, write: Callable[[Path], object], *, unique: str = "
     staged = path.with_name(f".{path.name}{unique and '.'}{unique}.partial")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        write(staged)
-        with open(staged, "rb") as handle:
-            os.fsync(handle.fileno())
+        with as_os_error():
+            write(staged)
+        flush(staged)
         os.replace(staged, path)
+        flush(path.parent)
     except OSError as error:
+        with contextlib.suppress(OSError):
+            staged.unlink(missing_ok=True)
         raise UnwritableError(
             f"{path.name} cannot be written to {path.parent} ({error.strerror or error}); choose another folder, or "
             "make room and rights there"
         ) from error
     return path
+
+
+def flush(path: Path) -> None:
+    """Brings a file, or the names in a folder, to the disk."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+@contextlib.contextmanager
+def as_os_error() -> Iterator[None]:
+    """In here what the system refuses (no room, no rights) is an OSError, whatever a library makes of it.
+
+    Torch's writer raises a RuntimeError while it handles the file's own; safetensors has the number in its words.
+    """
+    try:
+        yield
+    except OSError:
+        raise
+    except Exception as error:
+        if isinstance(error.__context__, OSError):
+            raise error.__context__ from error
+        if (found := re.search(r"\(os error (\d+)\)", str(error))) is not None:
+            number = int(found[1])
+            raise OSError(number, os.strerror(number)) from error
+        raise
 
 
 def replace_text(path: Path, text: str) -> Path:

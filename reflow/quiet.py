@@ -31,6 +31,8 @@ def hush() -> None:
         warnings.filterwarnings("ignore", category=category, module=_OTHERS)
     # Dropout is off in training on purpose.
     warnings.filterwarnings("ignore", message=r"Found \d+ module\(s\) in eval mode", module=_OTHERS)
+    # On a cluster's login node; whoever wants srun gives it.
+    warnings.filterwarnings("ignore", message="The `srun` command is available", module=_OTHERS)
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")  # read at its first import
     for name, level in _LOGGERS.items():
         logging.getLogger(name).setLevel(level)

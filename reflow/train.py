@@ -9,7 +9,9 @@ from __future__ import annotations
 import copy
 import functools
 import shlex
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import lightning as L
 import torch
@@ -28,12 +30,14 @@ from reflow.config.train import (
     TRAIN,
     build_all,
     build_distillation,
+    build_loggers,
     build_trainer,
     check_settings,
 )
 from reflow.data import LeRobotDataModule
 from reflow.data.robot import joint_names
 from reflow.distill.callbacks import Measurement, with_probes
+from reflow.distill.checkpoints import step_of
 from reflow.distill.deliver import deliver_student, rehearse_delivery
 from reflow.distill.module import Distillation
 from reflow.distill.report import keep_for_report, report_run
@@ -74,15 +78,22 @@ def train(config: DictConfig, run_dir: Path) -> dict[str, float]:
         print_summary(metrics, run.path, already=True)
         return metrics
 
+    with run.alone():
+        return _distill(config, run, teacher, lambda: identity | content())
+
+
+def _distill(
+    config: DictConfig, run: RunFolder, teacher: Teacher, identity: Callable[[], Mapping[str, Any]]
+) -> dict[str, float]:
     L.seed_everything(config.seed, workers=True, verbose=False)
     torch.set_float32_matmul_precision(config.matmul_precision)
     module, data = build_distillation(config, teacher)
     _rehearse(config, teacher, module, data, run.path)
     begin = run.checkpoint()
-    run.claim(identity | content())  # only now: bad input leaves no folder behind
+    run.claim(identity())  # only now: bad input leaves no folder behind
     OmegaConf.save(config, run.path / "config.yaml", resolve=True)
     callbacks = with_probes(build_all(config.callbacks))
-    trainer = build_trainer(config, list(callbacks.values()), list(build_all(config.logger).values()))
+    trainer = build_trainer(config, list(callbacks.values()), build_loggers(config.logger, step_of(begin)))
     with going_on(run.goes_on):
         trainer.fit(module, data, ckpt_path=begin, weights_only=False if begin else None)
 

@@ -7,7 +7,9 @@ from pathlib import Path
 
 from reflow.reports.curves import Curve, has_curve
 
-LOGS = "csv/version_*/metrics.csv"  # where conf/logger/default.yaml puts them: one more for every time it went on
+LOGS = (
+    "csv/**/metrics.csv"  # conf/logger/default.yaml has one; older runs one more for every time they went on
+)
 _STEP, _SECONDS = "step", "throughput/seconds"
 
 

@@ -8,13 +8,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Iterator, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from lightning.pytorch.utilities import rank_zero_only
+
 from reflow.distill.checkpoints import LAST, whole_checkpoint
 from reflow.errors import UserError
 from reflow.files import read_json, read_metrics, write_json
+from reflow.locks import LOCK, alone
 from reflow.notices import warn
 from reflow.policies.folder import fingerprint as fingerprint  # part of a run's identity
 from reflow.policies.whole import check_whole
@@ -92,10 +96,20 @@ class RunFolder:
                 )
         elif self.path.exists() and not self.path.is_dir():
             raise OtherRunError(f"run_dir={self.path} is a file; choose a folder")
-        elif self.path.is_dir() and any(self.path.iterdir()):
+        elif self.path.is_dir() and any(entry.name != LOCK for entry in self.path.iterdir()):
             raise OtherRunError(
                 f"run_dir={self.path} is not empty and holds no run of reflow ({RUN} is missing); choose a new folder"
             )
+
+    def alone(self) -> AbstractContextManager[None]:
+        """Keeps other runs out of the folder; of several processes of one run the first does.
+
+        Raises:
+            InUseError: another run is at it.
+            UserError: nothing can be written there.
+        """
+        first = getattr(rank_zero_only, "rank", 0) == 0
+        return alone(self.path) if first else nullcontext()
 
     def claim(self, identity: Mapping[str, Any]) -> None:
         """Makes the folder this configuration's own."""

@@ -25,6 +25,7 @@ from reflow.config_path import CONFIG_DIR
 from reflow.data import LeRobotDataModule, sources_of
 from reflow.distill.checkpoints import AtomicCheckpointIO
 from reflow.distill.harm import harm_of
+from reflow.distill.logs import OneCSV
 from reflow.distill.module import Distillation
 from reflow.distill.optim import OptimizerSettings
 from reflow.distill.student import make_student
@@ -132,6 +133,16 @@ def build_distillation(config: DictConfig, source: Teacher) -> tuple[Distillatio
 def build_all(section: DictConfig) -> dict[str, Any]:
     """The objects of a section of sections, without those that are null."""
     return {str(name): build(entry) for name, entry in section.items() if entry is not None}
+
+
+def build_loggers(section: DictConfig, first_step: int) -> list[Any]:
+    """The loggers of a run that begins at this step; what a killed process had logged of it is forgotten."""
+    begin = {
+        f"{OneCSV.__module__}.{OneCSV.__qualname__}": {"first_step": first_step},
+        "lightning.pytorch.loggers.TensorBoardLogger": {"purge_step": first_step},
+    }
+    entries = [entry for entry in section.values() if entry is not None]
+    return [build(entry, **begin.get(str(entry["_target_"]), {})) for entry in entries]
 
 
 def build_trainer(config: DictConfig, callbacks: list[Any], loggers: list[Any], **changes: Any) -> L.Trainer:

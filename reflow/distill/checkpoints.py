@@ -6,7 +6,6 @@ and does not flush it. Here it is staged beside its place, flushed, and renamed.
 
 from __future__ import annotations
 
-import os
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,7 @@ from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
 from lightning.pytorch.callbacks import ModelCheckpoint
 
 from reflow.errors import UserError
-from reflow.files import replace_file
+from reflow.files import flush, replace_file
 from reflow.notices import warn
 from reflow.stopping import PostponedSignals
 
@@ -37,9 +36,9 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         path = Path(path)
 
         def write(staged: Path) -> None:
-            torch.save(checkpoint, staged)
-            with open(staged, "rb") as handle:
-                os.fsync(handle.fileno())  # before its predecessor leaves its place
+            with open(staged, "wb") as file:
+                torch.save(checkpoint, file)
+            flush(staged)  # before its predecessor leaves its place
             if path.is_file():
                 path.replace(path.with_name(PREVIOUS))
 
@@ -56,15 +55,17 @@ class AtomicCheckpointIO(TorchCheckpointIO):
 
 
 class TrainingCheckpoint(ModelCheckpoint):
-    """Lightning's, which also writes one when training is done, and one when a signal tells it to stop.
+    """Lightning's, at a moment at which a step is over with all that belongs to it.
 
-    So nothing that comes after training can cost it, and a signal costs no step. It waits for the end of a step, and
-    of a validation: in one the average stands in the student's place.
+    Lightning writes one before a step's figures are logged and before the validation that is due, so a run that goes
+    on from there has lost both. Here it is written when the next step begins, or training has ended; so nothing that
+    comes after training can cost it. A signal that tells the run to stop waits for that moment and costs no step.
     """
 
     def __init__(self, *arguments: Any, **keywords: Any) -> None:
         super().__init__(*arguments, **keywords)
         self._signals, self._step = PostponedSignals(), 0
+        self._begun = False  # the next step, while a checkpoint is written
 
     @property
     def state_key(self) -> str:
@@ -76,21 +77,47 @@ class TrainingCheckpoint(ModelCheckpoint):
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         super().on_train_start(trainer, pl_module)
+        self._step = trainer.global_step
         self._signals.postpone(trainer)
 
-    def on_train_batch_end(
-        self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    def on_train_batch_start(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, batch: Any, batch_idx: int
     ) -> None:
-        super().on_train_batch_end(trainer, pl_module, outputs, batch, batch_idx)
         stepped, self._step = trainer.global_step != self._step, trainer.global_step
-        if stepped and self._signals.agreed(trainer):  # not while gradients are still added up
+        if not stepped:  # nothing is new, or gradients are still added up
+            return
+        self._begun = True
+        super().on_train_batch_end(trainer, pl_module, None, batch, batch_idx)
+        if self._signals.agreed(trainer):
             self._save_now(trainer)
             self._signals.hand_over()
+        self._begun = False
+
+    def on_train_batch_end(self, *_: Any) -> None:
+        """Nothing yet: see above."""
 
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         self._save_now(trainer)
         super().on_train_end(trainer, pl_module)
         self._signals.hand_over()
+
+    def on_save_checkpoint(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        super().on_save_checkpoint(trainer, pl_module, checkpoint)
+        if not self._begun:
+            return
+        # Lightning goes on from the end of a batch: what of the counts has happened since, it counts once more.
+        loop = checkpoint["loops"]["fit_loop"]
+        loop["epoch_loop.state_dict"]["_batches_that_stepped"] -= 1
+        for count in loop["epoch_loop.batch_progress"]["total"], loop["epoch_loop.batch_progress"]["current"]:
+            count["ready"] -= 1
+            count["completed"] -= 1
+
+    def _save_checkpoint(self, trainer: L.Trainer, filepath: str) -> None:
+        for logger in trainer.loggers:  # what a run that goes on from there does not log again
+            logger.save()
+        super()._save_checkpoint(trainer, filepath)
 
     def _save_now(self, trainer: L.Trainer) -> None:
         if trainer.global_step and not self._should_skip_saving_checkpoint(trainer):
@@ -114,8 +141,7 @@ def whole_checkpoint(folder: Path) -> Path | None:
             continue
         if (damage := _damage(path)) is None:
             if damaged:
-                step = torch.load(path, weights_only=False, mmap=True, map_location="cpu")["global_step"]
-                warn(f"{damaged[0]}; going on from {path.name}, of step {step}")
+                warn(f"{damaged[0]}; going on from {path.name}, of step {step_of(path)}")
             return path
         damaged.append(f"{path} {damage}")
     if damaged:
@@ -124,6 +150,14 @@ def whole_checkpoint(folder: Path) -> Path | None:
             f"delete {folder}, and the same command begins again"
         )
     return None
+
+
+def step_of(path: Path | None) -> int:
+    """Steps of training that a checkpoint has behind it; 0 where there is none."""
+    if path is None:
+        return 0
+    content = torch.load(path, weights_only=False, mmap=True, map_location="cpu")
+    return int(content.get("global_step", 0))  # another file of torch is refused when it is loaded
 
 
 def _damage(path: Path) -> str | None:

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from reflow.data import SAMPLE
 from reflow.distill.averaging import AveragedStudent
-from reflow.distill.finite import FiniteLoss
+from reflow.distill.finite import FiniteNumbers
 from reflow.distill.optim import OptimizerSettings
 from reflow.endpoints.source import Endpoints
 from reflow.errors import UserError
@@ -62,7 +62,7 @@ class Distillation(L.LightningModule):
         decay = objective.average_decay
         self.average = None if decay is None else AveragedStudent(student, decay)
         self.endpoints, self.rule, self.val_draws = endpoints, rule, val_draws
-        self.random, self._finite = Draws(seed, noise_seed), FiniteLoss()
+        self.random, self._finite = Draws(seed, noise_seed), FiniteNumbers()
         self.optimizer_settings = optimizer or OptimizerSettings()
         self.register_state_dict_post_hook(_drop_frozen)
         self.register_load_state_dict_pre_hook(_restore_frozen)
@@ -86,6 +86,7 @@ class Distillation(L.LightningModule):
             self.average.update(self.student)
 
     def training_step(self, batch: dict[str, Any], batch_idx: int) -> dict[str, Tensor]:
+        self._finite.note(batch)
         loss = self.objective(self.step(batch))
         self._finite.watch(loss.value, batch[SAMPLE], self.global_step)
         return {"loss": loss.value, "loss_real": loss.real}
@@ -101,7 +102,7 @@ class Distillation(L.LightningModule):
             student_context,
             self.rule,
             batch,
-            self.endpoints,
+            self._endpoints,
             self.random,
             self._send,
         )
@@ -117,6 +118,11 @@ class Distillation(L.LightningModule):
             return context, context
         return context, self.student.encode(batch)
 
+    def _endpoints(self, batch: dict[str, Any], context: Any, randn: Tensor) -> Tensor:
+        endpoints = self.endpoints(batch, context, randn)
+        self._finite.note({"the teacher's endpoint": endpoints})
+        return endpoints
+
     def _send(self, tensor: Tensor) -> Tensor:
         host = tensor.pin_memory() if self.device.type == "cuda" else tensor  # or the copy would be a wait
         return host.to(self.device, non_blocking=True)
@@ -128,10 +134,14 @@ class Distillation(L.LightningModule):
         return self.optimizer_settings.build(self.student.config, trainable, self.trainer.max_steps)
 
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
-        self._finite.guard(optimizer)
+        scaled = getattr(
+            self.trainer.precision_plugin, "scaler", None
+        )  # float16: it expects infinite gradients
+        self._finite.guard(optimizer, () if scaled else self.named_parameters())
 
     def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
-        self.log_dict({"train/loss": outputs["loss"], "train/loss_real": outputs["loss_real"]}, prog_bar=True)
+        losses = {"train/loss": outputs["loss"], "train/loss_real": outputs["loss_real"]}
+        self.log_dict(losses, prog_bar=True, sync_dist=self.trainer.world_size > 1)
 
     def on_train_end(self) -> None:
         self._finite.look()

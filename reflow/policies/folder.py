@@ -7,7 +7,6 @@ weights; here both key lists must be empty. Writing is atomic: a folder is compl
 from __future__ import annotations
 
 import hashlib
-import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -20,7 +19,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_model
 
 from reflow.errors import MissingFileError, UserError
-from reflow.files import read_json, write_json
+from reflow.files import as_os_error, flush, read_json, write_json
 from reflow.policies import stock
 from reflow.policies.backbones import carry, named_folders, source_of, stand_in_weights
 from reflow.policies.base import FlowPolicy
@@ -151,15 +150,19 @@ def replace_folder(folder: Path, fill: Callable[[Path], None]) -> None:
     staged, old = (folder.with_name(f".{folder.name}.{kind}") for kind in ("partial", "old"))
     shutil.rmtree(staged, ignore_errors=True)
     staged.mkdir(parents=True)
-    fill(staged)
-    for file in staged.rglob("*"):
-        if file.is_file():
-            with open(file, "rb") as handle:
-                os.fsync(handle.fileno())
+    try:
+        with as_os_error():
+            fill(staged)
+        for entry in (*staged.rglob("*"), staged):
+            flush(entry)
+    except BaseException:
+        shutil.rmtree(staged, ignore_errors=True)
+        raise
     if folder.exists():
         shutil.rmtree(old, ignore_errors=True)
         folder.rename(old)
     staged.rename(folder)
+    flush(folder.parent)
     shutil.rmtree(old, ignore_errors=True)
 
 

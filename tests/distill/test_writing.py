@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
+from typing import IO
 
 import pytest
 import torch
@@ -19,8 +20,8 @@ def test_a_failed_checkpoint_leaves_the_last_one(tmp_path: Path, monkeypatch: py
     path, writer = tmp_path / "checkpoints" / "last.ckpt", AtomicCheckpointIO()
     writer.save_checkpoint({"step": 1}, path)
 
-    def fill_the_disk(_: object, staged: Path) -> None:
-        staged.write_bytes(b"half")
+    def fill_the_disk(_: object, staged: IO[bytes]) -> None:
+        staged.write(b"half")
         raise OSError("no space left")
 
     with monkeypatch.context() as patched:
