@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import signal
 import threading
 from collections.abc import Callable, Iterator
@@ -19,6 +20,13 @@ import lightning as L
 import torch
 
 from reflow.ending import STOPPING, Stopped
+from reflow.errors import UserError
+
+_WORKER = re.compile(r"DataLoader worker \(pid(?:\(s\))? (\d+)")  # torch says so from wherever it was
+
+
+class DataWorkerDiedError(UserError):
+    """A process that loads data was killed."""
 
 
 class PostponedSignals:
@@ -92,11 +100,14 @@ class PostponedSignals:
 
 @contextlib.contextmanager
 def going_on(where: Callable[[], str], signals: PostponedSignals | None = None) -> Iterator[None]:
-    """Says where the same command goes on, if a signal ends what is done in here.
+    """Says where the same command goes on, if a signal, or a data worker's end, ends what is done in here.
 
     Args:
         where: asked then.
         signals: if one waits among them, an error is another rank's end that came first, and no fault.
+
+    Raises:
+        DataWorkerDiedError: a process that loads data was killed.
     """
     try:
         try:
@@ -105,9 +116,14 @@ def going_on(where: Callable[[], str], signals: PostponedSignals | None = None) 
             if isinstance(end.__context__, KeyboardInterrupt):  # Lightning makes exit code 1 of Ctrl-C
                 raise KeyboardInterrupt from end
             raise
-        except Exception:
+        except Exception as error:
             if signals is not None:
                 signals.hand_over()
+            if (died := _WORKER.search(str(error))) is not None:
+                raise DataWorkerDiedError(
+                    f"a data worker (process {died[1]}) was killed, as a rule because memory ran out; {where()}; "
+                    "fewer workers (data.num_workers=0) or smaller batches (data.batch_size) need less"
+                ) from error
             raise
     except (KeyboardInterrupt, Stopped) as stop:
         stop.add_note(where())

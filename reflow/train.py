@@ -78,7 +78,7 @@ def train(config: DictConfig, run_dir: Path) -> dict[str, float]:
         print_summary(metrics, run.path, already=True)
         return metrics
 
-    with run.alone():
+    with run.alone(), going_on(run.goes_on):
         return _distill(config, run, teacher, lambda: identity | content())
 
 
@@ -94,13 +94,11 @@ def _distill(
     OmegaConf.save(config, run.path / "config.yaml", resolve=True)
     callbacks = with_probes(build_all(config.callbacks))
     trainer = build_trainer(config, list(callbacks.values()), build_loggers(config.logger, step_of(begin)))
-    with going_on(run.goes_on):
-        trainer.fit(module, data, ckpt_path=begin, weights_only=False if begin else None)
+    trainer.fit(module, data, ckpt_path=begin, weights_only=False if begin else None)
 
     measurements = [callback for callback in callbacks.values() if isinstance(callback, Measurement)]
     measurer = build_trainer(config, measurements, [], limit_val_batches=1.0)
-    with going_on(run.goes_on):
-        measurer.validate(module, data, verbose=False)
+    measurer.validate(module, data, verbose=False)
     metrics = {key: value.item() for key, value in measurer.callback_metrics.items()}
     if not measurer.is_global_zero:  # of several processes one writes
         return metrics

@@ -27,6 +27,7 @@ from reflow.errors import UserError
 from reflow.files import read_json, write_json
 from reflow.policies import find_folder, replace_folder
 from reflow.policies.files import CONFIG, PREPROCESSOR, VLM
+from reflow.policies.sums import write_sums
 from reflow.schema import schema
 
 
@@ -43,6 +44,7 @@ def embed_policy(source: Path, target: Path) -> None:
             if "tokenizer_name" in step.get("config", {}):
                 step["config"]["tokenizer_name"] = VLM
         write_json(staged / PREPROCESSOR, processor)
+        write_sums(staged)
 
     replace_folder(target, fill)
 

@@ -66,6 +66,9 @@ def shard_bytes(tensors: Mapping[str, Tensor]) -> int:
     return whole + len(_sealed(Seal("0" * 64, whole)))
 
 
+CHANGED = "its bytes do not have the checksum they were written with"
+
+
 def read_seal(path: Path) -> Seal | None:
     """The seal of a shard that is there in full, told by its size; None where there is none."""
     seal = _sidecar(path)
@@ -94,9 +97,8 @@ def inspect(
         return f"its checksum {sidecar(path).name} is not the one in the manifest"
     if (there := path.stat().st_size) != seal.bytes:
         return f"it has {there} bytes instead of {seal.bytes}"
-    with open(path, "rb") as handle:
-        if hashlib.file_digest(handle, "sha256").hexdigest() != seal.sha256:
-            return "its bytes do not have the checksum they were written with"
+    if digest(path) != seal.sha256:
+        return CHANGED
     try:
         tensors = mapped(path)
     except SafetensorError as error:
@@ -107,6 +109,12 @@ def inspect(
         if tensor.is_floating_point() and not torch.isfinite(tensor).all():
             return f"{name} holds numbers that are not finite"
     return misfit(tensors)
+
+
+def digest(path: Path) -> str:
+    """SHA-256 of a file."""
+    with open(path, "rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()
 
 
 def mapped(path: Path) -> dict[str, Tensor]:

@@ -23,6 +23,7 @@ from reflow.policies.folder import replace_folder
 from reflow.policies.locate import POLICY, locate
 from reflow.policies.mending import VERSION, mend
 from reflow.policies.registry import get_adapter
+from reflow.policies.sums import SUMS
 from reflow.policies.whole import check_whole
 
 
@@ -81,7 +82,7 @@ def _written(files: PolicyFiles) -> Path:
         if weights is not None:
             save_file(weights, staged / WEIGHTS, metadata={"format": "pt"})
         for entry in files.folder.iterdir():
-            if entry.name not in files.dropped and not (staged / entry.name).exists():
+            if entry.name not in {SUMS, *files.dropped} and not (staged / entry.name).exists():
                 (staged / entry.name).symlink_to(entry.resolve())
 
     # Beside its place, under this process's name: several workers may find the same policy at once.

@@ -25,6 +25,7 @@ from reflow.policies.backbones import carry, named_folders, source_of, stand_in_
 from reflow.policies.base import FlowPolicy
 from reflow.policies.files import CONFIG, PROCESSORS, WEIGHTS
 from reflow.policies.registry import get_adapter
+from reflow.policies.sums import write_sums
 from reflow.quiet import unprinted
 
 # Properties of the run and not of the policy, by the value they are loaded with (None: told when it is loaded);
@@ -136,6 +137,7 @@ def save_policy(flow: FlowPolicy, source: Path, folder: Path) -> Path:
                         carried[found] = str(folder / inside)
                     step["config"][field] = carried[found]
             write_json(staged / name, processor)
+        write_sums(staged)
 
     replace_folder(folder, fill)
     return folder
@@ -154,7 +156,8 @@ def replace_folder(folder: Path, fill: Callable[[Path], None]) -> None:
         with as_os_error():
             fill(staged)
         for entry in (*staged.rglob("*"), staged):
-            flush(entry)
+            if entry.exists():  # no link to what is gone
+                flush(entry)
     except BaseException:
         shutil.rmtree(staged, ignore_errors=True)
         raise

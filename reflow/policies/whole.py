@@ -25,6 +25,7 @@ from reflow.policies.files import (
     RENAME,
     WEIGHTS,
 )
+from reflow.policies.sums import check_sums
 
 _OLD_MODULES = {
     *("normalize_inputs", "normalize_targets", "unnormalize_outputs", "unnormalize_targets"),
@@ -43,7 +44,8 @@ def check_whole(folder: Path, said: str) -> None:
 
     Raises:
         MissingFileError: files are missing in it.
-        UserError: a file is cut short or a git-lfs pointer, or a processor's step is none of LeRobot's registry.
+        UserError: a file is cut short, not what was written (:mod:`reflow.policies.sums`) or a git-lfs pointer, or a
+            processor's step is none of LeRobot's registry.
     """
     for file in _there(folder):
         _check_file(file)
@@ -58,6 +60,7 @@ def check_whole(folder: Path, said: str) -> None:
     for name in PROCESSORS:
         if (folder / name).is_file():
             check_steps(folder / name, str(config.get("type")))
+    check_sums(folder, said)
 
 
 def check_steps(file: Path, policy_type: str) -> None:

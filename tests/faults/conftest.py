@@ -28,6 +28,15 @@ SMALL = (
     "callbacks.endpoints.reference_steps=12",
     "optimizer.lr=1e-3",
 )
+PAIRS = (
+    "+fix=full32",
+    "trainer.accelerator=cpu",
+    "data.batch_size=4",
+    "data.num_workers=0",
+    "draws=4",
+    "store=vision",
+    "samples_per_shard=4",
+)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import resource
 import sys
 import time
 from dataclasses import dataclass
@@ -45,6 +46,19 @@ class Command:
             raise TimeoutError(f"{self.output.name} hung:\n{self.said}")
         return self.process.exitcode
 
+    def workers(self) -> list[int]:
+        """The processes that it has forked off."""
+        pid = self.process.pid
+        return [int(one) for one in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+    def wait_for(self, file: Path) -> None:
+        """Until it has written a file."""
+        deadline = time.monotonic() + PATIENCE
+        while not file.exists():
+            assert self.process.exitcode is None, self.said
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+
     def kill_after(self, seconds: float) -> bool:
         """SIGKILL after so long; False where it had ended by itself."""
         self.process.join(seconds)
@@ -55,25 +69,31 @@ class Command:
         return True
 
 
-def start(module: str, arguments: list[str], output: Path, **environment: str) -> Command:
+def start(
+    module: str, arguments: list[str], output: Path, *, largest: int | None = None, clock: float = 0.0
+) -> Command:
     """Starts ``python -m MODULE ARGUMENTS``.
 
     Args:
         module: with a ``main``.
         arguments: its overrides.
         output: where to what it says goes.
-        environment: of the process, besides this one's.
+        largest: bytes of a file, before the system says that there is no room; None for no such limit.
+        clock: seconds by which its clock goes wrong.
     """
-    process = _SERVER.Process(target=_run, args=(module, arguments, str(output), environment))
+    process = _SERVER.Process(target=_run, args=(module, arguments, str(output), largest, clock))
     process.start()
     return Command(process, output)
 
 
-def _run(module: str, arguments: list[str], output: str, environment: dict[str, str]) -> None:
+def _run(module: str, arguments: list[str], output: str, largest: int | None, clock: float) -> None:
     file = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
     os.dup2(file, 1)
     os.dup2(file, 2)
-    os.environ.update(environment)
+    if largest is not None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (largest, largest))
+    now = time.time
+    time.time = lambda: now() + clock
     multiprocessing.set_start_method("fork", force=True)  # as in any process of this system
     sys.argv = [module, *arguments]
     import_module(module).main()

@@ -1,0 +1,69 @@
+"""``SHA256SUMS`` of a delivered policy: has a file changed on its way? ``sha256sum -c SHA256SUMS`` asks it, too."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from pathlib import Path
+
+from reflow.errors import UserError
+from reflow.files import replace_text
+from reflow.notices import warn
+
+SUMS = "SHA256SUMS"
+
+
+def write_sums(folder: Path) -> None:
+    """Writes the checksums of all files of a folder, in the format of ``sha256sum``."""
+    (folder / SUMS).unlink(missing_ok=True)
+    files = sorted(file for file in folder.rglob("*") if file.is_file())
+    replace_text(folder / SUMS, "".join(f"{_sum(file)}  {file.relative_to(folder)}\n" for file in files))
+
+
+def check_sums(folder: Path, said: str) -> None:
+    """Refuses weights that are not those that were written, and warns of other files that are not.
+
+    A folder without checksums is not looked at.
+
+    Args:
+        folder: of the policy.
+        said: how the user called it (``teacher.path=...``).
+
+    Raises:
+        UserError: weights have changed, or a file is missing; names it.
+    """
+    for name, wanted in _wanted(folder):
+        file = folder / name
+        if not file.is_file():
+            raise UserError(f"{said}: {SUMS} names {name}, and {file} is not there; copy the folder anew")
+        if _sum(file) == wanted:
+            continue
+        if file.suffix == ".safetensors":
+            raise UserError(
+                f"{said}: {file} is not what was written, by its checksum in {SUMS}; copy the folder anew, or, if "
+                f"the change is yours, delete {SUMS}"
+            )
+        warn(
+            f"{said}: {file} is not what was written, by {SUMS}; if the change is not yours, copy the folder anew"
+        )
+
+
+def _wanted(folder: Path) -> Iterator[tuple[str, str]]:
+    path = folder / SUMS
+    if not path.is_file():
+        return
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path} is damaged ({error}); copy the folder anew") from error
+    for number, line in enumerate(lines, 1):
+        digest, _, name = line.partition("  ")
+        inside = not Path(name).is_absolute() and ".." not in Path(name).parts
+        if len(digest) != 64 or not Path(name).name or not inside:
+            raise UserError(f"{path}, line {number} is damaged; copy the folder anew, or delete {SUMS}")
+        yield name, digest
+
+
+def _sum(file: Path) -> str:
+    with open(file, "rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()
