@@ -13,6 +13,7 @@ from collections.abc import Iterator
 _OTHERS = r"(lightning|transformers|lerobot|torch|torchmetrics|huggingface_hub)\."
 _LOGGERS = {
     "lightning.pytorch": logging.WARNING,
+    "lightning.fabric": logging.WARNING,
     "transformers": logging.ERROR,
     "lerobot.utils.import_utils": logging.ERROR,  # torchcodec without FFmpeg: pages of traceback, and pyav serves
 }
@@ -31,6 +32,8 @@ def hush() -> None:
         warnings.filterwarnings("ignore", category=category, module=_OTHERS)
     # Dropout is off in training on purpose.
     warnings.filterwarnings("ignore", message=r"Found \d+ module\(s\) in eval mode", module=_OTHERS)
+    # Several processes measure the same held-out observations.
+    warnings.filterwarnings("ignore", message="It is recommended to use `self.log", module=_OTHERS)
     # On a cluster's login node; whoever wants srun gives it.
     warnings.filterwarnings("ignore", message="The `srun` command is available", module=_OTHERS)
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")  # read at its first import

@@ -100,9 +100,10 @@ def _distill(
     measurer = build_trainer(config, measurements, [], limit_val_batches=1.0)
     measurer.validate(module, data, verbose=False)
     metrics = {key: value.item() for key, value in measurer.callback_metrics.items()}
+    student = module.trained_student()
     if not measurer.is_global_zero:  # of several processes one writes
         return metrics
-    deliver_student(module, teacher.folder, run.student, data)
+    deliver_student(student, module.objective, teacher.folder, run.student, data)
     keep_for_report(run.path, callbacks, _words(config, data))
     run.finish(metrics)
     metrics = _play(config, run, metrics)

@@ -28,6 +28,7 @@ from reflow.distill.harm import harm_of
 from reflow.distill.logs import OneCSV
 from reflow.distill.module import Distillation
 from reflow.distill.optim import OptimizerSettings
+from reflow.distill.sharded import ShardedDistillation
 from reflow.distill.student import make_student
 from reflow.distill.success import measure_success
 from reflow.doctor import NOTHING_TO_TREAT, padding_regime, recommend_fix
@@ -85,6 +86,12 @@ def check_settings(config: DictConfig) -> None:
             f"student.lora_alpha={config.student.lora_alpha} without student.lora; give a rank (student.lora=16)"
         )
     check_devices(config)
+    if is_sharded(config) and config.callbacks.get("ema") is not None:
+        raise UserError(
+            "trainer=sharded with callbacks.ema: FSDP2 allows no average; give callbacks.ema=null"
+        )
+    if is_sharded(config) and config.optimizer.muon_lr is not None:
+        raise UserError("trainer=sharded with optimizer.muon_lr, which takes whole matrices; leave one out")
     if config.pairs.path is not None and padding_name(config) == AUTO:
         raise UserError(
             f"+fix=auto with pairs.path={config.pairs.path}: a cache is of one rule; give the fix that it was made "
@@ -116,7 +123,7 @@ def build_distillation(config: DictConfig, source: Teacher) -> tuple[Distillatio
         warn(harm)
     student = make_student(teacher, source.folder, rule, **plain(config.student))
     live = LiveEndpoints(teacher, solver, source.steps(teacher), rule)
-    module = Distillation(
+    module = (ShardedDistillation if is_sharded(config) else Distillation)(
         teacher,
         student,
         objective,
@@ -128,6 +135,12 @@ def build_distillation(config: DictConfig, source: Teacher) -> tuple[Distillatio
         optimizer=OptimizerSettings(**plain(config.optimizer)),
     )
     return module, data
+
+
+def is_sharded(config: DictConfig) -> bool:
+    """Whether what is trained is to be shared out among processes (FSDP2)."""
+    strategy = plain(config.trainer.get("strategy"))
+    return isinstance(strategy, dict) and str(strategy.get("_target_")).endswith(".ModelParallelStrategy")
 
 
 def build_all(section: DictConfig) -> dict[str, Any]:

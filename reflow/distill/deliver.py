@@ -13,7 +13,6 @@ from pathlib import Path
 import torch
 
 from reflow.data import SAMPLE, VISIT, LeRobotDataModule
-from reflow.distill.module import Distillation
 from reflow.errors import UserError
 from reflow.objectives import Objective
 from reflow.policies import FlowPolicy, load_policy, merge_lora, save_policy, velocity_calls, with_velocity
@@ -22,11 +21,14 @@ OBSERVATIONS = 2
 """That the chunks are compared on: on a CPU a large policy takes seconds for each."""
 
 
-def deliver_student(module: Distillation, source: Path, folder: Path, data: LeRobotDataModule) -> Path:
+def deliver_student(
+    student: FlowPolicy, objective: Objective, source: Path, folder: Path, data: LeRobotDataModule
+) -> Path:
     """Saves the student and compares what is loaded back with what was trained.
 
     Args:
-        module: the trained module.
+        student: trained, on the CPU (:meth:`reflow.distill.module.Distillation.trained_student`).
+        objective: it was trained with.
         source: the teacher's folder, whose processors the student keeps.
         folder: where to.
         data: gives a held-out batch for the comparison.
@@ -37,9 +39,9 @@ def deliver_student(module: Distillation, source: Path, folder: Path, data: LeRo
     Raises:
         RuntimeError: the loaded student does not give the same chunk, to the last bit.
     """
-    module.objective.cpu().fold(module.student.eval().cpu())
-    merge_lora(module.student)
-    if (difference := _there_and_back(module.student, source, folder, data)) != 0.0:
+    objective.cpu().fold(student)
+    merge_lora(student)
+    if (difference := _there_and_back(student, source, folder, data)) != 0.0:
         raise RuntimeError(
             f"{folder}: loaded by LeRobot, the student's chunk differs by up to {difference:.3g} from the trained one"
         )

@@ -72,6 +72,10 @@ class Distillation(L.LightningModule):
         """The frozen teacher."""
         return self._frozen.policy
 
+    def trained_student(self) -> FlowPolicy:
+        """The student, on the CPU and in eval mode, whole in every process. A collective."""
+        return self.student.eval().cpu()
+
     def on_fit_start(self) -> None:
         self._frozen.to(self.device)
         if self.average is not None:

@@ -93,7 +93,11 @@ class Measure(Measurement):
             self.found |= probe.result()
         pl_module.log_dict(self.found.metrics)
         if self.losses["train/loss"]:
-            trained = {name: torch.stack(list(window)).mean().item() for name, window in self.losses.items()}
+            means = {name: torch.stack(list(window)).mean() for name, window in self.losses.items()}
+            # Every process has learnt from other batches; held-out ones they all have seen.
+            trained = {
+                name: trainer.strategy.reduce(mean, reduce_op="mean").item() for name, mean in means.items()
+            }
             found = self.found.metrics
             deploy = found.get("deploy/loss_at_trained_times", found.get("deploy/loss"))
             if deploy is not None and pl_module.objective.tells_gap:
