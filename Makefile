@@ -10,11 +10,13 @@ STAMP := .venv/.stamp
 ARGS ?=
 # Processes of the tests: one per core, at most four; WORKERS=0 runs them in this one, for a debugger.
 WORKERS ?= auto
+# Kills of a training in the suite of faults; the others come in proportion.
+KILLS ?= 20
 
-.PHONY: help setup demo teacher test test-slow lint format lock clean
+.PHONY: help setup demo teacher test test-slow test-faults lint format lock clean
 
 help: ## say what each target does
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-11s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 	@echo '  ARGS=...   more arguments for what is run: make test ARGS=tests/flow, make lock ARGS=--upgrade'
 
 $(STAMP): pyproject.toml requirements.lock .python-version
@@ -35,11 +37,15 @@ teacher: $(STAMP) ## record the demonstrations and train the embedded teacher an
 
 test: $(STAMP) ## run the tests, but for those marked slow
 	@echo 'test: pytest, without the slow ones'
-	@HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $(WORKERS) --maxprocesses=4 -m 'not slow' $(ARGS)
+	@HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $(WORKERS) --maxprocesses=4 -m 'not slow and not faults' $(ARGS)
 
 test-slow: $(STAMP) ## run the tests marked slow
 	@echo 'test-slow: pytest, the slow ones'
 	@HF_HUB_OFFLINE=1 $(BIN)/python -m pytest -q -m slow $(ARGS)
+
+test-faults: $(STAMP) ## kill, fill the disk, flip bits: runs must not notice (KILLS=20; nightly KILLS=300)
+	@echo 'test-faults: pytest, $(KILLS) kills of a training'
+	@HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 KILLS=$(KILLS) $(BIN)/python -m pytest -q -rP -m faults tests/faults $(ARGS)
 
 lint: $(STAMP) ## check style, format, types and the layers
 	@echo 'lint: ruff check'

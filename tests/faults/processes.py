@@ -9,6 +9,7 @@ import multiprocessing
 import os
 import resource
 import sys
+import tempfile
 import time
 from dataclasses import dataclass
 from importlib import import_module
@@ -90,6 +91,8 @@ def _run(module: str, arguments: list[str], output: str, largest: int | None, cl
     file = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
     os.dup2(file, 1)
     os.dup2(file, 2)
+    if Path("/dev/shm").is_dir():  # another file system than the run's
+        os.environ["TMPDIR"], tempfile.tempdir = "/dev/shm", None
     if largest is not None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (largest, largest))
     now = time.time
