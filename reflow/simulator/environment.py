@@ -22,6 +22,7 @@ from lerobot.utils.constants import ACTION, OBS_IMAGE, OBS_STATE
 from reflow.errors import NotInstalledError, UserError
 from reflow.simulator import libero, robotwin
 from reflow.simulator.delay import Idle
+from reflow.trust import MODULES, package_of, way_out
 
 _CAMERA_MAPS = {"libero": libero.camera_map, "robotwin": robotwin.camera_map}
 _OURS = ("type", "rename", "instruction", "discover_packages_path", "idle")
@@ -62,9 +63,14 @@ class EnvironmentSettings:
         """LeRobot's configuration of this environment.
 
         Raises:
-            UserError: no such environment, or no such field.
+            UserError: no such environment, or no such field; or a module that a configuration may not name.
         """
         if self.discover_packages_path is not None:
+            if package_of(self.discover_packages_path, MODULES) is None:
+                raise UserError(
+                    f"env.discover_packages_path={self.discover_packages_path} is not imported; "
+                    f"{way_out(self.discover_packages_path)}"
+                )
             try:
                 importlib.import_module(self.discover_packages_path)
             except ModuleNotFoundError as error:
