@@ -84,7 +84,7 @@ def train(config: DictConfig, run_dir: Path) -> dict[str, float]:
     callbacks = with_probes(build_all(config.callbacks))
     trainer = build_trainer(config, list(callbacks.values()), list(build_all(config.logger).values()))
     with going_on(run.goes_on):
-        trainer.fit(module, data, ckpt_path=begin, weights_only=False if begin else None)
+        trainer.fit(module, data, ckpt_path=begin, weights_only=True if begin else None)
 
     measurements = [callback for callback in callbacks.values() if isinstance(callback, Measurement)]
     measurer = build_trainer(config, measurements, [], limit_val_batches=1.0)
