@@ -11,10 +11,10 @@ from pathlib import Path
 
 from reflow.config.saved import read_saved
 from reflow.errors import UserError
-from reflow.files import read_json, read_metrics
+from reflow.files import read_metrics
 from reflow.reports.folder import METRICS
 from reflow.reports.tasks import Task, Tasks, add_up, task_of
-from reflow.simulator.journal import IDENTITY
+from reflow.simulator.journal import IDENTITY, identity_in
 
 
 def read_evaluations(asked: str | Sequence[str]) -> Tasks:
@@ -57,7 +57,7 @@ def _task(folder: Path) -> Task:
 
 
 def _check_policies(folders: Sequence[Path]) -> None:
-    one, *others = ((folder, read_json(folder / IDENTITY)["policies"]) for folder in folders)
+    one, *others = ((folder, identity_in(folder).get("policies", {})) for folder in folders)
     for folder, policies in others:
         if policies != one[1]:
             raise UserError(

@@ -6,7 +6,6 @@ Left out: the comparison itself (:mod:`reflow.reports.compare`).
 from __future__ import annotations
 
 import glob
-import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +16,7 @@ from reflow.config.naming import padding_name
 from reflow.config.run_folder import NOT_COMPARED, RUN
 from reflow.config.saved import read_saved
 from reflow.errors import UserError
-from reflow.files import read_json
+from reflow.files import NotJSONError, metrics_in, read_json
 from reflow.reports.compare import Run
 from reflow.reports.folder import METRICS
 
@@ -144,11 +143,9 @@ def _teacher_name(path: str | None) -> str:
 
 def _figures(path: Path) -> dict[str, float]:
     try:
-        return {name: math.nan if value is None else float(value) for name, value in _read(path).items()}
-    except (TypeError, ValueError) as error:
-        if isinstance(error, UserError):
-            raise
-        raise UserError(f"{path} holds no names and numbers; leave {path.parent} out of runs") from error
+        return metrics_in(_read(path), path)
+    except NotJSONError as error:
+        raise UserError(f"{error}; or leave {path.parent} out of runs") from error
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -157,8 +157,8 @@ def _plain(path: Path, *, mmap: bool = False) -> Any:
         names = ", ".join(re.findall(r"GLOBAL (\S+)", str(error))) or "a damaged pickle"
         raise ForeignCheckpointError(
             f"{path} holds more than tensors and plain values ({names}), and loading that would run code; if a "
-            "callback of your own put it there, let its state be plain; else put the run's own in its place, or delete "
-            f"{path.parent}, and the same command begins again"
+            "callback of your own put it there, let its state be plain; else put the run's own in its place, or "
+            f"delete {path.parent}, and the same command begins again"
         ) from error
     except Exception as error:  # whatever its reader raises, it raises about this file
         why = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"

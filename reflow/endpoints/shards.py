@@ -21,7 +21,9 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from reflow.endpoints.layout import sidecar
-from reflow.files import NotJSONError, read_json, replace_file
+from reflow.errors import UserError
+from reflow.files import read_json, replace_file
+from reflow.typed import typed
 
 _SAFETENSORS = {
     torch.float32: "F32",
@@ -139,8 +141,8 @@ def sweep(folder: Path) -> None:
 
 def _sidecar(path: Path) -> Seal | None:
     try:
-        return Seal(**read_json(sidecar(path)))
-    except (OSError, NotJSONError, TypeError):
+        return typed(Seal, read_json(sidecar(path)))
+    except (OSError, UserError):
         return None
 
 

@@ -38,7 +38,7 @@ def hub_code_in(error: BaseException | None) -> HubCodeError | None:
 
 def _refuse(class_name: str, module_path: str | os.PathLike[str], **_: Any) -> type:
     raise HubCodeError(
-        f"{class_name} is code beside a model ({module_path}), asked for by auto_map or custom_generate in its folder, "
-        "and such code is never run; take a model or tokenizer that transformers has a class for, or take auto_map "
-        "out of its JSON where it has one"
+        f"{class_name} is code beside a model ({module_path}), asked for by auto_map or custom_generate in its "
+        "folder, and such code is never run; take a model or tokenizer that transformers has a class for, or take "
+        "auto_map out of its JSON where it has one"
     )

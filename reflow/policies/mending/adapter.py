@@ -73,8 +73,8 @@ def _check(folder: Path, settings: dict[str, Any]) -> None:
         raise UserError(f"{folder / ADAPTER_CONFIG} holds no JSON object; copy the adapter anew")
     if settings.get("megatron_config") is not None:
         raise UserError(
-            f"{folder / ADAPTER_CONFIG} has megatron_config, and PEFT would import the module {settings.get('megatron_core')!r} "
-            "that it names; a policy of LeRobot needs none: set it to null"
+            f"{folder / ADAPTER_CONFIG} has megatron_config, and PEFT would import what megatron_core names "
+            f"({settings.get('megatron_core')!r}); no policy of LeRobot needs it: set megatron_config to null"
         )
     with safe_open(folder / ADAPTER, "pt") as file:
         names = set(file.keys())
