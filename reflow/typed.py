@@ -31,7 +31,7 @@ def typed[T](kind: type[T], values: object) -> T:
         WrongTypeError: names the field, what is wrong with it, and its value; a field that is missing or unknown.
     """
     try:
-        made: T = _adapter(kind).validate_json(json.dumps(values), strict=True)
+        made: T = _adapter(kind).validate_json(json.dumps(values), strict=True)  # type: ignore[arg-type]  # a class
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         where = ".".join(map(str, first["loc"]))

@@ -18,7 +18,7 @@ from reflow.config.saved import read_saved
 from reflow.errors import UserError
 from reflow.files import NotJSONError, metrics_in, read_json
 from reflow.reports.compare import Run
-from reflow.reports.folder import METRICS
+from reflow.reports.folder import CONFIGURATION, METRICS
 
 EVALUATION = "evaluation"  # the folder beside the student that reflow.evaluate fills
 EMBEDDED = "embedded"
@@ -86,6 +86,7 @@ def read_runs(folders: Iterable[Path]) -> list[Run]:
     folders = list(folders)
     needed = ("padding", "teacher", "seed")
     configs = {folder: read_saved(folder, needed, "reflow.train", "runs") for folder in folders}
+    fixes = {folder: _fix_of(folder, config) for folder, config in configs.items()}
     teachers = teacher_names(
         {
             folder: (configs[folder]["teacher"]["path"], _read(folder / RUN).get("teacher_fingerprint"))
@@ -95,7 +96,7 @@ def read_runs(folders: Iterable[Path]) -> list[Run]:
     runs = []
     for folder, config in configs.items():
         settings = dict(_flat(config))
-        settings |= {"teacher": teachers[folder], "fix": padding_name(config)}
+        settings |= {"teacher": teachers[folder], "fix": fixes[folder]}
         runs.append(
             Run(str(folder), int(config["seed"]), settings, read_metrics(folder), read_curves(folder))
         )
@@ -134,6 +135,20 @@ def teacher_names(teachers: Mapping[Path, tuple[str | None, str | None]]) -> dic
         twice = unclear(names)
         names = {folder: longer(folder, name) if name in twice else name for folder, name in names.items()}
     return names
+
+
+def _fix_of(folder: Path, config: Mapping[str, Any]) -> str:
+    """The fix, once teacher, seed and padding are seen to be what they are in a run's configuration."""
+    teacher, seed, padding = (config[key] for key in ("teacher", "seed", "padding"))
+    path = teacher.get("path", 0) if isinstance(teacher, dict) else teacher
+    answers = [padding.get(key) for key in ("noise", "target", "loss")] if isinstance(padding, dict) else []
+    known = (path is None or isinstance(path, str)) and type(seed) is int and answers and "inert" in padding
+    if not known or not all(isinstance(answer, str) for answer in answers):
+        raise UserError(
+            f"{folder / CONFIGURATION}: teacher.path={path}, seed={seed} and padding={padding} are none of "
+            "reflow.train's; leave the run out of runs"
+        )
+    return padding_name(config)
 
 
 def _teacher_name(path: str | None) -> str:

@@ -106,6 +106,8 @@ def inspect(
     for name, tensor in tensors.items():
         if tensor.ndim == 0 or len(tensor) != size:
             return f"{name} has shape {tuple(tensor.shape)}, {size} observations belong in it"
+        if tensor.dtype not in _SAFETENSORS:
+            return f"{name} is of {tensor.dtype}, which is none of a shard's types"
         if tensor.is_floating_point() and not torch.isfinite(tensor).all():
             return f"{name} holds numbers that are not finite"
     return misfit(tensors)

@@ -19,6 +19,7 @@ from reflow.files import read_json
 from reflow.policies.backbones import named_folders
 from reflow.policies.base import FlowPolicy
 from reflow.policies.files import POSTPROCESSOR, PREPROCESSOR, PROCESSORS, RENAME
+from reflow.policies.foreign import about
 from reflow.policies.hub_code import HubCodeError, hub_code_in
 from reflow.policies.statistics import NEEDED, check_statistics
 from reflow.policies.stock import (
@@ -51,7 +52,8 @@ def load_processors(
     """
     for name in PROCESSORS:
         check_steps(folder / name, flow.config.type)
-    check_statistics(folder)
+    with about(folder):
+        check_statistics(folder)
     overrides: dict[str, dict[str, Any]] = {}
     for step in read_json(folder / PREPROCESSOR)["steps"]:
         name = step["registry_name"]

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
-from math import nan
+from math import isfinite, nan
 from pathlib import Path
 
 import numpy as np
@@ -162,8 +162,16 @@ def report_on(folder: Path) -> Content:
         UnwritableError: a file cannot be written there.
     """
     content = content_of_run(folder)
-    write_report(content, folder / REPORT)
-    write_figures(content, folder / FIGURES)
+    try:
+        write_report(content, folder / REPORT)
+        write_figures(content, folder / FIGURES)
+    except UserError:
+        raise
+    except (ArithmeticError, LookupError, TypeError, ValueError) as error:  # figures that no run leaves
+        why = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+        raise UserError(
+            f"{folder / METRICS}, or {ARRAYS} beside it, holds figures that cannot be shown ({why}); copy both anew"
+        ) from error
     return content
 
 
@@ -172,9 +180,12 @@ def success_rows(metrics: Mapping[str, float]) -> tuple[SuccessRow, ...]:
     rows = []
     for who, n, key in _contenders(metrics, "success", ""):
         if f"{key}/episodes" in metrics:
-            episodes = round(metrics[f"{key}/episodes"])
+            counts = (metrics[f"{key}/episodes"], metrics[f"{key}/episodes"] * metrics.get(key, nan))
+            if not all(map(isfinite, counts)):
+                continue
+            episodes, successes = map(round, counts)
             more = (metrics.get(f"{key}/{name}", nan) for name in ("low", "high", "reward", "length"))
-            rows.append(SuccessRow(who, n, episodes, round(metrics[key] * episodes), *more))
+            rows.append(SuccessRow(who, n, episodes, successes, *more))
     return tuple(rows)
 
 
