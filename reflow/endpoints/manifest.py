@@ -75,7 +75,9 @@ class Manifest:
                 raise OtherFormatError(
                     f"{path} has format {there}, this version of reflow reads {FORMAT}; make the cache anew"
                 )
-            return typed(cls, values | {"layout": Layout.plain(values.get("layout"))})
+            found = typed(cls, values | {"layout": Layout.plain(values.get("layout"))})
+            found.check_names()
+            return found
         except OtherFormatError:
             raise
         except UserError as error:
@@ -83,6 +85,19 @@ class Manifest:
                 f"{path} is damaged ({error}); copy it from where the cache was made, or "
                 f"delete {folder} and make the cache anew: nothing else says whose pairs its shards are"
             ) from error
+
+    def check_names(self) -> None:
+        """Refuses checksums of what is none of its shards, whose names are paths.
+
+        Raises:
+            UserError: names the first of them.
+        """
+        for name in self.checksums:
+            folder, _, file = name.partition("/")
+            number = file.removesuffix(".safetensors")
+            known = folder in self.layout.folders and number.isascii() and number.isdecimal()
+            if not known or int(number) >= self.layout.num_shards or shard_file(folder, int(number)) != name:
+                raise UserError(f"checksums has {name!r}, which is none of its shards")
 
     def write(self, folder: Path) -> None:
         """Puts ``manifest.json`` in place; the folder is made where it is missing."""

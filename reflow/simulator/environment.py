@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from lerobot.configs import PreTrainedConfig
-from lerobot.envs.configs import EnvConfig
+from lerobot.envs.configs import EnvConfig, HubEnvConfig
 from lerobot.envs.factory import make_env_config
 from lerobot.envs.utils import env_to_policy_features
 from lerobot.utils.constants import ACTION, OBS_IMAGE, OBS_STATE
@@ -84,6 +84,11 @@ class EnvironmentSettings:
                 "package: env.discover_packages_path=PACKAGE"
             )
         kind: Any = EnvConfig.get_choice_class(self.type)
+        if issubclass(kind, HubEnvConfig):
+            raise UserError(
+                f"env.type={self.type} is code that LeRobot would fetch from the Hugging Face hub and run, which is "
+                "never done here; install the environment as a package: env.discover_packages_path=PACKAGE"
+            )
         allowed = [entry.name for entry in dataclasses.fields(kind) if entry.init]
         unknown = sorted(set(self.fields) - set(allowed))
         if unknown:
