@@ -88,10 +88,7 @@ def read_runs(folders: Iterable[Path]) -> list[Run]:
     configs = {folder: read_saved(folder, needed, "reflow.train", "runs") for folder in folders}
     fixes = {folder: _fix_of(folder, config) for folder, config in configs.items()}
     teachers = teacher_names(
-        {
-            folder: (configs[folder]["teacher"]["path"], _read(folder / RUN).get("teacher_fingerprint"))
-            for folder in folders
-        }
+        {folder: (configs[folder]["teacher"]["path"], _fingerprint(folder)) for folder in folders}
     )
     runs = []
     for folder, config in configs.items():
@@ -135,6 +132,11 @@ def teacher_names(teachers: Mapping[Path, tuple[str | None, str | None]]) -> dic
         twice = unclear(names)
         names = {folder: longer(folder, name) if name in twice else name for folder, name in names.items()}
     return names
+
+
+def _fingerprint(folder: Path) -> str | None:
+    found = _read(folder / RUN).get("teacher_fingerprint")
+    return found if isinstance(found, str) else None
 
 
 def _fix_of(folder: Path, config: Mapping[str, Any]) -> str:

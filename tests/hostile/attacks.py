@@ -207,11 +207,7 @@ ATTACKS: dict[str, tuple[Attack, str]] = {
         r"env\.type=isaaclab_arena is code .* never done here",
     ),
     "a saved configuration with a Python tag": (
-        saved(
-            lambda s: (
-                f"seed: !!python/object/apply:pathlib.Path.touch [!!python/object/apply:pathlib.Path [{s.marker}]]"
-            )
-        ),
+        saved(lambda s: f"seed: !!python/object/apply:os.mkdir [{s.marker}]"),
         r"config\.yaml cannot be read .*python/object",
     ),
     "a saved configuration with aliases": (saved("a: &a [1, 2]\nseed: [*a, *a]"), r"it has aliases"),
