@@ -31,7 +31,7 @@ from reflow.evaluation.plan import plan_in
 from reflow.evaluation.result_folder import ResultFolder
 from reflow.evaluation.simulator_settings import SimulatorSettings
 from reflow.files import json_in, read_metrics
-from reflow.policies import find_folder, load_processors
+from reflow.policies import FlowPolicy, find_folder, load_policy, load_processors
 from reflow.policies.whole import check_steps, check_weights
 from reflow.reports.compare import compare
 from reflow.reports.folder import content_of_run, load_arrays, report_on
@@ -287,11 +287,16 @@ def test_seals(here: Path, seal: Any) -> None:
     read_seal(here / "s.safetensors")
 
 
+@pytest.fixture(scope="module")
+def loaded(whole_teacher: Path) -> FlowPolicy:
+    return load_policy(whole_teacher)
+
+
 @pytest.mark.slow
 @settings(few, max_examples=300)
 @given(data=st.data())
 def test_policies_and_their_processors_at_length(
-    whole_teacher: Path, here: Path, data: st.DataObject, loaded: Any
+    whole_teacher: Path, here: Path, data: st.DataObject, loaded: FlowPolicy
 ) -> None:
     test_policies.hypothesis.inner_test(whole_teacher, here, data)
     with suppress(UserError):

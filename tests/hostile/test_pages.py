@@ -10,7 +10,8 @@ import pytest
 from reflow.config.runs import read_runs
 from reflow.reports.compare import compare
 from reflow.reports.comparison_page import write_comparison
-from reflow.reports.folder import report_on, save_arrays
+from reflow.reports.folder import content_of_run, save_arrays
+from reflow.reports.page import write_report
 from tests.reports.builders import REAL, make_arrays, make_metrics
 
 EVIL = """</title></svg>'"><script>evil()</script><img src=x onerror=evil()> $\\frac$ {{ 7 * 7 }} ${x}"""
@@ -55,7 +56,7 @@ def run(tmp_path: Path) -> Path:
 
 
 def test_a_report_shows_hostile_words_as_words(run: Path) -> None:
-    report_on(run)
+    write_report(content_of_run(run), run / "report.html")
     text = (run / "report.html").read_text()
     page = Page(text)
     assert page.scripts == 1  # its own
