@@ -7,11 +7,15 @@ import json
 import math
 import os
 import re
+import stat
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from reflow.errors import UserError
+from reflow.errors import MissingFileError, UserError
+
+LARGEST = 2**28
+"""Bytes of a text that is read; the largest honest one is a tokenizer's, of some 2**25."""
 
 
 class UnwritableError(UserError):
@@ -115,15 +119,36 @@ def read_metrics(path: Path) -> dict[str, float]:
         MissingFileError: there is none.
         NotJSONError: it is no JSON, or holds no names and numbers.
     """
+    return metrics_in(read_object(path), path)
+
+
+def metrics_in(content: object, path: Path) -> dict[str, float]:
+    """Flat figures as JSON holds them; nan where one is null.
+
+    Raises:
+        NotJSONError: there are other things than names and finite numbers; names ``path`` and the first of them.
+    """
+    if not isinstance(content, dict):
+        raise NotJSONError(f"{path} holds no names and numbers; make or copy it anew")
+    for name, value in content.items():
+        if value is not None and not _is_figure(value):
+            raise NotJSONError(
+                f"{path} holds no names and numbers: {name} is {str(value)[:40]!r}; make or copy it anew"
+            )
+    return {str(name): math.nan if value is None else float(value) for name, value in content.items()}
+
+
+def read_object(path: Path) -> dict[str, Any]:
+    """What a JSON file holds that is an object of names and values.
+
+    Raises:
+        MissingFileError: there is none.
+        NotJSONError: names the file.
+    """
     content = read_json(path)
     if not isinstance(content, dict):
-        raise NotJSONError(
-            f"{path} holds a {type(content).__name__}; allowed: an object of names and numbers"
-        )
-    try:
-        return {str(name): math.nan if value is None else float(value) for name, value in content.items()}
-    except (TypeError, ValueError) as error:
-        raise NotJSONError(f"{path} holds no names and numbers; make or copy it anew") from error
+        raise NotJSONError(f"{path} holds a {type(content).__name__}; allowed: an object of names and values")
+    return content
 
 
 def read_json(path: Path) -> Any:
@@ -133,9 +158,57 @@ def read_json(path: Path) -> Any:
         MissingFileError: there is none.
         NotJSONError: names the file.
     """
+    return json_in(read_text(path), path)
+
+
+def json_in(text: str | bytes, path: Path | str) -> Any:
+    """What a text holds that came from ``path``.
+
+    Raises:
+        NotJSONError: it is none, is nested beyond what can be read, or holds what nobody can write again.
+    """
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        content = json.loads(text)
+        if "\\ud" in str(text).lower():  # half a letter is no text: it could not be written again
+            json.dumps(content, ensure_ascii=False).encode()
+    except (ValueError, RecursionError) as error:
+        why = " ".join(str(error).split())[:200]
+        raise NotJSONError(f"{path} is no JSON ({why}); it may be cut short: make or copy it anew") from error
+    return content
+
+
+def read_text(path: Path) -> str:
+    """The text of a file, of no more than :data:`LARGEST` bytes.
+
+    Raises:
+        MissingFileError: there is none.
+        NotJSONError: it is no file, larger, or no text.
+    """
+    try:
+        with open(path, "rb", opener=_at_once) as file:
+            state = os.fstat(file.fileno())
+            if not stat.S_ISREG(state.st_mode) or state.st_size > LARGEST:
+                raise NotJSONError(
+                    f"{path} is no file of at most {LARGEST >> 20} MiB, as this kind of file is; copy it anew"
+                )
+            return file.read(LARGEST).decode()
+    except FileNotFoundError as error:
+        raise MissingFileError(f"{path} is missing; make or copy it anew") from error
+    except IsADirectoryError as error:
+        raise NotJSONError(f"{path} is a folder, where a file is expected") from error
+    except UnicodeDecodeError as error:
         raise NotJSONError(
-            f"{path} is no JSON ({error}); it may be cut short: make or copy it anew"
+            f"{path} is no text ({error}); it may be cut short: make or copy it anew"
         ) from error
+
+
+def _at_once(path: str, flags: int) -> int:
+    """Opens without waiting for somebody to write into a pipe."""
+    return os.open(path, flags | os.O_NONBLOCK)
+
+
+def _is_figure(value: object) -> bool:
+    try:
+        return isinstance(value, int | float) and math.isfinite(value)
+    except OverflowError:  # a whole number that no float is as large as
+        return False

@@ -90,11 +90,12 @@ def _distill(
     module, data = build_distillation(config, teacher)
     _rehearse(config, teacher, module, data, run.path)
     begin = run.checkpoint()
-    run.claim(identity())  # only now: bad input leaves no folder behind
-    OmegaConf.save(config, run.path / "config.yaml", resolve=True)
+    if run.first:
+        run.claim(identity())  # only now: bad input leaves no folder behind
+        OmegaConf.save(config, run.path / "config.yaml", resolve=True)
     callbacks = with_probes(build_all(config.callbacks))
     trainer = build_trainer(config, list(callbacks.values()), build_loggers(config.logger, step_of(begin)))
-    trainer.fit(module, data, ckpt_path=begin, weights_only=False if begin else None)
+    trainer.fit(module, data, ckpt_path=begin, weights_only=True if begin else None)
 
     measurements = [callback for callback in callbacks.values() if isinstance(callback, Measurement)]
     measurer = build_trainer(config, measurements, [], limit_val_batches=1.0)

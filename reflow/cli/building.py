@@ -10,6 +10,7 @@ from hydra.errors import InstantiationException
 from omegaconf import OmegaConf
 
 from reflow.cli.explain import CONFIGURATION, ConfigurationError, nearest
+from reflow.cli.targets import check_targets
 from reflow.errors import UserError
 
 
@@ -22,10 +23,13 @@ def build(section: Any, **changes: Any) -> Any:
     """The object that a section's ``_target_`` names, of plain values, some of them changed.
 
     Raises:
+        ForbiddenTargetError: a target that a configuration may not name, at any depth.
         UserError: the target's own; or there is no such target, or it does not take these values.
     """
+    values = plain(section) | changes
+    check_targets(values)
     try:
-        return hydra.utils.instantiate(plain(section) | changes, _convert_="all")
+        return hydra.utils.instantiate(values, _convert_="all")
     except InstantiationException as error:
         cause: BaseException = error
         while isinstance(cause, InstantiationException) and cause.__cause__ is not None:

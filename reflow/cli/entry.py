@@ -19,6 +19,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from reflow.cli.explain import CONFIGURATION, Command, ConfigurationError, check_schema, explain
+from reflow.cli.targets import callbacks_checked
 from reflow.config_path import CONFIG_DIR
 from reflow.ending import ending, in_words
 from reflow.errors import NotInstalledError
@@ -81,7 +82,10 @@ def command(
                     _no_flags(rest)
                     job(composed(name, *rest, "json=true"))
                 else:
-                    with _environment("1"):  # or Hydra prints errors in its own words, and exits with 1
+                    with (
+                        _environment("1"),
+                        callbacks_checked(),
+                    ):  # or Hydra prints errors in its own words, and exits with 1
                         hydra.main(version_base="1.3", config_path=CONFIG_DIR, config_name=name)(quiet_job)()
             if max(codes):
                 raise SystemExit(max(codes))

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import csv
+import io
+from collections.abc import Iterator
 from pathlib import Path
 
+from reflow.errors import UserError
+from reflow.files import read_text
 from reflow.reports.curves import Curve, has_curve
 
 LOGS = (
@@ -20,18 +24,29 @@ def read_curves(folder: Path) -> dict[str, Curve]:
 
     Args:
         folder: of the run.
+
+    Raises:
+        UserError: a log is damaged.
     """
     found: dict[str, dict[int, tuple[float, float]]] = {}
     for path in sorted(folder.glob(LOGS), key=lambda path: path.stat().st_mtime):
-        with path.open(newline="") as file:
-            for row in csv.DictReader(file):
-                if not row.get(_SECONDS):
-                    continue
-                for metric, value in row.items():
-                    if value and has_curve(metric):
-                        steps = int(row[_STEP]) + 1
-                        found.setdefault(metric, {})[steps] = float(row[_SECONDS]), float(value)
+        try:
+            for metric, steps, seconds, value in _points(read_text(path)):
+                found.setdefault(metric, {})[steps] = seconds, value
+        except (ValueError, KeyError, TypeError, csv.Error) as error:
+            raise UserError(
+                f"{path} is no log of a run ({error}); move it away, and its curves are left out"
+            ) from error
     return {metric: _curve(points) for metric, points in found.items()}
+
+
+def _points(text: str) -> Iterator[tuple[str, int, float, float]]:
+    for row in csv.DictReader(io.StringIO(text, newline="")):
+        if not row.get(_SECONDS):
+            continue
+        for metric, value in row.items():
+            if value and metric and has_curve(metric):
+                yield metric, int(row[_STEP]) + 1, float(row[_SECONDS]), float(value)
 
 
 def _curve(points: dict[int, tuple[float, float]]) -> Curve:

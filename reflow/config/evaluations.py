@@ -11,10 +11,10 @@ from pathlib import Path
 
 from reflow.config.saved import read_saved
 from reflow.errors import UserError
-from reflow.files import read_json, read_metrics
-from reflow.reports.folder import METRICS
+from reflow.files import read_metrics
+from reflow.reports.folder import CONFIGURATION, METRICS
 from reflow.reports.tasks import Task, Tasks, add_up, task_of
-from reflow.simulator.journal import IDENTITY
+from reflow.simulator.journal import IDENTITY, identity_in
 
 
 def read_evaluations(asked: str | Sequence[str]) -> Tasks:
@@ -51,13 +51,20 @@ def _task(folder: Path) -> Task:
         raise UserError(
             f"{folder}: its last evaluation played nowhere (env is null); give its command with env=NAME again"
         )
-    return task_of(
-        str(env.get("task") or env["type"]), read_metrics(folder / METRICS), float(config["margin"])
-    )
+    figures = read_metrics(folder / METRICS)
+    try:
+        return task_of(str(env.get("task") or env["type"]), figures, float(config["margin"]))
+    except UserError:
+        raise
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+        raise UserError(
+            f"{folder}: {CONFIGURATION} and {METRICS} are not as reflow.evaluate leaves them "
+            f"({type(error).__name__}: {error}); leave it out of evaluations"
+        ) from error
 
 
 def _check_policies(folders: Sequence[Path]) -> None:
-    one, *others = ((folder, read_json(folder / IDENTITY)["policies"]) for folder in folders)
+    one, *others = ((folder, identity_in(folder).get("policies", {})) for folder in folders)
     for folder, policies in others:
         if policies != one[1]:
             raise UserError(

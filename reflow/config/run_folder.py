@@ -1,12 +1,13 @@
 """One folder per configuration: start, go on, or be finished, and never mix two runs.
 
-``run.json`` (written first) holds the resolved configuration and the teacher's fingerprint, ``metrics.json``
-(written last) says that the run is finished. Both are written atomically.
+``run.json`` (written first) holds the resolved configuration, the teacher's fingerprint and the run's id, which its
+checkpoints bear; ``metrics.json`` (written last) says that the run is finished. Both are written atomically.
 """
 
 from __future__ import annotations
 
 import json
+import uuid
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -25,7 +26,7 @@ from reflow.policies.whole import check_whole
 from reflow.reports.folder import METRICS, keep_metrics
 
 RUN, STUDENT, CHECKPOINTS = "run.json", "pretrained_model", "checkpoints"
-DATA_CONTENT = "data_content"
+DATA_CONTENT, ID = "data_content", "id"
 # What changes no student: where things lie (what is in them is compared), how data are read, what is shown, what is
 # played afterwards.
 NOT_COMPARED = frozenset(
@@ -46,6 +47,7 @@ NOT_COMPARED = frozenset(
         "env",
         "simulator",
         "callbacks.checkpoint",
+        ID,
     }
 )
 
@@ -108,13 +110,23 @@ class RunFolder:
             InUseError: another run is at it.
             UserError: nothing can be written there.
         """
-        first = getattr(rank_zero_only, "rank", 0) == 0
-        return alone(self.path) if first else nullcontext()
+        return alone(self.path) if self.first else nullcontext()
+
+    @property
+    def first(self) -> bool:
+        """Whether this is the first of several processes of a run, the one that writes."""
+        return bool(getattr(rank_zero_only, "rank", 0) == 0)
 
     def claim(self, identity: Mapping[str, Any]) -> None:
         """Makes the folder this configuration's own."""
         self.path.mkdir(parents=True, exist_ok=True)
-        write_json(self.path / RUN, identity)
+        own = self.id if self.begun else uuid.uuid4().hex
+        write_json(self.path / RUN, {**identity, ID: own})
+
+    @property
+    def id(self) -> str | None:
+        """What tells this run from any other; None for one of before there were ids, or not begun."""
+        return self._read_run().get(ID) if self.begun else None
 
     def _read_run(self) -> dict[str, Any]:
         content = read_json(self.path / RUN)

@@ -6,7 +6,6 @@ Left out: the comparison itself (:mod:`reflow.reports.compare`).
 from __future__ import annotations
 
 import glob
-import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,9 +16,9 @@ from reflow.config.naming import padding_name
 from reflow.config.run_folder import NOT_COMPARED, RUN
 from reflow.config.saved import read_saved
 from reflow.errors import UserError
-from reflow.files import read_json
+from reflow.files import NotJSONError, metrics_in, read_json
 from reflow.reports.compare import Run
-from reflow.reports.folder import METRICS
+from reflow.reports.folder import CONFIGURATION, METRICS
 
 EVALUATION = "evaluation"  # the folder beside the student that reflow.evaluate fills
 EMBEDDED = "embedded"
@@ -87,16 +86,14 @@ def read_runs(folders: Iterable[Path]) -> list[Run]:
     folders = list(folders)
     needed = ("padding", "teacher", "seed")
     configs = {folder: read_saved(folder, needed, "reflow.train", "runs") for folder in folders}
+    fixes = {folder: _fix_of(folder, config) for folder, config in configs.items()}
     teachers = teacher_names(
-        {
-            folder: (configs[folder]["teacher"]["path"], _read(folder / RUN).get("teacher_fingerprint"))
-            for folder in folders
-        }
+        {folder: (configs[folder]["teacher"]["path"], _fingerprint(folder)) for folder in folders}
     )
     runs = []
     for folder, config in configs.items():
         settings = dict(_flat(config))
-        settings |= {"teacher": teachers[folder], "fix": padding_name(config)}
+        settings |= {"teacher": teachers[folder], "fix": fixes[folder]}
         runs.append(
             Run(str(folder), int(config["seed"]), settings, read_metrics(folder), read_curves(folder))
         )
@@ -137,6 +134,25 @@ def teacher_names(teachers: Mapping[Path, tuple[str | None, str | None]]) -> dic
     return names
 
 
+def _fingerprint(folder: Path) -> str | None:
+    found = _read(folder / RUN).get("teacher_fingerprint")
+    return found if isinstance(found, str) else None
+
+
+def _fix_of(folder: Path, config: Mapping[str, Any]) -> str:
+    """The fix, once teacher, seed and padding are seen to be what they are in a run's configuration."""
+    teacher, seed, padding = (config[key] for key in ("teacher", "seed", "padding"))
+    path = teacher.get("path", 0) if isinstance(teacher, dict) else teacher
+    answers = [padding.get(key) for key in ("noise", "target", "loss")] if isinstance(padding, dict) else []
+    known = (path is None or isinstance(path, str)) and type(seed) is int and answers and "inert" in padding
+    if not known or not all(isinstance(answer, str) for answer in answers):
+        raise UserError(
+            f"{folder / CONFIGURATION}: teacher.path={path}, seed={seed} and padding={padding} are none of "
+            "reflow.train's; leave the run out of runs"
+        )
+    return padding_name(config)
+
+
 def _teacher_name(path: str | None) -> str:
     parts = [part for part in Path(path).parts if part != "pretrained_model"] if path else []
     return parts[-1] if parts else EMBEDDED
@@ -144,11 +160,9 @@ def _teacher_name(path: str | None) -> str:
 
 def _figures(path: Path) -> dict[str, float]:
     try:
-        return {name: math.nan if value is None else float(value) for name, value in _read(path).items()}
-    except (TypeError, ValueError) as error:
-        if isinstance(error, UserError):
-            raise
-        raise UserError(f"{path} holds no names and numbers; leave {path.parent} out of runs") from error
+        return metrics_in(_read(path), path)
+    except NotJSONError as error:
+        raise UserError(f"{error}; or leave {path.parent} out of runs") from error
 
 
 def _read(path: Path) -> dict[str, Any]:

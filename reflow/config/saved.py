@@ -9,7 +9,17 @@ from typing import Any
 import yaml
 
 from reflow.errors import UserError
+from reflow.files import read_text
 from reflow.reports.folder import CONFIGURATION
+
+
+class _Plain(yaml.SafeLoader):
+    """PyYAML's safe loader without aliases, a few of which stand for more values than there is memory."""
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        if self.check_event(yaml.AliasEvent):
+            raise yaml.YAMLError("it has aliases, which no command writes")
+        return super().compose_node(parent, index)
 
 
 def read_saved(folder: Path, keys: Collection[str], command: str, key: str) -> dict[str, Any]:
@@ -26,8 +36,8 @@ def read_saved(folder: Path, keys: Collection[str], command: str, key: str) -> d
     """
     path = folder / CONFIGURATION
     try:
-        config = yaml.safe_load(path.read_text())
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        config = yaml.load(read_text(path), _Plain)
+    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
         why = " ".join(str(error).split())
         raise UserError(f"{path} cannot be read ({why}); leave {folder} out of {key}") from error
     if not isinstance(config, dict) or not set(keys) <= config.keys():

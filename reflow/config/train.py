@@ -21,6 +21,7 @@ from reflow.config.parts import (
     data_arguments,
     rule_of,
 )
+from reflow.config.run_folder import RunFolder
 from reflow.config_path import CONFIG_DIR
 from reflow.data import LeRobotDataModule, sources_of
 from reflow.distill.checkpoints import AtomicCheckpointIO
@@ -160,6 +161,7 @@ def build_loggers(section: DictConfig, first_step: int) -> list[Any]:
 
 def build_trainer(config: DictConfig, callbacks: list[Any], loggers: list[Any], **changes: Any) -> L.Trainer:
     """Lightning's trainer, with what a run depends on fixed."""
+    folder = RunFolder(Path(config.run_dir))
 
     def has(kind: type) -> bool:
         return any(isinstance(callback, kind) for callback in callbacks)
@@ -171,7 +173,7 @@ def build_trainer(config: DictConfig, callbacks: list[Any], loggers: list[Any], 
         use_distributed_sampler=False,  # the order already knows rank and world size
         check_val_every_n_epoch=None,
         default_root_dir=config.run_dir,
-        plugins=[AtomicCheckpointIO()],
+        plugins=[AtomicCheckpointIO(lambda: folder.id)],
         enable_progress_bar=has(L.pytorch.callbacks.ProgressBar),
         enable_checkpointing=has(L.pytorch.callbacks.ModelCheckpoint),
     )

@@ -7,8 +7,10 @@ put together otherwise gives other frames, in silence.
 from __future__ import annotations
 
 import math
+import re
+import string
 from collections.abc import Mapping, Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import pyarrow.parquet as pq
@@ -18,6 +20,7 @@ from reflow.data.tables import read_schema, read_table
 from reflow.errors import UserError
 
 _PLACE = ("timestamp", "frame_index", "episode_index", "index", "task_index")
+_PUT_IN = ("chunk_index", "file_index", "video_key")
 _ANEW = "copy the data set anew from where it was made"
 
 
@@ -48,13 +51,14 @@ def check_features(info: Mapping[str, Any], file: Path) -> None:
         )
     paths = ("data_path", "video_path") if _cameras(features) else ("data_path",)
     for key in paths:
-        try:
-            str.format(info.get(key), video_key="x", chunk_index=0, file_index=0)  # type: ignore[arg-type]  # no text: refused below
-        except (TypeError, KeyError, IndexError, ValueError) as error:
+        if not _is_template(info.get(key)):
             raise UserError(
-                f"{file}: {key} is {info.get(key)!r}; a path with {{chunk_index}} and {{file_index}} is expected: "
-                f"{_ANEW}"
-            ) from error
+                f"{file}: {key} is {info.get(key)!r}; a path with {{chunk_index}} and {{file_index}} is expected, "
+                f"inside the data set: {_ANEW}"
+            )
+    for key in _cameras(features):
+        if not _inside(key):
+            raise UserError(f"{file}: the camera {key!r} is no name of a folder inside the data set; {_ANEW}")
 
 
 def check_episodes(files: Sequence[Path], info: Mapping[str, Any]) -> list[int]:
@@ -136,6 +140,29 @@ def check_statistics(stats: Mapping[str, Any], info: Mapping[str, Any], file: Pa
                     f"{file}: {feature}.{name} is {got[:80]}; {width} finite numbers are expected. Copy the file "
                     "anew, or delete it: statistics of the data are only compared with the policy's own"
                 )
+
+
+def _is_template(text: Any) -> bool:
+    """Whether a text is LeRobot's pattern of a path: numbers and the camera are put in, and asked for nothing."""
+    if not isinstance(text, str):
+        return False
+    try:
+        parts = list(string.Formatter().parse(text))
+    except ValueError:
+        return False
+    fields = [(name, form, how) for _, name, form, how in parts if name is not None]
+    put_in = all(
+        name in _PUT_IN and how is None and re.fullmatch(r"(0?\dd)?", form or "")
+        for name, form, how in fields
+    )
+    return put_in and _inside(text)
+
+
+def _inside(path: str) -> bool:
+    """Whether a relative path stays below the folder that it is of."""
+    return (
+        not PurePosixPath(path).is_absolute() and ".." not in PurePosixPath(path).parts and "\0" not in path
+    )
 
 
 def _is_number(value: Any) -> bool:

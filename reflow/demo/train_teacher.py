@@ -132,7 +132,7 @@ def train(config: DictConfig) -> Path:
         enable_model_summary=False,
     )
     last = run_dir / "checkpoints" / "last.ckpt"
-    trainer.fit(module, data, ckpt_path=last if last.exists() else None, weights_only=False)
+    trainer.fit(module, data, ckpt_path=last if last.exists() else None, weights_only=True)
     return folder
 
 

@@ -1,12 +1,16 @@
 """Checkpoints that are whole or not there, one of the last step among them, and the one before kept.
 
 Lightning stages a checkpoint in the temporary folder and moves it, which is no rename across file systems,
-and does not flush it. Here it is staged beside its place, flushed, and renamed.
+and does not flush it. Here it is staged beside its place, flushed, and renamed. It holds tensors and plain values,
+and is read by torch's reader of those alone; and it says which run wrote it, for no other goes on from it.
 """
 
 from __future__ import annotations
 
+import pickle
+import re
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,19 +25,32 @@ from reflow.notices import warn
 from reflow.stopping import PostponedSignals
 
 LAST, PREVIOUS = "last.ckpt", "previous.ckpt"
+WRITER = "reflow_run"  # the key under which a checkpoint says who wrote it
 
 
 class DamagedCheckpointError(UserError):
     """No checkpoint of a run is whole, or what is in its place is none."""
 
 
+class ForeignCheckpointError(UserError):
+    """A checkpoint of another run, or one that holds more than tensors and plain values."""
+
+
 class AtomicCheckpointIO(TorchCheckpointIO):
-    """Lightning's checkpoint plugin with a write that survives being killed; what it replaces is kept once more."""
+    """Lightning's checkpoint plugin with a write that survives being killed; what it replaces is kept once more.
+
+    Args:
+        run: the id of the run whose checkpoints these are; None for a run that has none.
+    """
+
+    def __init__(self, run: Callable[[], str | None] = lambda: None) -> None:
+        super().__init__()
+        self._run = run
 
     def save_checkpoint(
         self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None
     ) -> None:
-        path = Path(path)
+        path, checkpoint = Path(path), checkpoint | {WRITER: self._run()}
 
         def write(staged: Path) -> None:
             with open(staged, "wb") as file:
@@ -45,11 +62,16 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         replace_file(path, write)
 
     def load_checkpoint(self, path: Any, *arguments: Any, **keywords: Any) -> dict[str, Any]:
-        checkpoint = super().load_checkpoint(path, *arguments, **keywords)
+        checkpoint = _plain(Path(path))
         if not isinstance(checkpoint, dict) or "pytorch-lightning_version" not in checkpoint:
             raise DamagedCheckpointError(
                 f"{path} is a file of torch, but no checkpoint of a run; put the run's own in its place, or delete "
                 f"{Path(path).parent}, and the same command begins again"
+            )
+        if checkpoint.pop(WRITER, None) != self._run():
+            raise ForeignCheckpointError(
+                f"{path} was written by another run than the one in this folder; put the run's own in its place, or "
+                f"delete {Path(path).parent}, and the same command begins again"
             )
         return checkpoint
 
@@ -154,10 +176,28 @@ def whole_checkpoint(folder: Path) -> Path | None:
 
 def step_of(path: Path | None) -> int:
     """Steps of training that a checkpoint has behind it; 0 where there is none."""
-    if path is None:
-        return 0
-    content = torch.load(path, weights_only=False, mmap=True, map_location="cpu")
-    return int(content.get("global_step", 0))  # another file of torch is refused when it is loaded
+    there = None if path is None else _plain(path, mmap=True)
+    # Another file of torch is refused when it is loaded.
+    return int(there.get("global_step", 0)) if isinstance(there, dict) else 0
+
+
+def _plain(path: Path, *, mmap: bool = False) -> Any:
+    """What a file of torch holds, of tensors and plain values; nothing in it is called."""
+    try:
+        return torch.load(path, weights_only=True, mmap=mmap, map_location="cpu")
+    except pickle.UnpicklingError as error:
+        names = ", ".join(re.findall(r"GLOBAL (\S+)", str(error))) or "a damaged pickle"
+        raise ForeignCheckpointError(
+            f"{path} holds more than tensors and plain values ({names}), and loading that would run code; if a "
+            "callback of your own put it there, let its state be plain; else put the run's own in its place, or "
+            f"delete {path.parent}, and the same command begins again"
+        ) from error
+    except Exception as error:  # whatever its reader raises, it raises about this file
+        why = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+        raise DamagedCheckpointError(
+            f"{path} cannot be read ({why}); put a whole copy in its place, or delete {path.parent}, and the same "
+            "command begins again"
+        ) from error
 
 
 def _damage(path: Path) -> str | None:

@@ -6,7 +6,7 @@ depend on which process made it. Left out: files themselves (``reflow.endpoints.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -16,12 +16,16 @@ import torch
 from torch import Tensor
 
 from reflow.errors import UserError
+from reflow.typed import typed
 
 STORES = ("vision", "prefix")
 """What may be stored beside the endpoints: vision features, encoded observations (`StorablePrefix`)."""
 
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 """Precisions in which it may be stored; endpoints always are float32."""
+
+
+_OBSERVATIONS, _FILES = 10**9, 10**7  # that a cache may have: what is beyond was not written by us
 
 
 @dataclass(frozen=True)
@@ -75,7 +79,8 @@ class Layout:
         threads: of torch in each process; on a CPU rounding depends on it, too.
 
     Raises:
-        UserError: a size below 1, or a store or precision that does not exist.
+        UserError: a size below 1, runs or draws that are not in order, more files than a file system likes, or a
+            store or precision that does not exist.
     """
 
     samples: Samples
@@ -90,6 +95,13 @@ class Layout:
         for name in ("samples_per_shard", "batch_size", "draws_at_once", "threads"):
             if getattr(self, name) < 1:
                 raise UserError(f"{name} is {getattr(self, name)}; allowed: 1 or more")
+        _check_order("samples", self.samples.runs)
+        _check_order("blocks", self.blocks, gaps=False)
+        if (files := self.num_shards * len(self.folders)) > _FILES or len(self.samples) > _OBSERVATIONS:
+            raise UserError(
+                f"{len(self.samples)} observations in {files} files; allowed: {_OBSERVATIONS} in {_FILES}, with more "
+                "samples_per_shard as the case may be"
+            )
         for name, precision in self.stores.items():
             if name not in STORES:
                 raise UserError(f"store={name}; allowed: {', '.join(STORES)}, or null")
@@ -155,10 +167,23 @@ class Layout:
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Layout:
         """What :meth:`as_json` gave."""
-        samples, blocks = (
-            tuple((first, stop) for first, stop in values[name]) for name in ("samples", "blocks")
-        )
-        return cls(**{**values, "samples": Samples(samples), "blocks": blocks})
+        return typed(cls, cls.plain(values))
+
+    @staticmethod
+    def plain(values: Any) -> Any:
+        """What :meth:`as_json` gave, with the fields of the dataclasses."""
+        return values | {"samples": {"runs": values.get("samples")}} if isinstance(values, dict) else values
+
+
+def _check_order(name: str, runs: Sequence[tuple[int, int]], *, gaps: bool = True) -> None:
+    """Refuses runs of numbers that are empty, negative, beyond int64, or not one behind the other."""
+    before = 0
+    for first, stop in runs:
+        if not before <= first < stop < 2**62 or (first > before and not gaps):
+            raise UserError(
+                f"{name} has the run [{first}, {stop}] behind {before}; allowed: ascending and apart, draws from 0 on"
+            )
+        before = stop
 
 
 def block_folder(block: tuple[int, int]) -> str:

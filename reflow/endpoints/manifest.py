@@ -18,7 +18,8 @@ from reflow.endpoints.identity import Identity
 from reflow.endpoints.layout import Layout, shard_file
 from reflow.endpoints.shards import Seal, read_seal, write_whole
 from reflow.errors import MissingFileError, UserError
-from reflow.files import NotJSONError, read_json
+from reflow.files import read_object
+from reflow.typed import typed
 
 MANIFEST = "manifest.json"
 FORMAT = 1
@@ -26,6 +27,10 @@ FORMAT = 1
 
 class OtherPairsError(UserError):
     """The cache holds other pairs than those asked for."""
+
+
+class OtherFormatError(UserError):
+    """The cache is of a reflow that wrote another kind of manifest."""
 
 
 @dataclass(frozen=True)
@@ -65,24 +70,34 @@ class Manifest:
                 "python -m reflow.pairs, which says where it is"
             )
         try:
-            values = read_json(path)
-            if values["format"] != FORMAT:
-                raise UserError(
-                    f"{path} has format {values['format']}, this version of reflow reads {FORMAT}; "
-                    "make the cache anew"
+            values = read_object(path)
+            if (there := values.pop("format", FORMAT)) != FORMAT:
+                raise OtherFormatError(
+                    f"{path} has format {there}, this version of reflow reads {FORMAT}; make the cache anew"
                 )
-            return cls(
-                Identity(**values["identity"]),
-                Layout.from_json(values["layout"]),
-                values["about"],
-                values["versions"],
-                {name: Seal(**seal) for name, seal in values["checksums"].items()},
-            )
-        except (KeyError, TypeError, AttributeError, NotJSONError) as error:
+            found = typed(cls, values | {"layout": Layout.plain(values.get("layout"))})
+            found.check_names()
+            return found
+        except OtherFormatError:
+            raise
+        except UserError as error:
             raise UserError(
-                f"{path} is damaged ({type(error).__name__}: {error}); copy it from where the cache was made, or "
+                f"{path} is damaged ({error}); copy it from where the cache was made, or "
                 f"delete {folder} and make the cache anew: nothing else says whose pairs its shards are"
             ) from error
+
+    def check_names(self) -> None:
+        """Refuses checksums of what is none of its shards, whose names are paths.
+
+        Raises:
+            UserError: names the first of them.
+        """
+        for name in self.checksums:
+            folder, _, file = name.partition("/")
+            number = file.removesuffix(".safetensors")
+            known = folder in self.layout.folders and number.isascii() and number.isdecimal()
+            if not known or int(number) >= self.layout.num_shards or shard_file(folder, int(number)) != name:
+                raise UserError(f"checksums has {name!r}, which is none of its shards")
 
     def write(self, folder: Path) -> None:
         """Puts ``manifest.json`` in place; the folder is made where it is missing."""

@@ -21,7 +21,9 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from reflow.endpoints.layout import sidecar
-from reflow.files import NotJSONError, read_json, replace_file
+from reflow.errors import UserError
+from reflow.files import read_json, replace_file
+from reflow.typed import typed
 
 _SAFETENSORS = {
     torch.float32: "F32",
@@ -106,6 +108,8 @@ def inspect(
     for name, tensor in tensors.items():
         if tensor.ndim == 0 or len(tensor) != size:
             return f"{name} has shape {tuple(tensor.shape)}, {size} observations belong in it"
+        if tensor.dtype not in _SAFETENSORS:
+            return f"{name} is of {tensor.dtype}, which is none of a shard's types"
         if tensor.is_floating_point() and not torch.isfinite(tensor).all():
             return f"{name} holds numbers that are not finite"
     return misfit(tensors)
@@ -147,8 +151,8 @@ def sweep(folder: Path) -> None:
 
 def _sidecar(path: Path) -> Seal | None:
     try:
-        return Seal(**read_json(sidecar(path)))
-    except (OSError, NotJSONError, TypeError):
+        return typed(Seal, read_json(sidecar(path)))
+    except (OSError, UserError):
         return None
 
 

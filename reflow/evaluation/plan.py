@@ -7,7 +7,7 @@ many pairs are enough (``reflow.metrics.paired_plan``).
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from reflow.errors import UserError
 from reflow.files import read_json, write_json
 from reflow.metrics.paired_plan import PairedPlan
 from reflow.simulator.journal import Episode
+from reflow.typed import WrongTypeError, typed
 
 PLANS = "plans.json"
 
@@ -159,21 +160,27 @@ def _plain(plan: Plan) -> dict[str, Any]:
     return values | asdict(plan.paired) | {"power": plan.paired.power}
 
 
+def _nested(entry: Mapping[str, Any]) -> dict[str, Any]:
+    """What `_plain` made flat; the power follows from the rest."""
+    of_pairs = {field.name for field in fields(PairedPlan)}
+    own = {key: value for key, value in entry.items() if key not in of_pairs | {"power"}}
+    return own | {"paired": {key: value for key, value in entry.items() if key in of_pairs}}
+
+
+def _list(path: Path) -> list[dict[str, Any]]:
+    found = read_json(path)
+    if not (isinstance(found, list) and all(isinstance(entry, dict) for entry in found)):
+        raise WrongTypeError("a list of objects is expected")
+    return found
+
+
 def _read(folder: Path) -> list[Plan]:
     path = folder / PLANS
     if not path.is_file():
         return []
-    paired = {entry.name for entry in fields(PairedPlan)}
     try:
-        return [
-            Plan(
-                paired=PairedPlan(**{key: entry[key] for key in paired}),
-                number=number,
-                **{key: value for key, value in entry.items() if key not in paired | {"power"}},
-            )
-            for number, entry in enumerate(read_json(path), start=1)
-        ]
-    except (TypeError, KeyError, AttributeError) as error:
+        return [typed(Plan, _nested(entry) | {"number": n}) for n, entry in enumerate(_list(path), start=1)]
+    except WrongTypeError as error:
         raise UserError(
             f"{path} holds no plans ({error}); copy it anew, or choose another folder (run_dir=DIR)"
         ) from error

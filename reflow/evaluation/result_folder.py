@@ -11,16 +11,13 @@ import json
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
-from math import nan
 from pathlib import Path
 from typing import Any
 
-from safetensors.numpy import load_file
-
 from reflow.errors import UserError
-from reflow.files import UnwritableError, json_of, read_json, write_json
+from reflow.files import UnwritableError, json_of, metrics_in, read_json, write_json
 from reflow.probes.figures import Figures
-from reflow.reports.folder import ARRAYS, METRICS, keep_metrics, save_arrays
+from reflow.reports.folder import ARRAYS, METRICS, keep_metrics, load_arrays, save_arrays
 from reflow.simulator.journal import EPISODES, IDENTITY
 
 OFFLINE, LATENCIES = "offline.json", "latencies.json"
@@ -81,7 +78,7 @@ class ResultFolder:
             OtherResultsError: the folder holds those of another one.
         """
         metrics = self._measured(OFFLINE, identity)
-        return None if metrics is None else Figures(metrics, load_file(self.path / ARRAYS))
+        return None if metrics is None else Figures(metrics, load_arrays(self.path / ARRAYS))
 
     def keep_offline(self, identity: Mapping[str, Any], found: Figures) -> None:
         """Writes the offline figures: from now on they need not be measured again."""
@@ -108,7 +105,9 @@ class ResultFolder:
         if not (self.path / name).is_file():
             return None
         content = read_json(self.path / name)
-        if not isinstance(content, dict) or not content.keys() >= {"identity", "metrics"}:
+        if not (
+            isinstance(content, dict) and isinstance(content.get("identity"), dict) and "metrics" in content
+        ):
             raise UserError(f"{self.path / name} is none of ours; delete it, and it is measured anew")
         there, wanted = content["identity"], json.loads(json.dumps(identity))
         differing = [
@@ -122,7 +121,7 @@ class ResultFolder:
                 + "\n  ".join(differing)
                 + "\nGive this one another folder (run_dir=DIR), or delete that one"
             )
-        return {key: nan if value is None else value for key, value in content["metrics"].items()}
+        return metrics_in(content["metrics"], self.path / name)
 
     def finish(self, metrics: Mapping[str, float]) -> None:
         """Writes ``metrics.json``: all figures, flat; says which are not finite."""

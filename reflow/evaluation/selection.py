@@ -11,8 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from reflow.errors import UserError
-from reflow.files import read_json
-from reflow.simulator.journal import IDENTITY, read_episodes
+from reflow.simulator.journal import IDENTITY, identity_in, read_episodes
 
 PLAYED = "simulator"  # of a run folder
 _SAME_STARTS = ("type", "task")  # of an environment: then a seed is the same start
@@ -36,7 +35,7 @@ def check_unseen(run: Path | None, env: Mapping[str, Any], seeds: Sequence[int])
     folder = run / PLAYED if run is not None else None
     if folder is None or not (folder / IDENTITY).is_file():
         return
-    there = read_json(folder / IDENTITY).get("env", {})
+    there = identity_in(folder).get("env", {})
     if any(there.get(name) != env.get(name) for name in _SAME_STARTS):
         return
     played = {episode.seed for episode in read_episodes(folder)}

@@ -20,6 +20,7 @@ from reflow.notices import note, warn
 from reflow.policies import stock
 from reflow.policies.files import CONFIG, WEIGHTS, PolicyFiles
 from reflow.policies.folder import replace_folder
+from reflow.policies.foreign import about
 from reflow.policies.locate import POLICY, locate
 from reflow.policies.mending import VERSION, mend
 from reflow.policies.registry import get_adapter
@@ -44,12 +45,13 @@ def find_folder(path: str | Path, field: str = "teacher.path") -> Path:
         NotInstalledError: it needs a package that is not there.
     """
     folder = locate(path, field).resolve()
-    check_whole(folder, f"{field}={path}")
-    files = PolicyFiles.read(folder)
-    get_adapter(
-        str(files.config.get("type"))
-    )  # refuses a type that cannot be distilled, whatever else is odd
-    lines = mend(files)
+    with about(folder):
+        check_whole(folder, f"{field}={path}")
+        files = PolicyFiles.read(folder)
+        get_adapter(
+            str(files.config.get("type"))
+        )  # refuses a type that cannot be distilled, whatever else is odd
+        lines = mend(files)
     mended = _written(files) if lines else folder
     for line in lines:
         note(line)

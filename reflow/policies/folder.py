@@ -24,6 +24,7 @@ from reflow.policies import stock
 from reflow.policies.backbones import carry, named_folders, source_of, stand_in_weights
 from reflow.policies.base import FlowPolicy
 from reflow.policies.files import CONFIG, PROCESSORS, WEIGHTS
+from reflow.policies.hub_code import HubCodeError, hub_code_in
 from reflow.policies.registry import get_adapter
 from reflow.policies.sums import write_sums
 from reflow.quiet import unprinted
@@ -83,6 +84,8 @@ def bare_policy(config: PreTrainedConfig, folder: Path, device: str = "cpu") -> 
     except (
         Exception
     ) as error:  # whatever the classes of policy and backbone raise, they raise about their files
+        if (refused := hub_code_in(error)) is not None:
+            raise HubCodeError(f"{folder}: {refused}") from error
         raise UserError(
             f"{folder / CONFIG}: LeRobot {stock.LEROBOT} makes no policy of it ({type(error).__name__}: "
             f"{' '.join(str(error).split())[:300]}); correct it, or the configuration and tokenizer of its backbone "

@@ -19,6 +19,8 @@ from reflow.files import read_json
 from reflow.policies.backbones import named_folders
 from reflow.policies.base import FlowPolicy
 from reflow.policies.files import POSTPROCESSOR, PREPROCESSOR, PROCESSORS, RENAME
+from reflow.policies.foreign import about
+from reflow.policies.hub_code import HubCodeError, hub_code_in
 from reflow.policies.statistics import NEEDED, check_statistics
 from reflow.policies.stock import (
     FeatureType,
@@ -50,7 +52,8 @@ def load_processors(
     """
     for name in PROCESSORS:
         check_steps(folder / name, flow.config.type)
-    check_statistics(folder)
+    with about(folder):
+        check_statistics(folder)
     overrides: dict[str, dict[str, Any]] = {}
     for step in read_json(folder / PREPROCESSOR)["steps"]:
         name = step["registry_name"]
@@ -65,6 +68,8 @@ def load_processors(
     except (
         Exception
     ) as error:  # whatever its steps raise, they raise about these files; its words name the step
+        if (refused := hub_code_in(error)) is not None:
+            raise HubCodeError(f"{folder}: {refused}") from error
         raise UserError(
             f"{folder}: LeRobot cannot make the processors ({type(error).__name__}: "
             f"{' '.join(str(error).split())[:500]}); correct {PREPROCESSOR} or {POSTPROCESSOR}, or copy the "

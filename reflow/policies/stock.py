@@ -30,6 +30,7 @@ from lerobot.processor.migrate_policy_normalization import (
 )
 from lerobot.utils.import_utils import register_third_party_plugins
 
+from reflow.policies.hub_code import forbid_hub_code
 from reflow.quiet import unprinted
 
 __all__ = [
@@ -52,6 +53,8 @@ __all__ = [
     "step_class",
     "step_fields",
 ]
+
+forbid_hub_code()  # before any of its classes is made
 
 type Pipeline = DataProcessorPipeline[Any, Any]
 

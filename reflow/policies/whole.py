@@ -5,7 +5,7 @@ Left out: whether what they say fits together (:mod:`reflow.policies.mending`, :
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,10 @@ _OLD_MODULES = {
     *("normalize_inputs", "normalize_targets", "unnormalize_outputs", "unnormalize_targets"),
     *("normalize", "unnormalize", "input_normalizer", "output_normalizer"),
 }
+_KINDS = (
+    *("F64", "F32", "F16", "BF16"),
+    *("I64", "I32", "I16", "I8", "U64", "U32", "U16", "U8", "BOOL"),
+)
 _POINTER = b"version https://git-lfs"
 MIGRATE = "python -m lerobot.processor.migrate_policy_normalization --pretrained-path"
 
@@ -79,16 +83,25 @@ def check_steps(file: Path, policy_type: str) -> None:
 
 
 def check_weights(file: Path) -> None:
-    """Refuses a safetensors file that is cut short, or a pointer to one."""
+    """Refuses a safetensors file that is cut short, or a pointer to one, or holds numbers that no policy has."""
     with open(file, "rb") as handle:
         _refuse_pointer(file, handle.read(len(_POINTER)))
     try:
-        with safe_open(file, "pt"):
-            pass
+        with safe_open(file, "pt") as opened:
+            kinds = {name: opened.get_slice(name).get_dtype() for name in opened.keys()}  # noqa: SIM118 (no mapping)
     except SafetensorError as error:
         raise UserError(
             f"{file} is no whole safetensors file ({error}); it may be cut short: copy or download it anew"
         ) from error
+    _refuse_kinds(file, kinds)
+
+
+def _refuse_kinds(file: Path, kinds: Mapping[str, str]) -> None:
+    for name, kind in kinds.items():
+        if kind not in _KINDS:
+            raise UserError(
+                f"{file}: {name} is of type {kind}; allowed: {', '.join(_KINDS)}. Save the policy in one of these"
+            )
 
 
 def _there(folder: Path) -> Iterator[Path]:

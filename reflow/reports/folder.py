@@ -9,23 +9,22 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field, fields
-from math import nan
+from dataclasses import asdict, dataclass, field
+from math import isfinite, nan
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
 from reflow.errors import MissingFileError, UserError
-from reflow.files import read_json, read_metrics, replace_file, write_json, write_metrics
+from reflow.files import read_json, read_metrics, read_text, replace_file, write_json, write_metrics
 from reflow.notices import warn
 from reflow.reports.content import Content, Latency, SuccessRow
 from reflow.reports.figures import write_figures
 from reflow.reports.figures.drawing import contenders
 from reflow.reports.page import write_report
 from reflow.reports.verdict import verdict_of
+from reflow.typed import typed
 
 METRICS, ARRAYS, WORDS, CONFIGURATION = "metrics.json", "arrays.safetensors", "report.json", "config.yaml"
 REPORT, FIGURES = "report.html", "figures"
@@ -77,6 +76,21 @@ def save_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
     replace_file(path, lambda staged: save_file(kept, staged))
 
 
+def load_arrays(path: Path) -> dict[str, np.ndarray]:
+    """Reads ``arrays.safetensors``.
+
+    Raises:
+        UserError: it is damaged.
+    """
+    try:
+        return load_file(path)
+    except Exception as error:  # whatever its reader raises, it raises about this file
+        why = f"{type(error).__name__}: {error}"
+        raise UserError(
+            f"{path} is damaged ({why}); delete it, and the report goes without its figures"
+        ) from error
+
+
 def save_words(folder: Path, words: Words) -> None:
     """Writes ``report.json``.
 
@@ -95,17 +109,10 @@ def load_words(folder: Path) -> Words:
     path = folder / WORDS
     if not path.is_file():
         return Words(folder.resolve().name)
-    found = _json(path)
-    known = {entry.name for entry in fields(Words)}
-    if "title" not in found or not found.keys() <= known:
-        raise UserError(
-            f"{path} holds {', '.join(sorted(found)) or 'nothing'}; allowed: {', '.join(sorted(known))}, "
-            "title always; delete it, and the report goes without"
-        )
-    values: dict[str, Any] = {
-        key: tuple(value) if isinstance(value, list) else value for key, value in found.items()
-    }
-    return Words(**values)
+    try:
+        return typed(Words, read_json(path))
+    except UserError as error:
+        raise UserError(f"{path}: {error}; delete it, and the report goes without") from error
 
 
 def content_of_run(folder: Path) -> Content:
@@ -129,13 +136,13 @@ def content_of_run(folder: Path) -> Content:
         title=words.title,
         verdict=verdict_of(metrics, words.num_steps),
         metrics=metrics,
-        arrays=_arrays(folder / ARRAYS),
+        arrays=load_arrays(folder / ARRAYS) if (folder / ARRAYS).is_file() else {},
         success=success_rows(metrics),
         comparisons=words.comparisons,
         latency=latency_rows(metrics),
         videos=tuple(sorted((folder / "videos").glob("*.mp4"))),
         commands=words.commands,
-        configuration=configuration.read_text(errors="replace") if configuration.is_file() else "",
+        configuration=read_text(configuration) if configuration.is_file() else "",
         versions=words.versions,
         joint_names=words.joint_names,
     )
@@ -155,8 +162,16 @@ def report_on(folder: Path) -> Content:
         UnwritableError: a file cannot be written there.
     """
     content = content_of_run(folder)
-    write_report(content, folder / REPORT)
-    write_figures(content, folder / FIGURES)
+    try:
+        write_report(content, folder / REPORT)
+        write_figures(content, folder / FIGURES)
+    except UserError:
+        raise
+    except (ArithmeticError, LookupError, TypeError, ValueError) as error:  # figures that no run leaves
+        why = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+        raise UserError(
+            f"{folder / METRICS}, or {ARRAYS} beside it, holds figures that cannot be shown ({why}); copy both anew"
+        ) from error
     return content
 
 
@@ -165,9 +180,12 @@ def success_rows(metrics: Mapping[str, float]) -> tuple[SuccessRow, ...]:
     rows = []
     for who, n, key in _contenders(metrics, "success", ""):
         if f"{key}/episodes" in metrics:
-            episodes = round(metrics[f"{key}/episodes"])
+            counts = (metrics[f"{key}/episodes"], metrics[f"{key}/episodes"] * metrics.get(key, nan))
+            if not all(map(isfinite, counts)):
+                continue
+            episodes, successes = map(round, counts)
             more = (metrics.get(f"{key}/{name}", nan) for name in ("low", "high", "reward", "length"))
-            rows.append(SuccessRow(who, n, episodes, round(metrics[key] * episodes), *more))
+            rows.append(SuccessRow(who, n, episodes, successes, *more))
     return tuple(rows)
 
 
@@ -186,21 +204,3 @@ def _contenders(metrics: Mapping[str, float], what: str, ending: str) -> Iterato
     for name in contenders(match[1] for key in metrics if (match := pattern.match(key))):
         who, _, steps = name.partition("@")
         yield who, int(steps), f"{what}/{name}"
-
-
-def _arrays(path: Path) -> dict[str, np.ndarray]:
-    if not path.is_file():
-        return {}
-    try:
-        return load_file(path)
-    except SafetensorError as error:
-        raise UserError(
-            f"{path} is damaged ({error}); delete it, and the report goes without its figures"
-        ) from error
-
-
-def _json(path: Path) -> dict[str, Any]:
-    found = read_json(path)
-    if not isinstance(found, dict):
-        raise UserError(f"{path} holds a {type(found).__name__}; allowed: an object of names and values")
-    return found

@@ -101,6 +101,7 @@ def drawing() -> Iterator[None]:
             "legend.labelcolor": color("ink"),
             "lines.linewidth": 1.8,
             "text.color": color("ink"),
+            "text.parse_math": False,  # names come from data, and a dollar in one is a dollar
             "xtick.color": color("line"),
             "ytick.color": color("line"),
             "xtick.labelcolor": color("muted"),

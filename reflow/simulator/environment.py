@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from lerobot.configs import PreTrainedConfig
-from lerobot.envs.configs import EnvConfig
+from lerobot.envs.configs import EnvConfig, HubEnvConfig
 from lerobot.envs.factory import make_env_config
 from lerobot.envs.utils import env_to_policy_features
 from lerobot.utils.constants import ACTION, OBS_IMAGE, OBS_STATE
@@ -22,6 +22,7 @@ from lerobot.utils.constants import ACTION, OBS_IMAGE, OBS_STATE
 from reflow.errors import NotInstalledError, UserError
 from reflow.simulator import libero, robotwin
 from reflow.simulator.delay import Idle
+from reflow.trust import MODULES, package_of, way_out
 
 _CAMERA_MAPS = {"libero": libero.camera_map, "robotwin": robotwin.camera_map}
 _OURS = ("type", "rename", "instruction", "discover_packages_path", "idle")
@@ -62,9 +63,14 @@ class EnvironmentSettings:
         """LeRobot's configuration of this environment.
 
         Raises:
-            UserError: no such environment, or no such field.
+            UserError: no such environment, or no such field; or a module that a configuration may not name.
         """
         if self.discover_packages_path is not None:
+            if package_of(self.discover_packages_path, MODULES) is None:
+                raise UserError(
+                    f"env.discover_packages_path={self.discover_packages_path} is not imported; "
+                    f"{way_out(self.discover_packages_path)}"
+                )
             try:
                 importlib.import_module(self.discover_packages_path)
             except ModuleNotFoundError as error:
@@ -78,6 +84,11 @@ class EnvironmentSettings:
                 "package: env.discover_packages_path=PACKAGE"
             )
         kind: Any = EnvConfig.get_choice_class(self.type)
+        if issubclass(kind, HubEnvConfig):
+            raise UserError(
+                f"env.type={self.type} is code that LeRobot would fetch from the Hugging Face hub and run, which is "
+                "never done here; install the environment as a package: env.discover_packages_path=PACKAGE"
+            )
         allowed = [entry.name for entry in dataclasses.fields(kind) if entry.init]
         unknown = sorted(set(self.fields) - set(allowed))
         if unknown:

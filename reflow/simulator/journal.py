@@ -16,7 +16,8 @@ from types import TracebackType
 from typing import IO, Any, NamedTuple
 
 from reflow.errors import UserError
-from reflow.files import read_json, write_json
+from reflow.files import json_in, read_object, write_json
+from reflow.typed import typed
 
 EPISODES, IDENTITY = "episodes.jsonl", "episodes.identity.json"
 
@@ -136,7 +137,7 @@ class Journal:
                 f"{self.path} holds episodes, but {side.name} beside it is missing; move it away"
             )
         if whole:
-            self._merge(read_json(side))
+            self._merge(identity_in(self.path.parent))
         write_json(side, self._identity)
         self.finished |= {
             episode.key: episode for episode in _episodes(content[:whole], self._identity, self.path)
@@ -160,6 +161,23 @@ class Journal:
         self._identity = merged
 
 
+def identity_in(folder: Path) -> dict[str, Any]:
+    """Of what the episodes of a folder are.
+
+    Raises:
+        MissingFileError: there is no journal.
+        UserError: its identity is no such thing.
+    """
+    path = folder / IDENTITY
+    found = read_object(path)
+    for terms in ("env", *_OWN_TERMS):
+        if not isinstance(found.get(terms, {}), dict):
+            raise UserError(
+                f"{path}: {terms} is no object of names and values; copy it anew, with its episodes"
+            )
+    return found
+
+
 def read_episodes(folder: Path) -> list[Episode]:
     """The finished episodes of a folder, whosever they are; none where there is no journal.
 
@@ -169,7 +187,7 @@ def read_episodes(folder: Path) -> list[Episode]:
     path, side = folder / EPISODES, folder / IDENTITY
     content = path.read_bytes() if path.is_file() else b""
     whole = content.rfind(b"\n") + 1
-    return _episodes(content[:whole], read_json(side) if side.is_file() else {}, path)
+    return _episodes(content[:whole], identity_in(folder) if side.is_file() else {}, path)
 
 
 def _episodes(content: bytes, identity: Mapping[str, Any], path: Path) -> list[Episode]:
@@ -182,8 +200,9 @@ def _episodes(content: bytes, identity: Mapping[str, Any], path: Path) -> list[E
 
 def _parse(line: bytes, unsaid: Mapping[str, Any], where: str) -> Episode:
     try:
-        return Episode(**{**unsaid, **json.loads(line)})
-    except (ValueError, TypeError) as error:
+        told = json_in(line, "the line")
+        return typed(Episode, {**unsaid, **told} if isinstance(told, dict) else told)
+    except UserError as error:
         raise UserError(
             f"{where} is no episode ({error}); it has {', '.join(field.name for field in fields(Episode))}. "
             "Remove that line: its episode is played again"

@@ -15,7 +15,7 @@ from .test_identity import IDENTITY, MANIFEST
 
 def test_it_comes_back(tmp_path: Path) -> None:
     manifest = replace(
-        MANIFEST, about={"command": "do"}, checksums={"vision/00000.safetensors": Seal("0", 1)}
+        MANIFEST, about={"command": "do"}, checksums={"draws-00000-00002/00000.safetensors": Seal("0", 1)}
     )
     manifest.write(tmp_path)
     assert Manifest.read(tmp_path) == manifest

@@ -150,7 +150,8 @@ def test_one_evaluation_is_one_task():
         make_vector_env(EnvironmentSettings("robotwin", {"task": "beat_block_hammer,click_bell"}))
 
 
-def test_what_is_not_installed_is_said_with_its_command() -> None:
+def test_what_is_not_installed_is_said_with_its_command(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("REFLOW_TRUST", "no_such_package")
     with pytest.raises(
         NotInstalledError, match=r"env.discover_packages_path=no_such_package cannot be imported"
     ):

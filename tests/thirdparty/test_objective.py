@@ -87,7 +87,10 @@ def test_an_average_goes_on_where_a_checkpoint_left_it(smolvla: Path) -> None:
     assert ours.keys() == theirs.keys()
 
 
-def test_the_command_distills_with_it(smolvla: Path, dataset: Path, tmp_path: Path) -> None:
+def test_the_command_distills_with_it(
+    smolvla: Path, dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("REFLOW_TRUST", "tests.thirdparty")
     group = tmp_path / "mine" / "objective"
     group.mkdir(parents=True)
     (group / "halving.yaml").write_text("_target_: tests.thirdparty.halving.Halving\ndraws: 2\n")

@@ -71,6 +71,11 @@ def _check(folder: Path, settings: dict[str, Any]) -> None:
         )
     if not isinstance(settings, dict):
         raise UserError(f"{folder / ADAPTER_CONFIG} holds no JSON object; copy the adapter anew")
+    if settings.get("megatron_config") is not None:
+        raise UserError(
+            f"{folder / ADAPTER_CONFIG} has megatron_config, and PEFT would import what megatron_core names "
+            f"({settings.get('megatron_core')!r}); no policy of LeRobot needs it: set megatron_config to null"
+        )
     with safe_open(folder / ADAPTER, "pt") as file:
         names = set(file.keys())
     for one, other in (("lora_A", "lora_B"), ("lora_B", "lora_A")):
