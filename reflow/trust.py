@@ -29,6 +29,7 @@ TARGETS = (
     "reflow.distill.averaging.TrainedWeightsEMA",
     "reflow.distill.callbacks.*",
     "reflow.distill.checkpoints.TrainingCheckpoint",
+    "reflow.distill.logs.OneCSV",
     "reflow.flow.*",
     "reflow.objectives.*",
     "reflow.probes.*",

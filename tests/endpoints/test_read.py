@@ -95,7 +95,7 @@ def test_an_observation_it_does_not_hold_is_refused(cache: Path) -> None:
     [
         (lambda file: file.unlink(), "is missing"),
         (lambda file: file.write_bytes(file.read_bytes()[:500]), "has 500 bytes instead of [0-9]+"),
-        (lambda file: file.write_bytes(bytes(file.stat().st_size)), "cannot be read"),
+        (lambda file: file.write_bytes(bytes(file.stat().st_size)), "is damaged: its bytes"),
     ],
 )
 def test_a_damaged_shard_is_named_with_the_command_that_mends_it(own: Path, damage, what: str) -> None:
