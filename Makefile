@@ -11,7 +11,7 @@ ARGS ?=
 # Processes of the tests: one per core, at most four; WORKERS=0 runs them in this one, for a debugger.
 WORKERS ?= auto
 
-.PHONY: help setup demo teacher test test-slow lint format lock clean
+.PHONY: help setup demo teacher test test-slow test-slurm lint format lock clean
 
 help: ## say what each target does
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -39,7 +39,11 @@ test: $(STAMP) ## run the tests, but for those marked slow
 
 test-slow: $(STAMP) ## run the tests marked slow
 	@echo 'test-slow: pytest, the slow ones'
-	@HF_HUB_OFFLINE=1 $(BIN)/python -m pytest -q -m slow $(ARGS)
+	@HF_HUB_OFFLINE=1 $(BIN)/python -m pytest -q -m 'slow and not slurm' $(ARGS)
+
+test-slurm: $(STAMP) ## run the tests on a SLURM cluster of this machine, which is installed (Debian, root) and started
+	@echo 'test-slurm: pytest, on a cluster'
+	@HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -rs -m slurm tests/slurm $(ARGS)
 
 lint: $(STAMP) ## check style, format, types and the layers
 	@echo 'lint: ruff check'
