@@ -8,24 +8,32 @@ from __future__ import annotations
 import re
 import shutil
 from collections.abc import Sequence
+from importlib.util import find_spec
 
 from reflow.errors import NotInstalledError
 
 
 def check_launcher(words: Sequence[str]) -> None:
-    """Refuses a sweep by SLURM where there is none; Hydra's launcher would end in a traceback.
+    """Refuses a sweep by a launcher that is not here; Hydra's own words would end in a traceback.
 
     Args:
         words: of the command line.
 
     Raises:
-        NotInstalledError: says where to give the command.
+        NotInstalledError: says what to install, or where to give the command.
     """
-    slurm = any(word.rpartition("launcher=")[2] in ("slurm", "submitit_slurm") for word in words)
-    if slurm and {"-m", "--multirun"} & {*words} and shutil.which("srun") is None:
+    asked = {word.rpartition("launcher=")[2] for word in words if "launcher=" in word}
+    if not {"-m", "--multirun"} & {*words}:
+        return
+    if asked & {"slurm", "submitit_slurm"} and shutil.which("srun") is None:
         raise NotInstalledError(
             "+launcher=slurm needs SLURM's srun and sbatch, and this machine has none; give the command on a login "
             "node of the cluster, or leave +launcher=slurm out: the jobs then run here, in turn"
+        )
+    if "joblib" in asked and find_spec("joblib") is None:
+        raise NotInstalledError(
+            "+launcher=joblib needs hydra-joblib-launcher, which is not installed: pip install 'reflow[joblib]', or "
+            "leave +launcher=joblib out: the jobs then run in turn"
         )
 
 
@@ -33,6 +41,9 @@ def of_slurm(error: BaseException) -> str | None:
     """What SLURM's launcher (submitit) raised, in one line: the cluster took no job, or one failed; None: not its own.
 
     A job that fails has said why in its log, which submitit quotes.
+
+    Args:
+        error: that ended the sweep.
     """
     if not type(error).__module__.startswith("submitit."):
         return None
