@@ -23,7 +23,7 @@ def warn(line: str) -> None:
 
 
 def speaks() -> bool:
-    """Whether this is the one of several processes that says what concerns all: of Lightning's ranks, of SLURM's tasks."""
+    """Whether this is the one of several processes (Lightning's ranks, SLURM's tasks) that says what concerns all."""
     return os.environ.get("LOCAL_RANK", os.environ.get("SLURM_PROCID", "0")) == "0"
 
 

@@ -16,7 +16,7 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from omegaconf import MISSING
 
-# A job of a sweep carries its schema to wherever it runs; there Python knows a field without a default by this very object.
+# A job of a sweep carries its schema to another process, and a field without a default is told by this very object.
 copyreg.pickle(type(dataclasses.MISSING), lambda _: "MISSING")
 
 OPEN = dict[str, Any]

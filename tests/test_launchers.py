@@ -1,4 +1,4 @@
-"""Sweeps that run elsewhere: what a launcher needs, that its keys are there, and what is said of a job that failed."""
+"""Sweeps that run elsewhere: what a launcher needs, that its keys are there, what is said of a job that failed."""
 
 import dataclasses
 import importlib.util
@@ -19,7 +19,8 @@ from reflow.cli import launchers
 from reflow.cli.launchers import check_launcher, of_slurm
 from reflow.config_path import CONFIG_DIR
 from reflow.errors import NotInstalledError
-from tests.distill.conftest import SMALL, composed, dataset, teacher_folder  # noqa: F401  # fixtures
+from tests.builders import make_dataset, make_teacher_folder, repo_id
+from tests.distill.conftest import SMALL, composed
 
 CLUSTER = Path(__file__).parents[1] / "docs" / "cluster.md"
 
@@ -33,7 +34,9 @@ def test_slurm_without_slurm_says_where_to_run(monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_joblib_without_joblib_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(launchers, "find_spec", lambda name: None if name == "joblib" else importlib.util.find_spec(name))
+    monkeypatch.setattr(
+        launchers, "find_spec", lambda name: None if name == "joblib" else importlib.util.find_spec(name)
+    )
     with pytest.raises(NotInstalledError, match=r"pip install 'reflow\[joblib\]'"):
         check_launcher(["-m", "+launcher=joblib", "seed=1,2"])
     check_launcher(["+launcher=joblib"])
@@ -47,7 +50,9 @@ def launcher(name: str) -> Any:
 
 
 def test_every_documented_key_of_the_launcher_is_there() -> None:
-    rows = re.findall(r"^\| (`\w.*?`) \|", CLUSTER.read_text().partition("| `hydra.launcher.`")[2], re.MULTILINE)
+    rows = re.findall(
+        r"^\| (`\w.*?`) \|", CLUSTER.read_text().partition("| `hydra.launcher.`")[2], re.MULTILINE
+    )
     keys = [key for row in rows for key in re.findall(r"`([\w.]+)`", row)]
     assert len(keys) > 10
     settings = launcher("slurm")
@@ -78,17 +83,28 @@ def test_what_slurm_s_launcher_raises_is_one_line() -> None:
     assert of_slurm(failed) == (
         "job 7_0 ended as FAILED: seed=-1; allowed: 0 or more; its log is in /data/outputs/slurm/7_0"
     )
-    silent = UncompletedJobError("Job 7 (task: 0) with path /d/7/x.pkl\nhas not produced any output (state: OUT_OF_ME+)")
+    silent = UncompletedJobError(
+        "Job 7 (task: 0) with path /d/7/x.pkl\nhas not produced any output (state: OUT_OF_ME+)"
+    )
     assert of_slurm(silent) == "job 7 ended as OUT_OF_ME: it said nothing; its log is in /d/7"
-    refused = FailedJobError("sbatch: error: invalid partition specified: x\nsbatch: error: Batch job submission failed")
-    assert of_slurm(refused) == "sbatch: error: invalid partition specified: x sbatch: error: Batch job submission failed"
+    refused = FailedJobError(
+        "sbatch: error: invalid partition specified: x\nsbatch: error: Batch job submission failed"
+    )
+    assert (
+        of_slurm(refused)
+        == "sbatch: error: invalid partition specified: x sbatch: error: Batch job submission failed"
+    )
     assert of_slurm(RuntimeError("Job 7")) is None
 
 
 @pytest.mark.slow
-def test_joblib_runs_jobs_at_once(teacher_folder: Path, dataset: Path, tmp_path: Path) -> None:
+def test_joblib_runs_jobs_at_once(tmp_path: Path) -> None:
     """Beside each other, each in its folder; a job that cannot run ends the sweep with its line."""
-    words = [f"teacher.path={teacher_folder}", "data.repo_id=local/set", f"data.root={dataset}", *SMALL]
+    teacher, root = (
+        make_teacher_folder(tmp_path / "pretrained_model", num_steps=4),
+        make_dataset(tmp_path / "set"),
+    )
+    words = [f"teacher.path={teacher}", f"data.repo_id={repo_id(root)}", f"data.root={root}", *SMALL]
 
     def sweep(*more: str) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-m", "reflow.train", "-m", "+launcher=joblib", *words, *more]

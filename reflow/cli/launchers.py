@@ -38,7 +38,7 @@ def check_launcher(words: Sequence[str]) -> None:
 
 
 def of_slurm(error: BaseException) -> str | None:
-    """What SLURM's launcher (submitit) raised, in one line: the cluster took no job, or one failed; None: not its own.
+    """What SLURM's launcher (submitit) raised, in one line; None: it was somebody else.
 
     A job that fails has said why in its log, which submitit quotes.
 

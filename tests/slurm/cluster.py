@@ -17,8 +17,16 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-PACKAGES = "slurmctld slurmd slurm-client slurmdbd munge mariadb-server-core mariadb-client-core".split()
-PROGRAMS = "slurmctld slurmd sbatch slurmdbd munged mariadbd mariadb-install-db".split()
+PACKAGES = [
+    "slurmctld",
+    "slurmd",
+    "slurm-client",
+    "slurmdbd",
+    "munge",
+    "mariadb-server-core",
+    "mariadb-client-core",
+]
+PROGRAMS = ["slurmctld", "slurmd", "sbatch", "slurmdbd", "munged", "mariadbd", "mariadb-install-db"]
 PATH = f"{os.environ['PATH']}:/usr/sbin:/sbin"
 NODES = ("first", "second")
 PORTS = (*NODES, "controller", "accounting", "database")
@@ -54,11 +62,14 @@ PreemptType=preempt/partition_prio
 PreemptMode=REQUEUE
 KillWait=5
 ReturnToService=2
-NodeName=first NodeHostname={host} NodeAddr=127.0.0.1 Port={first} CPUs=1
-NodeName=second NodeHostname={host} NodeAddr=127.0.0.1 Port={second} CPUs=1
+GresTypes=gpu
+NodeName=first NodeHostname={host} NodeAddr=127.0.0.1 Port={first} CPUs=1 Gres=gpu:1
+NodeName=second NodeHostname={host} NodeAddr=127.0.0.1 Port={second} CPUs=1 Gres=gpu:1
 PartitionName=main Nodes=ALL Default=YES PriorityTier=1 GraceTime=15 MaxTime=INFINITE
 PartitionName=urgent Nodes=ALL PriorityTier=2 PreemptMode=OFF MaxTime=INFINITE
 """
+
+GRES_CONF = "Name=gpu Count=1\n"  # counted, though there is none: jobs ask for it as for a real one
 
 SLURMDBD_CONF = """\
 DbdHost={host}
@@ -147,7 +158,9 @@ class Cluster:
 
     def idle(self, node: str) -> bool:
         """Whether a node waits for jobs."""
-        return self.call("sinfo", "--noheader", "--format=%t", f"--nodes={node}", "--partition=main") == "idle"
+        return (
+            self.call("sinfo", "--noheader", "--format=%t", f"--nodes={node}", "--partition=main") == "idle"
+        )
 
     def submit(self, script: Path, *options: str, then: tuple[str, ...] = ()) -> str:
         """The number of a job that runs a script with these arguments."""
@@ -207,7 +220,12 @@ def cluster(folder: Path, jobs: Mapping[str, str]) -> Iterator[Cluster]:
         path.mkdir(mode=0o700, parents=True)
     ports = dict(zip(PORTS, _free_ports(len(PORTS)), strict=True))
     values = {"folder": folder, "host": socket.gethostname().partition(".")[0], "password": PASSWORD} | ports
-    texts = {"slurm.conf": SLURM_CONF, "slurmdbd.conf": SLURMDBD_CONF, "account.sql": ACCOUNT}
+    texts = {
+        "slurm.conf": SLURM_CONF,
+        "gres.conf": GRES_CONF,
+        "slurmdbd.conf": SLURMDBD_CONF,
+        "account.sql": ACCOUNT,
+    }
     files = {name: text.format(**values).encode() for name, text in texts.items()}
     for name, content in (files | {"munge/key": os.urandom(128)}).items():
         (folder / name).touch(mode=0o600)

@@ -39,8 +39,15 @@ def slurm() -> Iterator[Cluster]:
         install()
     except NotInstallableError as error:
         pytest.skip(str(error))
-    jobs = {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT), "MASTER_ADDR": "127.0.0.1"}  # both nodes are here
-    with tempfile.TemporaryDirectory(prefix="slurm-") as folder, cluster(Path(folder, "cluster"), jobs) as one:
+    jobs = {
+        "OMP_NUM_THREADS": "1",
+        "PYTHONPATH": str(ROOT),
+        "MASTER_ADDR": "127.0.0.1",
+    }  # both nodes are here
+    with (
+        tempfile.TemporaryDirectory(prefix="slurm-") as folder,
+        cluster(Path(folder, "cluster"), jobs) as one,
+    ):
         yield one
 
 
@@ -137,4 +144,3 @@ def by_launcher(slurm: Cluster, words: list[str], tmp_path: Path) -> Iterator[Su
     for sweep in sweeps:
         sweep.kill()
         sweep.communicate()
-

@@ -1,5 +1,4 @@
-"""A job that has to stop goes on, to the bits of a run that never stopped; by the script of the documentation, by Hydra's
-launcher."""
+"""A job that has to stop goes on, to the bits of a run that never stopped: by the script of the page, by the launcher."""
 
 import json
 from pathlib import Path
@@ -48,12 +47,12 @@ def test_what_reaches_its_time_limit_goes_on(
 
 def test_what_is_preempted_goes_on(jobs: list[Job], whole: Path, slurm: Cluster, tmp_path: Path) -> None:
     urgent = ("--partition=urgent", "--nodes=2", "--ntasks=2", f"--output={tmp_path}/urgent.log")
-    before = slurm.call("sbatch", "--parsable", *urgent, "--wrap=true")
-    slurm.wait(before)
-    for job in jobs:
+    slurm.wait(slurm.call("sbatch", "--parsable", *urgent, "--wrap=true"))
+    # submitit's job works on until its time of grace is over, the script asks to be requeued at once.
+    for job, first in zip(jobs, ("PREEMPTED", "REQUEUED"), strict=True):
         job.ended()
-        assert slurm.lives(job.number) == ["REQUEUED", "COMPLETED"]
-        assert 20 <= job.begins(1)
+        assert slurm.lives(job.number) == [first, "COMPLETED"]
+        assert job.begins(1) >= 20
         same(job.folder, whole)
 
 
@@ -64,10 +63,9 @@ def test_what_was_on_a_node_that_failed_goes_on(jobs: list[Job], whole: Path, sl
     slurm.call("scontrol", "update", f"nodename={node}", "state=down", "reason=test")
     job.ended()
     assert slurm.lives(job.number) == ["NODE_FAIL", "COMPLETED"]
-    assert 20 <= job.begins(1)
+    assert job.begins(1) >= 20
     same(job.folder, whole)
-    slurm.call("scontrol", "update", f"nodename={node}", "state=resume")
-    wait_for(f"{node} idle", lambda: slurm.idle(node), 60)
+    wait_for(f"{node} idle again", lambda: slurm.idle(node), 60)
 
 
 def test_what_is_cancelled_does_not(by_script: Submit, slurm: Cluster) -> None:
