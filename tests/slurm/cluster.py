@@ -69,7 +69,7 @@ PartitionName=main Nodes=ALL Default=YES PriorityTier=1 GraceTime=15 MaxTime=INF
 PartitionName=urgent Nodes=ALL PriorityTier=2 PreemptMode=OFF MaxTime=INFINITE
 """
 
-GRES_CONF = "Name=gpu Count=1\n"  # counted, though there is none: jobs ask for it as for a real one
+GRES_CONF = "Name=gpu File=/dev/null\n"  # there is none, but jobs ask for it as for a real one
 
 SLURMDBD_CONF = """\
 DbdHost={host}

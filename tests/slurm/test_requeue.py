@@ -1,4 +1,4 @@
-"""A job that has to stop goes on, to the bits of a run that never stopped: by the script of the page, by the launcher."""
+"""A job that has to stop goes on, to the bits of a run that never stopped: one of the script, one of the launcher."""
 
 import json
 from pathlib import Path
