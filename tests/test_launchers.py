@@ -35,7 +35,9 @@ def test_slurm_without_slurm_says_where_to_run(monkeypatch: pytest.MonkeyPatch) 
 
 def test_joblib_without_joblib_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
-        launchers, "find_spec", lambda name: None if name == "joblib" else importlib.util.find_spec(name)
+        launchers,
+        "find_spec",
+        lambda name: None if name.endswith("joblib_launcher") else importlib.util.find_spec(name),
     )
     with pytest.raises(NotInstalledError, match=r"pip install 'reflow\[joblib\]'"):
         check_launcher(["-m", "+launcher=joblib", "seed=1,2"])

@@ -30,7 +30,7 @@ def check_launcher(words: Sequence[str]) -> None:
             "+launcher=slurm needs SLURM's srun and sbatch, and this machine has none; give the command on a login "
             "node of the cluster, or leave +launcher=slurm out: the jobs then run here, in turn"
         )
-    if "joblib" in asked and find_spec("joblib") is None:
+    if "joblib" in asked and find_spec("hydra_plugins.hydra_joblib_launcher") is None:
         raise NotInstalledError(
             "+launcher=joblib needs hydra-joblib-launcher, which is not installed: pip install 'reflow[joblib]', or "
             "leave +launcher=joblib out: the jobs then run in turn"

@@ -65,8 +65,9 @@ class Order:
         """The visits at some places of the endless order."""
         epochs = {p // self.num_rows for p in places}
         permutations = {n: self._kept[n] if n in self._kept else self.epoch(n) for n in epochs}
-        self._kept.clear()  # only what the next batch asks for, too: a million rows take 8 MB and 0.15 s
-        self._kept.update(permutations)
+        if permutations:  # kept for the next batch: a million rows take 8 MB and 0.15 s
+            self._kept.clear()
+            self._kept.update(permutations)
         return [
             Visit(int(permutations[p // self.num_rows][p % self.num_rows]), p // self.num_rows)
             for p in places

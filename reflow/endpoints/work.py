@@ -87,9 +87,7 @@ def drop_damaged(folder: Path, manifest: Manifest, part: Part) -> Iterator[str]:
 def seal(folder: Path) -> Manifest:
     """Writes the checksums of what is complete into the manifest; whoever does it writes the same."""
     there = Manifest.read(folder)
-    while (
-        sealed := there.sealed(folder)
-    ) != there:  # once more: another process may have sealed more meanwhile
-        sealed.write(folder)
+    while (sealed := there.sealed(folder)) != there:
+        sealed.write(folder)  # and once more: another process may have sealed more meanwhile
         there = Manifest.read(folder)
     return there
