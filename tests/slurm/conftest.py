@@ -1,6 +1,7 @@
 """One cluster for all tests, a small teacher, and the ways in which a run becomes a job on it."""
 
 import re
+import signal
 import subprocess
 import sys
 import tempfile
@@ -39,16 +40,15 @@ def slurm() -> Iterator[Cluster]:
         install()
     except NotInstallableError as error:
         pytest.skip(str(error))
-    jobs = {
-        "OMP_NUM_THREADS": "1",
-        "PYTHONPATH": str(ROOT),
-        "MASTER_ADDR": "127.0.0.1",
-    }  # both nodes are here
+    # Both nodes are here.
+    jobs = {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT), "MASTER_ADDR": "127.0.0.1"}
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)  # as by Ctrl-C, the daemons are ended
     with (
         tempfile.TemporaryDirectory(prefix="slurm-") as folder,
         cluster(Path(folder, "cluster"), jobs) as one,
     ):
         yield one
+    signal.signal(signal.SIGTERM, before)
 
 
 @pytest.fixture(scope="session")
