@@ -13,7 +13,7 @@ WORKERS ?= auto
 # Kills of a training in the suite of faults; the others come in proportion.
 KILLS ?= 20
 
-.PHONY: help setup demo teacher test test-slow test-faults lint format lock clean
+.PHONY: help setup demo teacher test test-slow test-slurm test-faults lint format lock clean
 
 help: ## say what each target does
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-11s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -41,7 +41,11 @@ test: $(STAMP) ## run the tests, but for those marked slow
 
 test-slow: $(STAMP) ## run the tests marked slow
 	@echo 'test-slow: pytest, the slow ones'
-	@HF_HUB_OFFLINE=1 $(BIN)/python -m pytest -q -m slow $(ARGS)
+	@HF_HUB_OFFLINE=1 $(BIN)/python -m pytest -q -m 'slow and not slurm' $(ARGS)
+
+test-slurm: $(STAMP) ## run the tests on a SLURM cluster of this machine, which is installed (Debian, root) and started
+	@echo 'test-slurm: pytest, on a cluster'
+	@HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -rs -m slurm tests/slurm $(ARGS)
 
 test-faults: $(STAMP) ## kill, fill the disk, flip bits: runs must not notice (KILLS=20; nightly KILLS=300)
 	@echo 'test-faults: pytest, $(KILLS) kills of a training'

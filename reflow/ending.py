@@ -2,7 +2,8 @@
 
 A :class:`~reflow.errors.UserError` is the user's to mend, and so is what the system refuses (no room, no rights).
 Anything else is a bug of ours, and asks to be reported. SIGTERM, SIGUSR1 and SIGUSR2 end a command as Ctrl-C does,
-each with the code that shells expect: 128 and its number.
+each with the code that shells expect: 128 and its number. By it a scheduler's script knows that there is more to do;
+no command asks to be requeued itself, and Lightning, which would by SIGUSR1, leaves alone a signal that is taken.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from reflow.errors import UserError
+from reflow.notices import speaks
 from reflow.versions import versions_here
 
 CANNOT_RUN, BUG = 2, 70
@@ -91,7 +93,7 @@ def ending(
             yield
     except (KeyboardInterrupt, Stopped) as stop:
         stopped = stop if isinstance(stop, Stopped) else _noted(Stopped(signal.SIGINT), stop)
-        if os.environ.get("LOCAL_RANK", "0") == "0":  # of several processes one says it
+        if speaks():
             print(stopped, file=sys.stderr, flush=True)
         raise SystemExit(128 + stopped.signal) from stop
     except Exception as error:
@@ -124,8 +126,6 @@ def _heeding_signals() -> Iterator[None]:
     """
     mine = threading.current_thread() is threading.main_thread()
     heeded = [number for number in STOPPING if mine and signal.getsignal(number) == signal.SIG_DFL]
-    if "SLURM_JOB_ID" in os.environ:  # Lightning requeues the job by it
-        heeded = [number for number in heeded if number != signal.SIGUSR1]
     owner = os.getpid()
 
     def heed(number: int, frame: object) -> None:

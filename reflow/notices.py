@@ -22,8 +22,13 @@ def warn(line: str) -> None:
     _say(f"warning: {line}")
 
 
+def speaks() -> bool:
+    """Whether this is the one of several processes (Lightning's ranks, SLURM's tasks) that says what concerns all."""
+    return os.environ.get("LOCAL_RANK", os.environ.get("SLURM_PROCID", "0")) == "0"
+
+
 def _say(line: str) -> None:
-    if line in _said or os.environ.get("LOCAL_RANK", "0") != "0":
+    if line in _said or not speaks():
         return
     _said.add(line)
     print(line, file=sys.stderr, flush=True)

@@ -6,6 +6,7 @@ is what YAML may say. Left out: values that are out of range, which the class it
 
 from __future__ import annotations
 
+import copyreg
 import dataclasses
 import inspect
 import types
@@ -14,6 +15,9 @@ from pathlib import Path
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from omegaconf import MISSING
+
+# A job of a sweep carries its schema to another process, and a field without a default is told by this very object.
+copyreg.pickle(type(dataclasses.MISSING), lambda _: "MISSING")
 
 OPEN = dict[str, Any]
 """A section whose keys are checked by the class that its ``_target_`` names."""

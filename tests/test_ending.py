@@ -46,8 +46,9 @@ def test_a_signal_ends_whatever_is_done_outside_of_a_loop(sent: int, code: int, 
 
 
 def test_of_several_processes_one_says_it() -> None:
-    rank = "os.environ['LOCAL_RANK'] = '1'\n"
-    assert ended(f"{rank}with ending(str):\n    {READY}") == (143, "")
+    for rank in ("LOCAL_RANK", "SLURM_PROCID"):
+        second = f"os.environ['{rank}'] = '1'\n"
+        assert ended(f"{second}with ending(str):\n    {READY}") == (143, "")
 
 
 def test_a_note_says_where_it_goes_on() -> None:
@@ -62,9 +63,22 @@ def test_whoever_has_taken_a_signal_keeps_it() -> None:
     assert ended(f"{taken}with ending(str):\n    {READY}", signal.SIGUSR2) == (5, "requeued\n")
 
 
-def test_a_job_of_slurm_keeps_sigusr1_for_the_requeue() -> None:
-    slurm = "os.environ['SLURM_JOB_ID'] = '7'\n"
-    assert ended(f"{slurm}with ending(str):\n    {READY}", signal.SIGUSR1) == (-signal.SIGUSR1, "")
+@pytest.mark.slow
+def test_a_job_of_slurm_leaves_no_signal_to_lightning() -> None:
+    """It would requeue the job by SIGUSR1; that is the business of whoever submitted it."""
+    slurm = "os.environ.update(SLURM_JOB_ID='7', SLURM_NTASKS='1', SLURM_JOB_NAME='run', SLURM_PROCID='0')\n"
+    taken = (
+        "import lightning as L\n"
+        "class Tell(L.Callback):\n"
+        "    def on_train_start(self, *_): print('ready', flush=True), time.sleep(60)\n"
+        "with ending(str):\n"
+        "    trainer = L.Trainer(accelerator='cpu', callbacks=[Tell()], logger=False,"
+        " enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False)\n"
+        "    from lightning.pytorch.demos.boring_classes import BoringModel\n"
+        "    trainer.fit(BoringModel())\n"
+    )
+    code, said = ended(slurm + taken, signal.SIGUSR1)
+    assert (code, said.splitlines()[-1]) == (138, "stopped by SIGUSR1; the same command goes on")
 
 
 def test_a_process_forked_off_ends_as_processes_do() -> None:

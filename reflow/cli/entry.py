@@ -6,7 +6,6 @@ import argparse
 import contextlib
 import functools
 import os
-import shutil
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import fields
@@ -19,10 +18,10 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from reflow.cli.explain import CONFIGURATION, Command, ConfigurationError, check_schema, explain
+from reflow.cli.launchers import check_launcher, of_slurm
 from reflow.cli.targets import callbacks_checked
 from reflow.config_path import CONFIG_DIR
 from reflow.ending import ending, in_words
-from reflow.errors import NotInstalledError
 from reflow.notices import note
 from reflow.quiet import hush
 
@@ -77,7 +76,7 @@ def command(
                     job(config)
 
             with _ending(this, as_json):
-                _check_launcher(rest)
+                check_launcher(rest)
                 if flag.json:
                     _no_flags(rest)
                     job(composed(name, *rest, "json=true"))
@@ -124,7 +123,7 @@ def _ending(this: Command, as_json: bool) -> contextlib.AbstractContextManager[N
     def words(error: BaseException) -> str | None:
         if isinstance(error, CONFIGURATION):
             return explain(error, this, sys.argv[1:])
-        return in_words(error)
+        return in_words(error) or of_slurm(error)
 
     return ending(words, as_json=as_json, full=os.environ.get(_FULL) == "1")
 
@@ -136,16 +135,6 @@ def _by_todays_names(this: Command, words: Sequence[str]) -> Iterator[str]:
         if today is not None:
             note(f"{key}=... is called {today} now, and taken for that")
         yield word if today is None else f"{today}{equals}{value}"
-
-
-def _check_launcher(words: Sequence[str]) -> None:
-    """Refuses a sweep by SLURM where there is none; Hydra's launcher would end in a traceback."""
-    slurm = any(word.rpartition("launcher=")[2] in ("slurm", "submitit_slurm") for word in words)
-    if slurm and {"-m", "--multirun"} & {*words} and shutil.which("srun") is None:
-        raise NotInstalledError(
-            "+launcher=slurm needs SLURM's srun and sbatch, and this machine has none; give the command on a login "
-            "node of the cluster, or leave +launcher=slurm out: the jobs then run here, in turn"
-        )
 
 
 def _no_flags(rest: Sequence[str]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from lightning.fabric.plugins.environments import SLURMEnvironment
 from omegaconf import DictConfig, OmegaConf
 
 from reflow.cli import sweeping
@@ -52,14 +53,15 @@ def check_matmul_precision(config: DictConfig) -> None:
 
 
 def check_devices(config: DictConfig) -> None:
-    """Refuses several devices in a sweep.
+    """Refuses several devices in a sweep, unless SLURM starts the processes.
 
     Raises:
-        UserError: there are several.
+        UserError: there are several, and Lightning would start them.
     """
-    devices = config.trainer.get("devices", 1)
-    if sweeping() and devices not in (1, "1"):
+    several = {key: config.trainer.get(key, 1) for key in ("devices", "num_nodes")}
+    said = " ".join(f"trainer.{key}={value}" for key, value in several.items() if value not in (1, "1"))
+    if said and sweeping() and not SLURMEnvironment.detect():
         raise UserError(
-            f"trainer.devices={devices} under --multirun: Lightning would start the whole sweep once per device; use "
-            "trainer.devices=1, or one command per configuration"
+            f"{said} under --multirun: Lightning would start the whole sweep once per device; use trainer.devices=1, "
+            "or one command per configuration, or +launcher=slurm hydra.launcher.tasks_per_node=... on a cluster"
         )

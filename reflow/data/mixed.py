@@ -95,6 +95,10 @@ class MixedOrder:
             whole[part] += 1
         return whole
 
+    @cached_property
+    def _orders(self) -> list[Order]:
+        return [Order(size, self.seed, part) for part, size in enumerate(self.sizes)]
+
     def visits(self, start: int, count: int) -> list[Visit]:
         """The visits at places ``start`` to ``start + count - 1`` of the endless order."""
         total = sum(self.sizes)
@@ -105,9 +109,9 @@ class MixedOrder:
             owner, turn = _turns(tuple(self.shares), self.seed, int(epoch))
             owners[inside], turns[inside] = owner[places[inside] % total], turn[places[inside] % total]
         found: list[Visit] = [Visit(0, 0)] * count
-        for part, size in enumerate(self.sizes):
+        for part, order in enumerate(self._orders):
             mine, first = np.flatnonzero(owners == part), sum(self.sizes[:part])
-            for at, visit in zip(mine, Order(size, self.seed, part).at(turns[mine].tolist()), strict=True):
+            for at, visit in zip(mine, order.at(turns[mine].tolist()), strict=True):
                 found[at] = Visit(first + visit.row, visit.visit)
         return found
 

@@ -87,7 +87,7 @@ def drop_damaged(folder: Path, manifest: Manifest, part: Part) -> Iterator[str]:
 def seal(folder: Path) -> Manifest:
     """Writes the checksums of what is complete into the manifest; whoever does it writes the same."""
     there = Manifest.read(folder)
-    sealed = there.sealed(folder)
-    if sealed != there:
-        sealed.write(folder)
-    return sealed
+    while (sealed := there.sealed(folder)) != there:
+        sealed.write(folder)  # and once more: another process may have sealed more meanwhile
+        there = Manifest.read(folder)
+    return there

@@ -8,6 +8,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from lerobot.datasets.lerobot_dataset import LeRobotDataset
@@ -285,3 +286,19 @@ def test_joints_must_agree(policy, demos, tmp_path):
 )
 def test_the_size_of_a_picture(shape, names, size):
     assert picture_size({"shape": shape, "names": names}) == size
+
+
+def test_an_epoch_is_shuffled_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And not for every batch: a hundred million rows take many seconds."""
+    shuffled, epoch = list[tuple[int, int]](), Order.epoch
+
+    def counted(self: Order, number: int) -> np.ndarray:
+        shuffled.append((self.stream, number))
+        return epoch(self, number)
+
+    monkeypatch.setattr(Order, "epoch", counted)
+    order = MixedOrder([10, 4], [None, None], 0)
+    batches = [order.visits(place, 1) for place in range(42)]  # each of one set alone
+    of_the_sets = [entry for entry in shuffled if entry[0] < 2]
+    assert sorted(of_the_sets) == [(part, number) for part in (0, 1) for number in (0, 1, 2)]
+    assert batches == [MixedOrder([10, 4], [None, None], 0).visits(place, 1) for place in range(42)]

@@ -3,14 +3,12 @@
 import importlib.util
 import json
 import math
-import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from reflow.cli.entry import _check_launcher
 from reflow.config.installed import check_loggers
 from reflow.config.run_folder import OtherRunError, RunFolder
 from reflow.config.runs import read_metrics as read_run
@@ -127,11 +125,3 @@ def test_a_logger_whose_package_is_missing_says_what_to_install(monkeypatch: pyt
         check_loggers(composed("logger=wandb"))
     check_loggers(composed())
     check_loggers(composed("logger=wandb", "logger.wandb=null"))
-
-
-def test_slurm_without_slurm_says_where_to_run(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(shutil, "which", lambda _: None)
-    with pytest.raises(NotInstalledError, match=r"needs SLURM's srun.*login node"):
-        _check_launcher(["-m", "+launcher=slurm", "seed=1,2"])
-    _check_launcher(["-m", "seed=1,2"])
-    _check_launcher(["+launcher=slurm"])  # one job: it runs here

@@ -157,7 +157,7 @@ def test_whoever_had_a_signal_gets_it() -> None:
 
 
 def test_what_lightning_takes_in_the_meantime_is_lightnings() -> None:
-    """Under SLURM it requeues the job by SIGUSR1."""
+    """Without a command around it: SIGTERM always, under SLURM SIGUSR1, too."""
     got, signals = list[int](), PostponedSignals()
     signal.signal(signal.SIGUSR1, signal.SIG_DFL)
     signals.remember()

@@ -14,6 +14,7 @@ from reflow.endpoints import (
     Part,
     drop_damaged,
     missing_work,
+    seal,
     settle,
     verify,
     verify_command,
@@ -139,3 +140,22 @@ def test_shards_without_a_manifest_are_nobody_s(own: Path) -> None:
     for folder in asked.layout.folders:
         shutil.rmtree(own / folder)
     assert settle(asked, own) == asked, "an empty folder may become one"
+
+
+def test_two_that_end_at_once_leave_a_complete_manifest(own: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One has looked before the other's last shard was there, and writes after the other has written."""
+    whole, sealed = Manifest.read(own), Manifest.sealed
+    kind = whole.layout.folders[0]
+    replace(whole, checksums={}).write(own)
+    early = {name: there for name, there in whole.checksums.items() if not name.startswith(f"{kind}/")}
+    looks: list[Manifest] = [replace(whole, checksums=early)]
+
+    def look(self: Manifest, folder: Path) -> Manifest:
+        if not looks:
+            return sealed(self, folder)
+        whole.write(folder)
+        return looks.pop()
+
+    monkeypatch.setattr(Manifest, "sealed", look)
+    assert seal(own) == whole
+    assert Manifest.read(own) == whole
