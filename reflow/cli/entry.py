@@ -81,10 +81,8 @@ def command(
                     _no_flags(rest)
                     job(composed(name, *rest, "json=true"))
                 else:
-                    with (
-                        _environment("1"),
-                        callbacks_checked(),
-                    ):  # or Hydra prints errors in its own words, and exits with 1
+                    # _FULL, or Hydra prints errors in its own words, and exits with 1.
+                    with _environment("1"), callbacks_checked():
                         hydra.main(version_base="1.3", config_path=CONFIG_DIR, config_name=name)(quiet_job)()
             if max(codes):
                 raise SystemExit(max(codes))

@@ -69,8 +69,10 @@ def _check(name: Any) -> None:
         return
     try:
         found = hydra.utils.get_object(name)
-    except Exception:  # there is no such thing: Hydra says so in its words
-        return
+    except Exception as error:  # whatever importing it raises
+        raise ForbiddenTargetError(
+            f"{TARGET}={name} is not to be found ({' '.join(str(error).split())[:300]}); correct the name"
+        ) from error
     if not (inspect.isclass(found) or inspect.isfunction(found)):
         raise ForbiddenTargetError(
             f"{TARGET}={name} is a {type(found).__name__}; allowed: a class or a function"

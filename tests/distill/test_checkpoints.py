@@ -13,7 +13,12 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from reflow.distill.checkpoints import AtomicCheckpointIO, DamagedCheckpointError, whole_checkpoint
+from reflow.distill.checkpoints import (
+    AtomicCheckpointIO,
+    DamagedCheckpointError,
+    ForeignCheckpointError,
+    whole_checkpoint,
+)
 from reflow.distill.module import Distillation
 from tests.builders import repo_id
 from tests.distill.conftest import SMALL
@@ -98,6 +103,20 @@ def test_another_file_of_torch_is_no_checkpoint(run: Run, tmp_path: Path) -> Non
     torch.save({"weights": torch.zeros(3)}, last)
     with pytest.raises(
         DamagedCheckpointError, match=rf"{last} is a file of torch, but no checkpoint.*delete "
+    ):
+        run("+fix=full32")
+
+
+@pytest.mark.slow
+def test_a_run_goes_on_from_no_other_run_s_checkpoint(run: Run, tmp_path: Path) -> None:
+    run("+fix=full32")
+    (tmp_path / "run").rename(tmp_path / "other")
+    run("+fix=full32")
+    (tmp_path / "run" / "metrics.json").unlink()
+    last = Path("checkpoints", "last.ckpt")
+    shutil.copy(tmp_path / "other" / last, tmp_path / "run" / last)
+    with pytest.raises(
+        ForeignCheckpointError, match=rf"{last} was written by another run than the one in this"
     ):
         run("+fix=full32")
 

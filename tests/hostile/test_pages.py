@@ -14,7 +14,7 @@ from reflow.reports.folder import content_of_run, save_arrays
 from reflow.reports.page import write_report
 from tests.reports.builders import REAL, make_arrays, make_metrics
 
-EVIL = """</title></svg>'"><script>evil()</script><img src=x onerror=evil()> $\\frac$ {{ 7 * 7 }} ${x}"""
+EVIL = """</title></svg>'"><script>evil()</script><img src=x onerror=evil()> $\\frac$ {{ 7 * 7 }}"""
 
 
 class Page(HTMLParser):
