@@ -149,14 +149,21 @@ def build_all(section: DictConfig) -> dict[str, Any]:
     return {str(name): build(entry) for name, entry in section.items() if entry is not None}
 
 
-def build_loggers(section: DictConfig, first_step: int) -> list[Any]:
-    """The loggers of a run that begins at this step; what a killed process had logged of it is forgotten."""
-    begin = {
+def build_loggers(section: DictConfig, first_step: int, run: str | None) -> list[Any]:
+    """The loggers of a run that begins at this step; what a killed process had logged of it is forgotten.
+
+    Args:
+        section: ``logger``.
+        first_step: that this process does.
+        run: what tells the run from any other; None where it has no name yet.
+    """
+    begin: dict[str, dict[str, Any]] = {
         f"{OneCSV.__module__}.{OneCSV.__qualname__}": {"first_step": first_step},
         "lightning.pytorch.loggers.TensorBoardLogger": {"purge_step": first_step},
+        "lightning.pytorch.loggers.WandbLogger": {"id": run},  # which it goes on with
     }
-    entries = [entry for entry in section.values() if entry is not None]
-    return [build(entry, **begin.get(str(entry["_target_"]), {})) for entry in entries]
+    entries = [plain(entry) for entry in section.values() if entry is not None]
+    return [build(begin.get(str(entry["_target_"]), {}) | entry) for entry in entries]
 
 
 def build_trainer(config: DictConfig, callbacks: list[Any], loggers: list[Any], **changes: Any) -> L.Trainer:

@@ -3,7 +3,11 @@
 import csv
 from pathlib import Path
 
+import pytest
+
+from reflow.config.train import build_loggers
 from reflow.distill.logs import OneCSV
+from tests.distill.conftest import composed
 
 
 def rows(folder: Path) -> list[dict[str, str]]:
@@ -37,3 +41,12 @@ def test_what_was_not_logged_leaves_no_file(tmp_path: Path) -> None:
     logger = OneCSV(str(tmp_path))
     logger.save()
     assert not [*tmp_path.rglob("*.csv")]
+
+
+def test_weights_and_biases_goes_on_with_the_same_run(tmp_path: Path) -> None:
+    pytest.importorskip("wandb")
+    asked = ("logger=wandb", f"run_dir={tmp_path}")
+    *_, logger = build_loggers(composed(*asked).logger, 7, "a1b2")
+    assert logger.version == "a1b2"
+    *_, logger = build_loggers(composed(*asked, "+logger.wandb.id=mine").logger, 7, "a1b2")
+    assert logger.version == "mine"
