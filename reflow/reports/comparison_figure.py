@@ -23,6 +23,7 @@ from reflow.reports.theme import color, drawing
 COLUMNS, MANY = 3, 9  # panels side by side; one more of them for more panels than that
 LOG_FROM = 2.5  # ratio of the largest to the smallest value from which a logarithmic axis shows more
 _LEGEND_INCHES = 0.45
+_TITLE = 34  # characters above a panel
 _POINT: dict[str, Any] = {"linestyle": "", "markerfacecolor": color("oneway")}
 _SEED = _POINT | {
     "marker": "o",
@@ -123,7 +124,8 @@ def _panel(axes: Axes, comparison: RunComparison, metric: str, places: list[Plac
         axes.plot([mean], [place.y], zorder=3, **(mark if place.row in best else _MEAN))
         shown += [*ends, *points, mean]
     _scale(axes, shown, bounded=SUCCESS.fullmatch(metric) is not None)
-    axes.set_title(f"{metric}{', %' if scale == 100 else ''}{ARROWS[direction(metric)]}")
+    title = f"{metric}{', %' if scale == 100 else ''}{ARROWS[direction(metric)]}"
+    axes.set_title(title if len(title) <= _TITLE else title.replace("/", "/\n", 1))
     axes.tick_params(axis="y", length=0)
     axes.spines["left"].set_visible(False)
 
