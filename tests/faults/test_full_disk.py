@@ -2,6 +2,8 @@
 
 import math
 import random
+import subprocess
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -60,6 +62,43 @@ def test_generating_pairs_on_a_full_disk(inputs: list[str], tmp_path: Path) -> N
     assert times == len(tries)
     timed(start("reflow.pairs", command, tmp_path / "log"))
     assert left_in(cache) == left_in(whole)
+
+
+@pytest.fixture
+def mounted(tmp_path: Path) -> Iterator[Callable[[str], Path]]:
+    """``mounted(options)``: a file system of its own; only root may."""
+    places: list[Path] = []
+
+    def mount(options: str) -> Path:
+        (place := tmp_path / f"mounted_{len(places)}").mkdir()
+        done = subprocess.run(
+            ["mount", "-t", "tmpfs", "-o", options, "tmpfs", place], capture_output=True, text=True
+        )
+        if done.returncode:
+            pytest.skip(f"nothing can be mounted here: {done.stderr.strip()}")
+        places.append(place)
+        return place
+
+    yield mount
+    for place in places:
+        subprocess.run(["umount", place], check=True)
+
+
+def test_a_small_disk_and_one_that_is_read_only(
+    inputs: list[str], tmp_path: Path, mounted: Callable[[str], Path]
+) -> None:
+    command = [*inputs, *SMALL, "data.num_workers=0"]
+    locked = start("reflow.train", [*command, f"run_dir={mounted('ro') / 'run'}"], tmp_path / "log")
+    assert locked.end() == 2
+    assert "nothing can be written there (Read-only file system); make room and rights" in locked.said
+    small = mounted("size=1300k") / "run"  # for some checkpoints, but not for all
+    full = start("reflow.train", [*command, f"run_dir={small}"], tmp_path / "log")
+    assert full.end() == 2
+    assert "(No space left on device)" in full.said
+    timed(start("reflow.train", [*command, f"run_dir={tmp_path / 'whole'}"], tmp_path / "log"))
+    subprocess.run(["mount", "-o", "remount,size=100m", small.parent], check=True)
+    timed(start("reflow.train", [*command, f"run_dir={small}"], tmp_path / "log"))
+    assert not [*differences(left_by(small), left_by(tmp_path / "whole"))]
 
 
 @pytest.mark.parametrize("clock", [-1e7, 1e7])
