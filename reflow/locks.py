@@ -24,7 +24,7 @@ class InUseError(UserError, BlockingIOError):
 
 @contextlib.contextmanager
 def alone(folder: Path) -> Iterator[None]:
-    """Nobody else works in a run's folder while this goes on; one that is left empty is removed again.
+    """Nobody else works in a run's folder while this goes on; what it made and is left empty is removed again.
 
     Args:
         folder: made where it is missing.
@@ -33,6 +33,7 @@ def alone(folder: Path) -> Iterator[None]:
         InUseError: another process is at it; says which.
         UserError: nothing can be written there.
     """
+    made = [one for one in (folder, *folder.parents) if not one.exists()]
     try:
         folder.mkdir(parents=True, exist_ok=True)
         file = open(folder / LOCK, "a+", encoding="utf-8")  # noqa: SIM115 (it is closed below)
@@ -48,7 +49,9 @@ def alone(folder: Path) -> Iterator[None]:
         finally:
             if [entry.name for entry in folder.iterdir()] == [LOCK]:
                 (folder / LOCK).unlink()
-                folder.rmdir()
+                with contextlib.suppress(OSError):  # one that is in use by now
+                    for one in made or [folder]:
+                        one.rmdir()
 
 
 def _hold(file: IO[str], folder: Path) -> None:

@@ -45,9 +45,9 @@ def test_whoever_is_killed_lets_go_even_if_its_workers_live(other: int, tmp_path
 
 
 def test_what_was_left_empty_is_gone(tmp_path: Path) -> None:
-    with pytest.raises(KeyError), alone(tmp_path / "run"):
+    with pytest.raises(KeyError), alone(tmp_path / "runs" / "run"):
         raise KeyError
-    assert not (tmp_path / "run").exists()
+    assert not (tmp_path / "runs").exists()
     with alone(tmp_path / "run"):
         (tmp_path / "run" / "run.json").write_text("{}")
     assert (tmp_path / "run" / "run.json").exists()

@@ -16,6 +16,7 @@ from reflow.data import SAMPLE, VISIT, LeRobotDataModule
 from reflow.errors import UserError
 from reflow.objectives import Objective
 from reflow.policies import FlowPolicy, load_policy, merge_lora, save_policy, velocity_calls, with_velocity
+from reflow.policies.sums import write_sums
 
 OBSERVATIONS = 2
 """That the chunks are compared on: on a CPU a large policy takes seconds for each."""
@@ -45,6 +46,7 @@ def deliver_student(
         raise RuntimeError(
             f"{folder}: loaded by LeRobot, the student's chunk differs by up to {difference:.3g} from the trained one"
         )
+    write_sums(folder)
     return folder
 
 

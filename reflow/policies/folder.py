@@ -26,7 +26,6 @@ from reflow.policies.base import FlowPolicy
 from reflow.policies.files import CONFIG, PROCESSORS, WEIGHTS
 from reflow.policies.hub_code import HubCodeError, hub_code_in
 from reflow.policies.registry import get_adapter
-from reflow.policies.sums import write_sums
 from reflow.quiet import unprinted
 
 # Properties of the run and not of the policy, by the value they are loaded with (None: told when it is loaded);
@@ -140,7 +139,6 @@ def save_policy(flow: FlowPolicy, source: Path, folder: Path) -> Path:
                         carried[found] = str(folder / inside)
                     step["config"][field] = carried[found]
             write_json(staged / name, processor)
-        write_sums(staged)
 
     replace_folder(folder, fill)
     return folder
