@@ -101,7 +101,8 @@ def generate(config: DictConfig, overrides: Sequence[str] = ()) -> Path:
             teacher, rule, data, manifest.layout, work, solver=solver, num_steps=steps, seed=config.seed
         )
         _fill(trainer, module, writer, asked)
-    manifest = seal(folder) if work or config.repair else manifest
+    if work or config.repair or not {*manifest.layout.folders} <= manifest.complete:
+        manifest = seal(folder)  # whoever was killed behind its last shard has not
     if lacking := [name for name in manifest.layout.folders if name not in manifest.complete]:
         _say(f"{folder}: this part is done; {', '.join(lacking)} still lack shards that are other parts'")
     else:

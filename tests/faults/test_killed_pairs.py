@@ -38,7 +38,7 @@ def test_killed_at_random_moments_a_cache_is_the_same(
                 one: start("reflow.pairs", command(cache, one), tmp_path / f"{one}.log") for one in going
             }
             for one, fill in started.items():
-                if fill.kill_after(chance.uniform(0, longest / processes)):
+                if killed < KILLS and fill.kill_after(chance.uniform(0, 2 * longest)):
                     killed += 1
                 else:
                     assert fill.end() == 0, fill.said

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from tensorboard.backend.event_processing.event_file_loader import EventFileLoader
 
 from reflow.train import train
 from tests.builders import make_dataset, make_teacher_folder, repo_id
@@ -100,10 +101,9 @@ class Job:
     ended: Callable[[], object]
 
     def begins(self, life: int) -> int:
-        """The first step of one of its lives."""
-        log = (self.folder / "csv" / f"version_{life}" / "metrics.csv").read_text().splitlines()
-        place = log[0].split(",").index("step")
-        return min(int(line.split(",")[place]) for line in log[1:])
+        """The first step of one of its lives, as TensorBoard was told."""
+        file = sorted((self.folder / "tensorboard").glob("events.*.0"))[life]
+        return next(one.step for one in EventFileLoader(str(file)).Load() if one.HasField("session_log"))
 
     def under_way(self) -> None:
         """Waits until it has a checkpoint."""
