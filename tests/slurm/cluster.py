@@ -120,9 +120,14 @@ class Cluster:
         return " ".join(sorted(set(shown.split())))
 
     def lives(self, job: str) -> list[str]:
-        """How a job ended, once for each time that it was started."""
+        """How a job ended, once for each time that it was started; the accounting hears of it a moment later."""
         fields = ("--noheader", "--parsable2", "--allocations", "--duplicates", "--format=State")
-        return [line.split()[0] for line in self.call("sacct", *fields, f"--jobs={job}").splitlines()]
+
+        def states() -> list[str]:
+            return [line.split()[0] for line in self.call("sacct", *fields, f"--jobs={job}").splitlines()]
+
+        wait_for(f"the end of job {job} accounted for", lambda: not {"PENDING", "RUNNING"} & {*states()}, 60)
+        return states()
 
     def wait(self, job: str, state: str = "COMPLETED", seconds: float = 480) -> None:
         """Until a job (all elements of an array) is in a state.
