@@ -20,8 +20,9 @@ from torch import Tensor
 
 from reflow.endpoints.layout import block_folder, shard_file
 from reflow.endpoints.manifest import Manifest
-from reflow.endpoints.shards import CHANGED, digest, joined, mapped
+from reflow.endpoints.shards import CHANGED, joined, mapped
 from reflow.errors import MissingFileError, UserError
+from reflow.files import sha256
 
 _MAPPED = 4096  # shards at once; the kernel allows some 65,000 mappings in a process
 
@@ -145,7 +146,7 @@ class PairCache:
             there = file.stat().st_size
             if there != seal.bytes:
                 what = f"has {there} bytes instead of {seal.bytes}"
-            elif name in self._sound or digest(file) == seal.sha256:
+            elif name in self._sound or sha256(file) == seal.sha256:
                 self._sound.add(name)
                 return mapped(file)
             else:

@@ -22,7 +22,7 @@ from torch.nn.functional import pad
 
 from reflow.endpoints.layout import sidecar
 from reflow.errors import UserError
-from reflow.files import read_json, replace_file
+from reflow.files import read_json, replace_file, sha256
 from reflow.typed import typed
 
 _SAFETENSORS = {
@@ -99,7 +99,7 @@ def inspect(
         return f"its checksum {sidecar(path).name} is not the one in the manifest"
     if (there := path.stat().st_size) != seal.bytes:
         return f"it has {there} bytes instead of {seal.bytes}"
-    if digest(path) != seal.sha256:
+    if sha256(path) != seal.sha256:
         return CHANGED
     try:
         tensors = mapped(path)
@@ -113,12 +113,6 @@ def inspect(
         if tensor.is_floating_point() and not torch.isfinite(tensor).all():
             return f"{name} holds numbers that are not finite"
     return misfit(tensors)
-
-
-def digest(path: Path) -> str:
-    """SHA-256 of a file."""
-    with open(path, "rb") as handle:
-        return hashlib.file_digest(handle, "sha256").hexdigest()
 
 
 def mapped(path: Path) -> dict[str, Tensor]:

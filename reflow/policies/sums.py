@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator
 from pathlib import Path
 
 from reflow.errors import UserError
-from reflow.files import replace_text
+from reflow.files import replace_text, sha256
 from reflow.notices import warn
 
 SUMS = "SHA256SUMS"
@@ -17,7 +16,7 @@ def write_sums(folder: Path) -> None:
     """Writes the checksums of all files of a folder, in the format of ``sha256sum``."""
     (folder / SUMS).unlink(missing_ok=True)
     files = sorted(file for file in folder.rglob("*") if file.is_file())
-    replace_text(folder / SUMS, "".join(f"{_sum(file)}  {file.relative_to(folder)}\n" for file in files))
+    replace_text(folder / SUMS, "".join(f"{sha256(file)}  {file.relative_to(folder)}\n" for file in files))
 
 
 def check_sums(folder: Path, said: str) -> None:
@@ -36,7 +35,7 @@ def check_sums(folder: Path, said: str) -> None:
         file = folder / name
         if not file.is_file():
             raise UserError(f"{said}: {SUMS} names {name}, and {file} is not there; copy the folder anew")
-        if _sum(file) == wanted:
+        if sha256(file) == wanted:
             continue
         if file.suffix == ".safetensors":
             raise UserError(
@@ -62,8 +61,3 @@ def _wanted(folder: Path) -> Iterator[tuple[str, str]]:
         if len(digest) != 64 or not Path(name).name or not inside:
             raise UserError(f"{path}, line {number} is damaged; copy the folder anew, or delete {SUMS}")
         yield name, digest
-
-
-def _sum(file: Path) -> str:
-    with open(file, "rb") as handle:
-        return hashlib.file_digest(handle, "sha256").hexdigest()
