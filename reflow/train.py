@@ -94,7 +94,7 @@ def _distill(
         run.claim(identity())  # only now: bad input leaves no folder behind
         OmegaConf.save(config, run.path / "config.yaml", resolve=True)
     callbacks = with_probes(build_all(config.callbacks))
-    loggers = build_loggers(config.logger, step_of(begin), run.id)
+    loggers = build_loggers(config.logger, step_of(begin, run.id), run.id)
     trainer = build_trainer(config, list(callbacks.values()), loggers)
     trainer.fit(module, data, ckpt_path=begin, weights_only=True if begin else None)
 

@@ -142,7 +142,7 @@ class RunFolder:
         Raises:
             DamagedCheckpointError: there are some, and none is whole.
         """
-        return whole_checkpoint(self.path / CHECKPOINTS)
+        return whole_checkpoint(self.path / CHECKPOINTS, self.id)
 
     def goes_on(self) -> str:
         """Where the same command goes on, for whoever is told that it stopped."""

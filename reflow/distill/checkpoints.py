@@ -62,17 +62,8 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         replace_file(path, write)
 
     def load_checkpoint(self, path: Any, *arguments: Any, **keywords: Any) -> dict[str, Any]:
-        checkpoint = _plain(Path(path))
-        if not isinstance(checkpoint, dict) or "pytorch-lightning_version" not in checkpoint:
-            raise DamagedCheckpointError(
-                f"{path} is a file of torch, but no checkpoint of a run; put the run's own in its place, or delete "
-                f"{Path(path).parent}, and the same command begins again"
-            )
-        if checkpoint.pop(WRITER, None) != self._run():
-            raise ForeignCheckpointError(
-                f"{path} was written by another run than the one in this folder; put the run's own in its place, or "
-                f"delete {Path(path).parent}, and the same command begins again"
-            )
+        checkpoint = _own(Path(path), self._run())
+        del checkpoint[WRITER]
         return checkpoint
 
 
@@ -146,13 +137,14 @@ class TrainingCheckpoint(ModelCheckpoint):
             self._save_topk_checkpoint(trainer, self._monitor_candidates(trainer))
 
 
-def whole_checkpoint(folder: Path) -> Path | None:
+def whole_checkpoint(folder: Path, run: str | None = None) -> Path | None:
     """The newest checkpoint of a run that is whole, or None where there is none at all.
 
     Nothing is unpickled: a checkpoint is a zip archive, whose index and checksums are looked at.
 
     Args:
         folder: the run's ``checkpoints``.
+        run: the run's id; None for a run that has none.
 
     Raises:
         DamagedCheckpointError: there are some, and none is whole; names each.
@@ -163,7 +155,7 @@ def whole_checkpoint(folder: Path) -> Path | None:
             continue
         if (damage := _damage(path)) is None:
             if damaged:
-                warn(f"{damaged[0]}; going on from {path.name}, of step {step_of(path)}")
+                warn(f"{damaged[0]}; going on from {path.name}, of step {step_of(path, run)}")
             return path
         damaged.append(f"{path} {damage}")
     if damaged:
@@ -174,11 +166,35 @@ def whole_checkpoint(folder: Path) -> Path | None:
     return None
 
 
-def step_of(path: Path | None) -> int:
-    """Steps of training that a checkpoint has behind it; 0 where there is none."""
-    there = None if path is None else _plain(path, mmap=True)
-    # Another file of torch is refused when it is loaded.
-    return int(there.get("global_step", 0)) if isinstance(there, dict) else 0
+def step_of(path: Path | None, run: str | None = None) -> int:
+    """Steps of training that a run's checkpoint has behind it; 0 where there is none.
+
+    Args:
+        path: the checkpoint.
+        run: the id of the run; None for a run that has none.
+
+    Raises:
+        DamagedCheckpointError: it is no checkpoint.
+        ForeignCheckpointError: another run's.
+    """
+    # Asked here, too, for not all strategies of Lightning load by the plugin above.
+    return 0 if path is None else int(_own(path, run, mmap=True)["global_step"])
+
+
+def _own(path: Path, run: str | None, *, mmap: bool = False) -> dict[str, Any]:
+    """What a checkpoint of this run holds."""
+    checkpoint = _plain(path, mmap=mmap)
+    if not isinstance(checkpoint, dict) or "pytorch-lightning_version" not in checkpoint:
+        raise DamagedCheckpointError(
+            f"{path} is a file of torch, but no checkpoint of a run; put the run's own in its place, or delete "
+            f"{path.parent}, and the same command begins again"
+        )
+    if checkpoint.setdefault(WRITER, None) != run:
+        raise ForeignCheckpointError(
+            f"{path} was written by another run than the one in this folder; put the run's own in its place, or "
+            f"delete {path.parent}, and the same command begins again"
+        )
+    return checkpoint
 
 
 def _plain(path: Path, *, mmap: bool = False) -> Any:

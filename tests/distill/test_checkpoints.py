@@ -45,7 +45,7 @@ def flip(path: Path) -> None:
 def folder(tmp_path: Path) -> Path:
     """Two checkpoints, as two steps leave them."""
     for step in (3, 6):
-        content = {"global_step": step, "weights": torch.arange(10_000.0)}
+        content = {"pytorch-lightning_version": "2", "global_step": step, "weights": torch.arange(10_000.0)}
         AtomicCheckpointIO().save_checkpoint(content, tmp_path / "checkpoints" / "last.ckpt")
     return tmp_path / "checkpoints"
 

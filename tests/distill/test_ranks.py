@@ -11,6 +11,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from reflow.distill.checkpoints import WRITER
 from reflow.errors import UserError
 from tests.builders import repo_id
 from tests.distill.conftest import SMALL
@@ -31,15 +32,22 @@ gradient is nothing but rounding: those go by up to the rate in either direction
 
 @pytest.fixture
 def command(teacher_folder: Path, dataset: Path, tmp_path: Path) -> Callable[..., Path]:
-    """``command(name, *overrides)``: a run of its own process, which may start more; its folder."""
+    """``command(name, *overrides)``: a run of its own process, which may start more; its folder.
 
-    def run(name: str, *overrides: str) -> Path:
+    ``refused``: what it has to say instead.
+    """
+
+    def run(name: str, *overrides: str, refused: str | None = None) -> Path:
         words = [
             sys.executable, "-m", "reflow.train", "+fix=full32", f"teacher.path={teacher_folder}",
             f"data.repo_id={repo_id(dataset)}", f"data.root={dataset}", f"run_dir={tmp_path / name}", *SMALL,
             "trainer.accelerator=cpu", "data.num_workers=0", *overrides,
         ]  # fmt: skip
         ended = subprocess.run(words, capture_output=True, text=True)
+        if refused is not None:
+            assert ended.returncode == 2, ended.stderr
+            assert refused in ended.stderr
+            return tmp_path / name
         assert ended.returncode == 0, ended.stderr
         assert "sync_dist" not in ended.stderr
         assert ended.stdout.count("(lerobot-eval --policy.path=...)") == 1  # one of them delivers
@@ -77,8 +85,12 @@ def test_a_sharded_run_goes_on(command: Callable[..., Path], tmp_path: Path) -> 
     (run / "metrics.json").unlink()
     shutil.rmtree(run / "pretrained_model")
     (run / "checkpoints" / "previous.ckpt").replace(run / "checkpoints" / "last.ckpt")  # of half the way
+    other = torch.load(run / "checkpoints" / "last.ckpt", weights_only=True) | {WRITER: "another"}
     again = weights(command("run", *WAYS["sharded"]) / "pretrained_model")
     assert all(torch.equal(again[name], whole[name]) for name in whole)
+    (run / "metrics.json").unlink()
+    torch.save(other, run / "checkpoints" / "last.ckpt")
+    command("run", *WAYS["sharded"], refused="was written by another run than the one in this folder")
 
 
 @pytest.mark.parametrize(

@@ -121,10 +121,9 @@ class Cluster:
 
     def lives(self, job: str) -> list[str]:
         """How a job ended, once for each time that it was started; the accounting hears of it a moment later."""
-        fields = ("--noheader", "--parsable2", "--allocations", "--duplicates", "--format=State")
 
         def states() -> list[str]:
-            return [line.split()[0] for line in self.call("sacct", *fields, f"--jobs={job}").splitlines()]
+            return [line.split()[0] for line in self._accounting(job, "State").splitlines()]
 
         wait_for(f"the end of job {job} accounted for", lambda: not {"PENDING", "RUNNING"} & {*states()}, 60)
         return states()
@@ -139,10 +138,15 @@ class Cluster:
 
         def there() -> bool:
             now = set(self.state(job).split())
-            assert not now & {"FAILED", "TIMEOUT", "CANCELLED", "NODE_FAIL"} - {state}, (job, now)
+            bad = now & {"FAILED", "TIMEOUT", "CANCELLED", "NODE_FAIL"} - {state}
+            assert not bad, f"job {job}:\n{self._accounting(job, 'State,ExitCode,DerivedExitCode,Start,End')}"
             return now == {state}
 
         wait_for(f"job {job} {state}", there, seconds, every=0.5)
+
+    def _accounting(self, job: str, fields: str) -> str:
+        ways = ("--noheader", "--parsable2", "--allocations", "--duplicates")
+        return self.call("sacct", *ways, f"--format={fields}", f"--jobs={job}")
 
     def end_jobs(self) -> None:
         """Cancels what there is, and waits until it is gone."""
