@@ -19,7 +19,7 @@ from tests.slurm.cluster import Cluster, NotInstallableError, cluster, install, 
 
 ROOT = Path(__file__).parents[2]
 PYTHON = sys.executable
-# Longer than SLURM's shortest time limit, a minute, however fast the machine: 300 x 0.2 s.
+# Long enough to be stopped at, however fast the machine: 300 steps of 0.2 s at least.
 LONG = ("trainer.max_steps=300", "trainer.val_check_interval=150", "trainer.log_every_n_steps=1")
 SLOWLY = (
     "+callbacks.slowly._target_=tests.slurm.slowly.Slowly",

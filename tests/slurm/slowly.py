@@ -1,4 +1,4 @@
-"""A callback that makes a run last, on any machine: SLURM's shortest time limit is a minute."""
+"""A callback that makes a run last longer than a time limit, on any machine."""
 
 import time
 from typing import Any
