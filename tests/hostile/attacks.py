@@ -292,6 +292,14 @@ ATTACKS: dict[str, tuple[Attack, str]] = {
         manifest(lambda m: m["layout"].update(samples=[[5, 9], [0, 3]])),
         r"run \[0, 3\] behind 9",
     ),
+    "draws out of order": (
+        manifest(lambda m: m["layout"].update(blocks=[[1, 2]])),
+        r"blocks has the run \[1, 2\] behind 0",
+    ),
+    "a number as text": (
+        manifest(lambda m: m["layout"].update(draws_at_once="2")),
+        r"draws_at_once: Input should be a valid integer, it is '2'",
+    ),
     "a shard elsewhere": (
         manifest(
             lambda m: m["checksums"].update(
