@@ -13,7 +13,7 @@ WORKERS ?= auto
 # Kills of a training in the suite of faults; the others come in proportion.
 KILLS ?= 20
 
-.PHONY: help setup demo teacher test test-slow test-slurm test-faults lint format lock clean
+.PHONY: help setup demo teacher test test-slow test-slurm test-faults lint format site dist lock clean
 
 help: ## say what each target does
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-11s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -65,6 +65,17 @@ format: $(STAMP) ## format the code and mend what ruff can mend
 	@echo 'format: ruff'
 	@$(BIN)/ruff check --fix-only --quiet
 	@$(BIN)/ruff format --quiet
+
+site: $(STAMP) ## build the documentation as a site (build/site/index.html), strictly: a link that leads nowhere fails
+	@echo 'site: mkdocs'
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet --config-file .mkdocs.yml
+	@echo 'site: build/site/index.html'
+
+dist: $(STAMP) ## build wheel and sdist (dist/), and say what they weigh
+	@echo 'dist: building'
+	@rm -rf dist
+	@.ci/uv build --quiet --out-dir dist
+	@du -k dist/*.whl dist/*.tar.gz
 
 # Resolved on the main index alone: what one person's extra index holds is not in everybody's reach.
 lock: $(STAMP) ## bring requirements.lock in step with pyproject.toml (ARGS=--upgrade for the newest)

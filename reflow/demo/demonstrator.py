@@ -109,7 +109,7 @@ class Demonstrator:
         model: The `mujoco.MjModel` of the scene, `scene.physics.model.ptr`.
     """
 
-    def __init__(self, model) -> None:
+    def __init__(self, model: Any) -> None:
         self._arms = {arm: ArmKinematics(model, arm, START_JOINTS) for arm in ARMS}
 
     def plan(self, cube_pose: np.ndarray, arm: Arm) -> np.ndarray:

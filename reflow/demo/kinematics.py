@@ -6,6 +6,7 @@ one for the pitch of the gripper. `forearm_roll`, whose simulated motor is weak,
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -43,7 +44,7 @@ class ArmKinematics:
         rest: (6,) rad, joint angles from which every solve starts, so that a pose has one answer.
     """
 
-    def __init__(self, model, arm: str, rest: np.ndarray) -> None:
+    def __init__(self, model: Any, arm: str, rest: np.ndarray) -> None:
         import mujoco
 
         self._mj, self._model, self._data = mujoco, model, mujoco.MjData(model)

@@ -60,6 +60,13 @@ def palette() -> frozenset[str]:
     return frozenset(light for light, _ in _COLORS.values())
 
 
+def both() -> tuple[list[tuple[int, int, int]], list[tuple[int, int, int]]]:
+    """Red, green and blue (0 to 255) of all roles, in light and in dark; the card, on which all is drawn, first."""
+    roles = sorted(_COLORS, key=lambda role: role != "card")
+    light, dark = ([tuple(bytes.fromhex(_COLORS[role][side][1:])) for role in roles] for side in (0, 1))
+    return light, dark
+
+
 def heat_colors() -> Colormap:
     """From nothing to much; where there is nothing to show, nothing is drawn."""
     return ListedColormap([color(f"heat{step}") for step in range(HEAT_STEPS)]).with_extremes(
