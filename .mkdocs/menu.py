@@ -18,7 +18,7 @@ def menu(reference: list) -> list:
         "api/index.md": reference,
         "notebooks/index.md": ["notebooks/index.md", *map(site_path, notebooks)],
     }
-    sections: list = [{"Home": ["index.md", {"All pages, all words": "contents.md"}]}]
+    sections: list = [{"Home": "index.md"}]
     for part in re.split(r"^## ", (DOCS / "README.md").read_text(), flags=re.MULTILINE)[1:]:
         title, _, text = part.partition("\n")
         rows = [found for line in text.splitlines() if (found := _ROW.match(line))]
@@ -28,4 +28,6 @@ def menu(reference: list) -> list:
             pages.append({row["title"]: folders.get(uri, uri)})
         if pages:
             sections.append({title: pages})
+    first = next(iter(sections[1].values()))
+    first.append({"All pages, all words": "contents.md"})
     return sections

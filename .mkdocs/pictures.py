@@ -38,7 +38,7 @@ def _turned(colors: np.ndarray) -> np.ndarray:
 
     A mix with the card is taken where it fits as well as another (within 3 of 255): that is what strokes are on.
     """
-    lights, darks = (np.array(side, dtype=float) for side in both())
+    lights, darks = (np.array([list(color) for color in side], dtype=float) for side in both())
     card, *others = range(len(lights))
     nearest, best = np.zeros_like(colors), np.full(len(colors), np.inf)
     pairs = [(card, other) for other in others]

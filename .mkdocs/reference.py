@@ -12,8 +12,8 @@ CONF = ROOT / "conf"
 _INTRODUCTION = """# API
 
 Every public module, class and function, read off the code. Shapes are in the signatures, by letter: `b` batch, `k`
-draws per observation, `h` chunk step, `d` native width, `a` real width. Times run from 1 (noise) to 0 (action); lengths of
-time are seconds where nothing else is said.
+draws per observation, `h` chunk step, `d` native width, `a` real width. Times run from 1 (noise) to 0 (action);
+lengths of time are seconds where nothing else is said.
 
 Of this, what a package of your own may rely on is what [CONTRIBUTING](../contributing.md#how-to-add) tells how to add
 to: policies, objectives, probes, metrics, time samplers, solvers. The rest may change with any version.

@@ -60,10 +60,10 @@ def palette() -> frozenset[str]:
     return frozenset(light for light, _ in _COLORS.values())
 
 
-def both() -> tuple[list[tuple[int, int, int]], list[tuple[int, int, int]]]:
+def both() -> tuple[list[bytes], list[bytes]]:
     """Red, green and blue (0 to 255) of all roles, in light and in dark; the card, on which all is drawn, first."""
     roles = sorted(_COLORS, key=lambda role: role != "card")
-    light, dark = ([tuple(bytes.fromhex(_COLORS[role][side][1:])) for role in roles] for side in (0, 1))
+    light, dark = ([bytes.fromhex(_COLORS[role][side][1:]) for role in roles] for side in (0, 1))
     return light, dark
 
 

@@ -17,6 +17,7 @@ from reflow.config.run_folder import fingerprint
 from reflow.distill.module import Distillation
 from tests.builders import make_teacher_folder, repo_id
 from tests.distill.conftest import SMALL
+from tests.metric_names import undocumented
 
 REQUIRED = {
     "train/loss",
@@ -39,6 +40,7 @@ def test_a_run_leaves_metrics_figures_and_a_student(run: Run, teacher_folder: Pa
     metrics = run("+fix=full32")
     folder = tmp_path / "run"
     assert set(metrics) >= REQUIRED
+    assert undocumented(metrics) == []
     assert json.loads((folder / "metrics.json").read_text()) == metrics
     assert metrics["teacher/endpoint_error@4"] == 0.0  # the teacher's own number of steps
     assert metrics["teacher/endpoint_error@1"] > 0.01

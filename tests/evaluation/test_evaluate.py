@@ -35,6 +35,7 @@ from reflow.simulator.journal import EPISODES, IDENTITY
 from reflow.train import train
 from tests.builders import make_dataset, make_teacher_folder, repo_id
 from tests.distill.conftest import SMALL as SMALL_TRAINING
+from tests.metric_names import undocumented
 
 SMALL = (
     "data.batch_size=3",
@@ -103,6 +104,7 @@ def test_it_leaves_metrics_arrays_and_a_page_and_measures_nothing_twice(
     out = tmp_path / "out"
     assert json.loads((out / "metrics.json").read_text()) == metrics
     assert {"student/endpoint_error@1", "teacher/solver_error", "distribution/energy_null"} <= metrics.keys()
+    assert undocumented(metrics) == []
     assert "fan/student" in load_file(out / "arrays.safetensors")
     page = (out / "report.html").read_text()
     assert "python -m reflow.evaluate" in page
@@ -174,6 +176,7 @@ def test_in_the_simulator(tmp_path: Path, run: Evaluate, capsys: pytest.CaptureF
     metrics = run(*play, "offline=false", "videos=1")
     assert metrics["success/student@1/episodes"] == 2
     assert "success/student@1_vs_teacher@2/mcnemar_p" in metrics
+    assert undocumented(metrics) == []
     assert not any(name.startswith("distribution") for name in metrics)
     out = tmp_path / "out"
     assert len((out / "episodes.jsonl").read_text().splitlines()) == 6
@@ -255,6 +258,7 @@ def test_in_a_world_that_goes_on(tmp_path: Path, run: Evaluate, capsys: pytest.C
         assert metrics[f"reaction/{who}/60ms/n8/episodes"] == 2
     assert "reaction/student@1_vs_teacher@2/60ms/difference" in metrics
     assert not any(name.startswith("success/") for name in metrics)
+    assert undocumented(metrics) == []
     assert "success by latency of a chunk" in capsys.readouterr().out
     page = (out / "report.html").read_text()
     assert "on the same machine" in page
