@@ -38,7 +38,7 @@ def _title(text: str) -> str:
 def _source(path: Path) -> str:
     name = path.relative_to(ROOT).as_posix()
     fence = "```" + ("python" if path.suffix == ".py" else "text")
-    return f"# {name}\n\n{fence}\n{path.read_text()}\n```\n"
+    return f"---\nsearch:\n  exclude: true\n---\n\n# {name}\n\n{fence}\n{path.read_text()}\n```\n"
 
 
 def _notebook(path: Path) -> str:

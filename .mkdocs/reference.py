@@ -9,6 +9,7 @@ from places import ROOT
 
 PACKAGE = ROOT / "reflow"
 CONF = ROOT / "conf"
+_FOUND_LAST = "---\nsearch:\n  boost: 0.3\n---\n\n"  # behind the pages that people wrote
 _INTRODUCTION = """# API
 
 Every public module, class and function, read off the code. Shapes are in the signatures, by letter: `b` batch, `k`
@@ -48,7 +49,8 @@ def api() -> dict[str, str]:
     """Text of each page by its path on the site."""
     pages, index = {}, _INTRODUCTION
     for name, line, files in _rooms():
-        pages[f"api/{name}.md"] = f"# {name}\n\n{line}\n\n" + "\n".join(map(_module, files))
+        said = "" if files[0].name == "__init__.py" else f"{line}\n\n"  # else its docstring does
+        pages[f"api/{name}.md"] = f"{_FOUND_LAST}# {name}\n\n{said}" + "\n".join(map(_module, files))
         index += f"| [{name}]({name}.md) | {line} |\n"
     return {"api/index.md": index, **pages}
 

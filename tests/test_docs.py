@@ -11,16 +11,9 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 
 from reflow.config_path import CONFIG_DIR
+from tests.commands import PAGES, ROOT
 from tests.distill.conftest import composed
 
-ROOT = Path(__file__).parents[1]
-PAGES = sorted(
-    [
-        *ROOT.glob("*.md"),
-        *(ROOT / "docs").glob("*.md"),
-        ROOT / "reflow" / "demo" / "assets" / "README.md",
-    ]
-)
 CONFIGURATIONS = sorted(Path(CONFIG_DIR).rglob("*.yaml"))  # their comments and help texts hold commands, too
 FLAGS = ("-m", "--multirun", "--json", "--help")
 
@@ -47,7 +40,10 @@ def commands(path: Path) -> Iterator[str]:
     text = text.replace("\\\n", " ")
     for found in re.finditer(r"python -m (reflow\.[\w.]+)([^`\n]*)", text):
         # A sentence may go on after a command that is set in no code block; no override has a comma and a space.
-        yield found[1].rstrip(".") + re.split(r"[,;:] |[.)]$|\)[,.;:]? | \(| \.\.\.| --help", found[2])[0]
+        yield (
+            found[1].rstrip(".")
+            + re.split(r"[,;:] |[.)]$|\)[,.;:]? | \(| \.\.\.| --help| --cfg", found[2])[0]
+        )
 
 
 def written_commands() -> list[str]:
