@@ -5,6 +5,7 @@ from pathlib import Path
 
 from places import DOCS, ROOT, site_path, targets
 
+_BEHIND = "---\nsearch:\n  boost: 0.4\n---\n\n"  # the pages that explain, in a search
 _OUTSIDE = ("README.md", "docs/README.md", "CONTRIBUTING.md", "CHANGELOG.md", "reflow/demo/assets/README.md")
 
 
@@ -32,7 +33,7 @@ def files(texts: dict[Path, str]) -> dict[Path, str]:
 
 
 def _title(text: str) -> str:
-    return text.partition("\n")[0].lstrip("# ")
+    return next(line for line in text.splitlines() if line.startswith("# ")).removeprefix("# ")
 
 
 def _source(path: Path) -> str:
@@ -44,7 +45,7 @@ def _source(path: Path) -> str:
 def _notebook(path: Path) -> str:
     cells = json.loads(path.read_text())["cells"]
     texts = ["".join(cell["source"]) for cell in cells]
-    return "\n\n".join(
+    return _BEHIND + "\n\n".join(
         text if cell["cell_type"] == "markdown" else f"```python\n{text}\n```"
         for cell, text in zip(cells, texts, strict=True)
     )
