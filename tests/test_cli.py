@@ -197,6 +197,19 @@ def test_hydra_s_own_flags_work(flag: str, says: str) -> None:
     assert says in shown.stdout + shown.stderr
 
 
+@pytest.mark.parametrize("words", [("env=null",), ("+experiment=objectives", "env=null"), ("+fix=null",)])
+def test_null_is_no_choice_of_a_group(
+    words: tuple[str, ...], run: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("train", *words, "--cfg", "job") == 0
+    assert "\nenv: null\n" in capsys.readouterr().out
+
+
+def test_a_group_that_must_have_a_choice_says_so(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("train", "objective=null") == 2
+    assert "objective" in capsys.readouterr().err
+
+
 def test_the_shell_completes(
     run: Run, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -109,7 +109,7 @@ def _cached(name: str, command: str) -> list[str]:
     """What an experiment names that is not there: its cache, its mixture, its environment, its compiled velocity."""
     if name != "train" or "+experiment" not in command:
         return []
-    return ["~env", "pairs.path=null", "velocity=null", "data.mixture=null", "data.look_within=1"]
+    return ["env=null", "pairs.path=null", "velocity=null", "data.mixture=null", "data.look_within=1"]
 
 
 @pytest.mark.slow

@@ -7,7 +7,7 @@ import contextlib
 import functools
 import os
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
 
@@ -57,7 +57,7 @@ def command(
         @functools.wraps(run)
         def main() -> None:
             asked, codes = os.environ.get(_FULL), [0]
-            sys.argv = [sys.argv[0], *_by_todays_names(this, sys.argv[1:])]
+            sys.argv = [sys.argv[0], *_without_choice(_by_todays_names(this, sys.argv[1:]))]
 
             def job(config: DictConfig) -> None:
                 hush()
@@ -133,6 +133,16 @@ def _by_todays_names(this: Command, words: Sequence[str]) -> Iterator[str]:
         if today is not None:
             note(f"{key}=... is called {today} now, and taken for that")
         yield word if today is None else f"{today}{equals}{value}"
+
+
+def _without_choice(words: Iterable[str]) -> Iterator[str]:
+    """``env=null`` is what people write, and what Hydra cannot read for a group: there it is ``~env``."""
+    for word in words:
+        group, _, value = word.partition("=")
+        if value != "null" or not Path(CONFIG_DIR, group.lstrip("+")).is_dir():
+            yield word
+        elif not group.startswith("+"):  # else it is off already
+            yield f"~{group}"
 
 
 def _no_flags(rest: Sequence[str]) -> None:
