@@ -86,4 +86,4 @@ lock: $(STAMP) ## bring requirements.lock in step with pyproject.toml (ARGS=--up
 clean: ## remove caches and build products (outputs/ and .venv stay)
 	@echo 'clean: caches and build products'
 	@rm -rf build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .coverage
-	@find reflow tests -name __pycache__ -type d -prune -exec rm -rf {} +
+	@find reflow tests .mkdocs -name __pycache__ -type d -prune -exec rm -rf {} +

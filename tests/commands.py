@@ -120,7 +120,6 @@ ROWS: tuple[tuple[str, str | Needs], ...] = (
         r"reflow.demo.embed",
         "tests/demo/test_embedded.py::test_embedding_names_the_vlm_relative_to_the_bundle",
     ),
-    (r"reflow.reports.ablation", "tests/reports/test_ablation.py"),
     (r"tests.contract.figures|tests.contract.teachers", "tests/contract/test_contract.py"),
     (r"reflow\.(train|diagnose|evaluate|pairs|report)\b", ON_SMALL_INPUTS),
 )
@@ -147,8 +146,9 @@ def shown() -> Iterator[Shown]:
             for line in block.replace("\\\n", " ").splitlines():
                 if re.match(rf"\s*(?:\w+=\S+ )*{_PROGRAM}", line):
                     yield Shown(page.name, _bare(line))
-        for line in _INLINE.findall(_FENCE.sub("", text)):
-            yield Shown(page.name, _bare(line))
+        for line in map(_bare, _INLINE.findall(_FENCE.sub("", text))):
+            if " " in line:  # else it is the name of a command
+                yield Shown(page.name, line)
 
 
 def _bare(line: str) -> str:
