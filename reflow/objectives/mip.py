@@ -42,7 +42,7 @@ class Mip(Objective):
                 "(student.num_steps=2)"
             )
         pairs = step.pairs(self.draws, self.draw_pool, self.actions).shuffled().repeat(2)
-        both = GridTime(2)(torch.tensor([0.0, 0.5], device=pairs.noise.device))
+        both = GridTime(2)(torch.arange(2, device=pairs.noise.device) / 2)
         t = both.repeat(self.draws).expand(pairs.noise.shape[:2])
         point = straight_path(pairs.noise, pairs.action, t)
         # An action is off by t times as much as the velocity that leads to it.

@@ -100,7 +100,8 @@ def fold_span(student: FlowPolicy) -> None:
 
 
 def _deployed(student: FlowPolicy) -> Float[Tensor, ""]:
-    return torch.tensor(1.0 / student.num_steps, device=next(student.parameters()).device)
+    device = next(student.parameters()).device
+    return torch.full((), 1.0 / student.num_steps, device=device)  # a number of the host would be waited for
 
 
 def _add(student: Any, layer: nn.Module, inputs: Any, output: Float[Tensor, "*bkh w"]) -> Tensor:
