@@ -14,7 +14,7 @@ from typing import Any
 import lightning as L
 import torch
 from lightning.pytorch.callbacks import WeightAveraging
-from torch import Tensor, nn
+from torch import nn
 
 from reflow.errors import UserError
 from reflow.policies import FlowPolicy
@@ -38,12 +38,8 @@ class TrainedWeightsEMA(WeightAveraging):
         if not 0.0 <= decay < 1.0:
             raise UserError(f"decay is {decay}; allowed: from 0 up to, but not including, 1")
 
-        def average(mean: Tensor, value: Tensor, n: Tensor | int) -> Tensor:
-            if not value.is_floating_point():  # a counter among the buffers
-                return value
-            return torch.lerp(mean, value, 1.0 - warm_decay(decay, int(n)))
-
-        super().__init__(avg_fn=average)
+        super().__init__()
+        self.decay = decay
 
     def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
         super().setup(trainer, pl_module, stage)
@@ -54,6 +50,35 @@ class TrainedWeightsEMA(WeightAveraging):
             if not parameter.requires_grad:
                 owner, _, leaf = name.rpartition(".")
                 setattr(self._average_model.module.get_submodule(owner), leaf, parameter)
+
+    def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Takes the average to where the module now is: Lightning makes it before it moves the module.
+
+        The number of updates stays on the host, so that reading it is no wait.
+        """
+        if self._average_model is not None:
+            self._average_model.module.to(pl_module.device)
+
+    def on_train_batch_end(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Updates what is trained, on its device; torch's own update asks for the number of updates each time."""
+        if trainer.global_step > self._latest_update_step:
+            self._update(pl_module)
+            self._latest_update_step = trainer.global_step
+
+    @torch.no_grad()
+    def _update(self, module: L.LightningModule) -> None:
+        assert self._average_model is not None
+        average: Any = self._average_model
+        steps, means = int(average.n_averaged), dict(average.module.named_parameters())
+        pairs = [(means[name], value) for name, value in module.named_parameters() if value.requires_grad]
+        for mean, value in [*pairs, *zip(average.module.buffers(), module.buffers(), strict=True)]:
+            if steps and value.is_floating_point():  # a counter among the buffers is none
+                mean.lerp_(value, 1.0 - warm_decay(self.decay, steps))
+            else:
+                mean.copy_(value)
+        average.n_averaged += 1
 
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Nothing: the checkpoint that is written then holds both, like any other."""

@@ -14,6 +14,7 @@ from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from reflow.distill.averaging import TrainedWeightsEMA
 from reflow.distill.callbacks import Measure
 from reflow.distill.module import Distillation
 from reflow.policies import StorablePrefix
@@ -179,3 +180,25 @@ def test_distributions_are_measured_on_the_gpu(lesson_of):
 def test_without_a_prefix_to_encode_no_step_waits_for_the_gpu(lesson_of, objective):
     gpu, _ = learn(lesson_of("smolvla"), objective, "prefix")
     assert gpu.waits == []
+
+
+def test_the_average_of_the_weights_is_on_the_gpu_and_waits_for_nothing(lesson_of):
+    module, gpu, ema = lesson_of("smolvla").distillation("reflow"), FakeGPU(), TrainedWeightsEMA(0.9)
+    first = {name: p.detach().clone() for name, p in module.named_parameters() if p.requires_grad}
+    ema.setup(trainer_around(), module, "fit")  # as Lightning does, before it moves the module
+    with gpu.switched_on():
+        onto_gpu(module)
+        ema.on_fit_start(trainer_around(), module)
+        gpu.waits.clear()
+        for step in (1, 2):
+            with torch.no_grad():
+                for parameter in module.parameters():
+                    if parameter.requires_grad:
+                        parameter.mul_(2.0)
+            ema.on_train_batch_end(trainer_around(step), module, None, None, 0)
+        assert gpu.waits == []
+    averaged = dict(ema._average_model.module.named_parameters())
+    kept = 2 / 11  # of the first value, after one update; (1 + 1) / (10 + 1)
+    for name, value in first.items():
+        assert averaged[name].device == GPU
+        torch.testing.assert_close(value_of(averaged[name]), (kept * 2 + (1 - kept) * 4) * value)
