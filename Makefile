@@ -13,7 +13,7 @@ WORKERS ?= auto
 # Kills of a training in the suite of faults; the others come in proportion.
 KILLS ?= 20
 
-.PHONY: help setup demo teacher test test-slow test-slurm test-faults lint format site dist lock clean
+.PHONY: help setup demo teacher bench-gpu test test-slow test-slurm test-faults lint format site dist lock clean
 
 help: ## say what each target does
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-11s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -34,6 +34,13 @@ teacher: $(STAMP) ## record the demonstrations and train the embedded teacher an
 	@$(BIN)/python -m reflow.demo.record $(ARGS)
 	@echo 'teacher: training'
 	@$(BIN)/python -m reflow.demo.train_teacher $(ARGS)
+
+# Another size, or what it does without a GPU: make bench-gpu ARGS='size=tiny device=cpu latency_ways=[eager,compiled]'
+bench-gpu: $(STAMP) ## measure training and latency on a GPU, in bf16, into outputs/bench-gpu/benchmark.md
+	@echo 'bench-gpu: measuring'
+	@$(BIN)/python -m reflow.benchmark run_dir=outputs/bench-gpu size=smolvla-1 device=cuda precision=bf16-mixed \
+		batch_size=8 frames=32 rounds=20 warmup=3 compile=true latency_repeats=50 \
+		'latency_ways=[eager,compiled,graphed]' velocity_repeats=20 $(ARGS)
 
 test: $(STAMP) ## run the tests, but for those marked slow
 	@echo 'test: pytest, without the slow ones'

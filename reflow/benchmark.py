@@ -1,12 +1,13 @@
 """How fast is it, beside the loop it replaces? ``python -m reflow.benchmark size=smolvla-1``.
 
 In its folder this leaves ``benchmark.json`` (hardware, versions, every round's raw seconds, and what follows from
-them), and figures.
+them), ``benchmark.md`` (the same as a page, with the command) and figures.
 """
 
 from __future__ import annotations
 
 import contextlib
+import shlex
 import sys
 import tempfile
 from collections.abc import Callable
@@ -17,16 +18,17 @@ import torch
 from omegaconf import DictConfig
 from rich.console import Console
 
-from reflow.cli import command
+from reflow.cli import command, overrides
 from reflow.config.benchmark import BENCHMARK, RENAMED, check_benchmark, results_folder
 from reflow.config.parts import device_of
-from reflow.files import write_json
+from reflow.files import replace_text, write_json
 from reflow.reports.figures.speed import draw_quality, draw_speed
 from reflow.reports.theme import drawing
 from reflow.speed.disk import PairsOnDisk, fill_pairs
 from reflow.speed.geometry import Place, get_geometry, lay_out
 from reflow.speed.hardware import hardware_here
 from reflow.speed.measure import SpeedSettings, measure
+from reflow.speed.page import page_of
 from reflow.speed.quality import QualitySettings
 from reflow.speed.race import race
 from reflow.speed.show import print_findings, print_race
@@ -59,7 +61,8 @@ def benchmark(config: DictConfig) -> dict[str, Any]:
         Console(stderr=True).status("building") as status,
     ):
         place = lay_out(geometry, Path(scratch), frames=config.frames, seed=config.seed)
-        content: dict[str, Any] = {"size": config.size, "hardware": hardware_here(device)}
+        words = shlex.join(["python", "-m", "reflow.benchmark", *overrides()])
+        content: dict[str, Any] = {"size": config.size, "command": words, "hardware": hardware_here(device)}
         pairs = _pairs(config, place, Path(scratch, "pairs"), settings, race_settings, status.update)
         content["pairs"] = None if pairs is None else pairs.as_json()
         if settings is not None:
@@ -74,7 +77,10 @@ def benchmark(config: DictConfig) -> dict[str, Any]:
                 velocity=config.velocity,
                 show=status.update,
             )
-    files = [write_json(folder / "benchmark.json", content)]
+    files = [
+        write_json(folder / "benchmark.json", content),
+        replace_text(folder / "benchmark.md", page_of(content)),
+    ]
     with drawing():
         if settings is not None:
             files.append(folder / "speed.png")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import torch
 from omegaconf import DictConfig
 
 from reflow.config.checks import check_least, check_matmul_precision
@@ -50,7 +51,14 @@ def check_benchmark(config: DictConfig) -> tuple[SpeedSettings | None, QualitySe
     batch_size = geometry.batch_size if config.batch_size is None else config.batch_size
     settings = settings_of(SpeedSettings, config, batch_size=batch_size)
     race = settings_of(QualitySettings, config.race, seed=config.seed)
-    device_of(config.device)
+    if device_of(config.device) == "cuda":
+        check_memory(config.size, torch.cuda.mem_get_info()[0])
+        return settings if config.speed else None, race if config.quality else None
+    if "graphed" in settings.latency_ways:
+        raise UserError(
+            "latency_ways holds graphed with the device cpu; a CUDA graph needs a GPU: leave it out "
+            "(latency_ways=[eager,compiled])"
+        )
     check_memory(config.size, available_memory())
     return settings if config.speed else None, race if config.quality else None
 

@@ -70,5 +70,6 @@ class Consistency(Objective):
 def end(
     policy: FlowPolicy, context: object, x_t: Float[Tensor, "b k h d"], t: Float[Tensor, "b k"]
 ) -> Float[Tensor, "b k h d"]:
-    """Where one step to t = 0 ends; a point at t = 0 is there already."""
-    return x_t - t[..., None, None] * policy.velocity(context, x_t, t)
+    """Where one step to t = 0 ends; a point at t = 0 is there already, and some policies divide by their time."""
+    asked = torch.where(t > 0, t, torch.ones_like(t))
+    return x_t - t[..., None, None] * policy.velocity(context, x_t, asked)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -11,10 +11,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from reflow.policies import Batch, FlowPolicy, with_velocity
+from reflow.policies import Batch, FlowPolicy, velocity_ways, with_velocity
 from reflow.probes.clock import seconds_of
 from reflow.probes.latency import measure_latency
 from reflow.reports import Latency
+from reflow.speed.graphed import GraphedWalk, NotRecordableError
 from reflow.speed.summary import Spread
 
 
@@ -65,6 +66,100 @@ def deployed_latency(
     student.num_steps = steps
     stock, floor = 1e3 * np.transpose(spent[warmup:])
     return Deployed(rows, Spread.of(stock), Spread.of(floor), Spread.of(stock / floor))
+
+
+WAYS = ("eager", "compiled", "graphed")
+"""How a chunk is run: as Python says it, through ``torch.compile``, or replayed from a CUDA graph."""
+
+
+@dataclass(frozen=True)
+class WayCost:
+    """A chunk of one policy, run in one way.
+
+    Attributes:
+        policy: ``teacher`` or ``student``.
+        nfe: its steps.
+        way: one of :data:`WAYS`.
+        velocities_ms: the integration alone; a graph's with the copy of the observation into its memory.
+        chunk_ms: encoding, in Python in every way, and integration.
+        relative_difference: of its endpoint from the eager one, ``||x - x_eager|| / ||x_eager||``.
+        why_not: why the policy cannot be run so; the figures are None then.
+    """
+
+    policy: str
+    nfe: int
+    way: str
+    velocities_ms: Spread | None = None
+    chunk_ms: Spread | None = None
+    relative_difference: float | None = None
+    why_not: str | None = None
+
+
+def compare_ways(
+    policies: Mapping[str, tuple[FlowPolicy, int]],
+    batch: Batch,
+    ways: Sequence[str],
+    *,
+    repeats: int = 5,
+    warmup: int = 3,
+) -> list[WayCost]:
+    """Chunks of one observation in several ways, in turn.
+
+    Args:
+        policies: by name, each with its steps.
+        batch: one observation.
+        ways: of :data:`WAYS`.
+        repeats: that count.
+        warmup: before those; in the first of them ``compiled`` compiles.
+
+    Raises:
+        UserError: ``graphed`` without a GPU.
+    """
+    found: list[WayCost] = []
+    with torch.inference_mode():
+        for name, (flow, steps) in policies.items():
+            space, device = flow.space, next(flow.parameters()).device
+            noise = torch.randn(1, 1, space.chunk_size, space.max_action_dim, device=device)
+            context = flow.encode(batch)
+            asks: dict[str, Callable[[Any], Tensor]] = {}
+            for way in ways:
+                try:
+                    asks[way] = _integration(flow, way, context, noise, steps)
+                except (NotRecordableError, NoSuchWayError) as error:
+                    found.append(WayCost(name, steps, way, why_not=str(error)))
+            eager = flow.walk(context, noise, steps)
+            apart = {way: ((ask(context) - eager).norm() / eager.norm()).item() for way, ask in asks.items()}
+            works = {
+                way: (partial(ask, context), lambda ask=ask, flow=flow: ask(flow.encode(batch)))
+                for way, ask in asks.items()
+            }
+            spent = [
+                [[seconds_of(work, device) for work in pair] for pair in works.values()]
+                for _ in range(warmup + repeats)
+            ]
+            times = 1e3 * np.asarray(spent[warmup:]).transpose(1, 2, 0)  # [ways, 2, repeats]
+            found += [
+                WayCost(name, steps, way, Spread.of(walks), Spread.of(chunks), apart[way])
+                for way, (walks, chunks) in zip(works, times, strict=True)
+            ]
+    return found
+
+
+class NoSuchWayError(Exception):
+    """The policy cannot be run so."""
+
+
+def _integration(
+    flow: FlowPolicy, way: str, context: Any, noise: Tensor, steps: int
+) -> Callable[[Any], Tensor]:
+    if way == "graphed":
+        walk = GraphedWalk(flow, context, noise, steps)
+        return lambda other: walk(other, noise)
+    if way == "compiled":
+        if way not in velocity_ways(flow):
+            raise NoSuchWayError(f"a policy of type {flow.config.type} has no compiled velocity")
+        flow = with_velocity(flow, way)
+    return lambda other: flow.walk(other, noise, steps)
 
 
 @dataclass(frozen=True)

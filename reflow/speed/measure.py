@@ -15,7 +15,7 @@ from reflow.speed.conditions import Conditions, check_settings
 from reflow.speed.disk import PairsOnDisk
 from reflow.speed.geometry import Geometry, Place
 from reflow.speed.hardware import count_flops, hardware_here, peak_flops
-from reflow.speed.latency import compare_velocities, deployed_latency
+from reflow.speed.latency import WAYS, compare_velocities, compare_ways, deployed_latency
 from reflow.speed.memory import peak_alone
 from reflow.speed.rounds import interleave
 from reflow.speed.summary import summarize
@@ -39,6 +39,7 @@ class SpeedSettings:
         velocity: how ours computes velocities; None for the way that suits training.
         compile: compare ``compiled`` with the other ways too.
         latency_repeats, velocity_repeats: 0 leaves that out.
+        latency_ways: in which chunks are run beside that (:data:`reflow.speed.latency.WAYS`); empty leaves it out.
         memory: whether the peak memory of each contender is measured.
         seed: of order, noise and time.
 
@@ -55,6 +56,7 @@ class SpeedSettings:
     velocity: str | None = None
     compile: bool = False
     latency_repeats: int = 5
+    latency_ways: tuple[str, ...] = ()
     velocity_repeats: int = 5
     memory: bool = True
     seed: int = 0
@@ -73,6 +75,8 @@ class SpeedSettings:
         least = dict.fromkeys(("warmup", "latency_repeats", "velocity_repeats", "seed"), 0)
         least |= dict.fromkeys(("rounds", "batch_size", "draws"), 1)
         check_settings(self, least, {"precision": PRECISIONS})
+        if unknown := [way for way in self.latency_ways if way not in WAYS]:
+            raise UserError(f"latency_ways holds {unknown[0]}; allowed: {', '.join(WAYS)}")
         for name in self.variants:
             draws_of(name, self.draws)
         if len(set(self.variants)) < len(self.variants) or REFERENCE not in self.variants:
@@ -103,7 +107,8 @@ def measure(
     Returns:
         Plain values, as they go into ``benchmark.json``: ``hardware`` (machine, device, versions), ``settings``,
         ``geometry``, ``rounds`` (every step of every contender, raw seconds), ``standings`` (what follows from them),
-        ``memory`` (peaks), ``latency`` of deployment or None, ``velocities`` (ways to compute them), ``flops`` (of a
+        ``memory`` (peaks), ``latency`` of deployment or None, ``ways`` (to run a chunk), ``velocities`` (ways to
+        compute them), ``flops`` (of a
         step by contender, and shares of the peak, on a GPU).
     """
     conditions = Conditions(
@@ -121,6 +126,7 @@ def measure(
         "memory": [],
         "flops": [],
         "latency": None,
+        "ways": [],
         "velocities": [],
     }
     if settings.memory:  # before anything is loaded here
@@ -156,6 +162,12 @@ def measure(
             latency = deployed_latency(
                 workshop.teacher, workshop.student, one, repeats=settings.latency_repeats
             )
+            if settings.latency_ways:
+                show("latency: " + ", ".join(settings.latency_ways))
+                teacher, student = workshop.teacher, workshop.student
+                policies = {"teacher": (teacher, teacher.num_steps), "student": (student, 1)}
+                ways = compare_ways(policies, one, settings.latency_ways, repeats=settings.latency_repeats)
+                found["ways"] = [asdict(way) for way in ways]
         found["latency"] = asdict(latency)
     if settings.velocity_repeats:
         show("velocities")

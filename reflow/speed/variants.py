@@ -17,6 +17,7 @@ from jaxtyping import Float
 from lightning.fabric.utilities.apply_func import move_data_to_device
 from torch import Tensor
 
+from reflow.data import SAMPLE, VISIT
 from reflow.errors import UserError
 from reflow.policies import Batch, FlowPolicy
 from reflow.speed.conditions import Conditions
@@ -107,7 +108,9 @@ class Variant:
         """
         with watch.step(), watch.around(*self.methods, fields=self.fields):
             with watch.part("data"):
-                batch = move_data_to_device(next(self.batches), torch.device(self.conditions.device))
+                batch = next(self.batches)
+                identity = {key: batch[key] for key in (SAMPLE, VISIT) if key in batch}  # as in training
+                batch = {**move_data_to_device(batch, torch.device(self.conditions.device)), **identity}
             with autocast(self.conditions.precision, self.conditions.device):
                 loss = self.loss(batch)
             if self.train is not None:

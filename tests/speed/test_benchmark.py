@@ -54,7 +54,11 @@ def test_a_race_alone(tmp_path):
     content = json.loads((tmp_path / "here/benchmark.json").read_text())
     assert [entry["variant"] for entry in content["quality"]["contenders"]] == [REFERENCE, "live_2"]
     assert content["hardware"]["versions"]["torch"]
-    assert {file.name for file in (tmp_path / "here").iterdir()} == {"benchmark.json", "quality.png"}
+    assert {file.name for file in (tmp_path / "here").iterdir()} == {
+        "benchmark.json",
+        "benchmark.md",
+        "quality.png",
+    }
     assert "endpoint error@1" in done.stdout
 
 
