@@ -75,6 +75,12 @@ def onto_gpu(module: Distillation) -> Any:
     return module.configure_optimizers()["optimizer"]
 
 
+def skip_unfollowed(kind: str, objective: str) -> None:
+    """Leaves out what the fake GPU cannot follow: a forward-mode derivative that torch takes in Python there."""
+    if objective == "mean_flow" and kind in ("evo1", "xvla"):
+        pytest.skip("torch's own derivatives, in Python for fake tensors, make some of them on no device")
+
+
 def learn(lesson: Lesson, objective: str, store: str | None = "live") -> tuple[FakeGPU, Distillation]:
     """Two training steps on a fake GPU, the second of which reads what the first has written."""
     stored, gpu = store != "live", FakeGPU()
@@ -123,6 +129,7 @@ def stores(policy: Any) -> list[str | None]:
     "objective", [name if name in ("reflow", "consistency") else slow(name) for name in OBJECTIVES]
 )
 def test_a_training_step_with_a_live_teacher_stays_on_the_gpu(lesson_of, kind, objective):
+    skip_unfollowed(kind, objective)
     _, module = learn(lesson_of(kind), objective)
     assert {parameter.device for parameter in module.parameters()} == {GPU}
 
@@ -131,6 +138,7 @@ def test_a_training_step_with_a_live_teacher_stays_on_the_gpu(lesson_of, kind, o
 @pytest.mark.parametrize("objective", [name for name in OBJECTIVES if name != "flow_matching"])
 @pytest.mark.parametrize("kind", POLICIES)
 def test_a_training_step_from_a_pair_cache_stays_on_the_gpu(lesson_of, kind, objective):
+    skip_unfollowed(kind, objective)
     lesson = lesson_of(kind)
     for store in stores(lesson.distillation(objective).teacher):
         learn(lesson, objective, store)

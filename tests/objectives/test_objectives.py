@@ -29,6 +29,7 @@ from reflow.objectives import (
     SnapFlow,
     Step,
 )
+from reflow.objectives.consistency import end
 from reflow.objectives.drifting import drift
 from reflow.policies import load_policy
 from tests.builders import make_batch
@@ -323,3 +324,14 @@ def test_a_gap_is_told_where_the_loss_is_what_deployment_sees() -> None:
     untold += [Shortcut(UniformTime()), SnapFlow(UniformTime(), actions="teacher")]
     assert all(objective.tells_gap for objective in told)
     assert not any(objective.tells_gap for objective in untold)
+
+
+def test_a_point_that_has_arrived_stays_where_it_is():
+    class Dividing:
+        def velocity(self, context: object, x_t: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
+            return x_t / t[..., None, None]
+
+    x_t, t = torch.ones(1, 2, 3, 4), torch.tensor([[0.0, 0.5]])
+    ends = end(Dividing(), None, x_t, t)
+    assert torch.equal(ends[:, 0], x_t[:, 0])
+    assert torch.equal(ends[:, 1], torch.zeros(1, 3, 4))

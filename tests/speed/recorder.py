@@ -17,7 +17,8 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-WAITS = (torch.ops.aten._local_scalar_dense.default, torch.ops.aten.nonzero.default)
+_ATEN = torch.ops.aten
+WAITS = (_ATEN._local_scalar_dense.default, _ATEN.item.default, _ATEN.nonzero.default)
 
 
 class _Tape(TorchDispatchMode):

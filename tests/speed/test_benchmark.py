@@ -67,6 +67,10 @@ def test_a_race_alone(tmp_path):
     ("override", "message"),
     [
         ("size=huge", "error: size=huge; allowed: demo"),
+        (
+            "latency_ways=[graphed]",
+            "error: latency_ways holds graphed with the device cpu; a CUDA graph needs a GPU",
+        ),
         ("rounds=0", "error: rounds=0; allowed: 1 or more"),
         ("frames=0", "error: frames=0; allowed: 1 or more"),
         ("device=cuda", "error: device=cuda, but torch sees no GPU here"),
