@@ -108,8 +108,7 @@ def measure(
         Plain values, as they go into ``benchmark.json``: ``hardware`` (machine, device, versions), ``settings``,
         ``geometry``, ``rounds`` (every step of every contender, raw seconds), ``standings`` (what follows from them),
         ``memory`` (peaks), ``latency`` of deployment or None, ``ways`` (to run a chunk), ``velocities`` (ways to
-        compute them), ``flops`` (of a
-        step by contender, and shares of the peak, on a GPU).
+        compute them), ``flops`` (of a step by contender, and shares of the peak, on a GPU).
     """
     conditions = Conditions(
         settings.batch_size,
