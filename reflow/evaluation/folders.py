@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from reflow.demo import embedded
+from reflow.hub import commit_of
 from reflow.policies import find_folder, locate
 
 _STUDENT = "pretrained_model"
@@ -37,7 +38,8 @@ class Folders:
         """Finds the policies.
 
         Args:
-            student: a run folder, a ``pretrained_model`` folder, a hub id, or ``embedded/NAME``.
+            student: a run folder, a ``pretrained_model`` folder, a hub id (``owner/name@revision``), or
+                ``embedded/NAME``.
             teacher: a ``pretrained_model`` folder or a hub id; None for the embedded one.
             output: None for ``evaluation`` in the student's run folder, or for ``outputs/evaluation-<name>`` where it
                 has none.
@@ -54,6 +56,7 @@ class Folders:
         if output is not None:
             results = Path(output).expanduser()
         name = given.parent.name if given.name == _STUDENT else given.name
+        name = student if commit_of(given) else name
         run = given.parent if given.name == _STUDENT else None
         return cls(find_folder(embedded.policy_path(teacher)), found, results.resolve(), name, run)
 

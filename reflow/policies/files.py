@@ -23,6 +23,7 @@ PREPROCESSOR = "policy_preprocessor.json"
 POSTPROCESSOR = "policy_postprocessor.json"
 PROCESSORS = (PREPROCESSOR, POSTPROCESSOR)
 VLM = "vlm"
+CARD = "README.md"
 ADAPTER = "adapter_model.safetensors"
 ADAPTER_CONFIG = "adapter_config.json"
 

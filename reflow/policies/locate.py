@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
+import glob
 from pathlib import Path
 
-from huggingface_hub import snapshot_download
-from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
-
-from reflow.errors import MissingFileError
+from reflow.errors import MissingFileError, UserError
+from reflow.hub import REFUSALS, Repository, pull, refusal
 from reflow.notices import note
-from reflow.policies.files import CONFIG, VLM
+from reflow.policies.files import CARD, CONFIG, VLM, WEIGHTS
+from reflow.policies.sums import SUMS, files_in_sums
 
 POLICY = "pretrained_model"
 _CHECKPOINTS = "checkpoints"
-_UNREACHABLE = (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError)
+_WANTED = ("*.json", "*.safetensors", "*.txt", f"{VLM}/*", SUMS, CARD)
 
 
 def locate(path: str | Path, field: str) -> Path:
@@ -21,7 +21,8 @@ def locate(path: str | Path, field: str) -> Path:
 
     Args:
         path: a ``pretrained_model`` folder, one that has such a folder inside (a checkpoint, ``checkpoints``,
-            the folder of a training run), or ``owner/name`` on the Hugging Face hub (downloaded once, then cached).
+            the folder of a training run), or ``owner/name`` or ``owner/name@revision`` on the Hugging Face hub
+            (downloaded once, then cached).
         field: the configuration key to name in errors.
 
     Raises:
@@ -61,21 +62,26 @@ def descend(folder: Path) -> Path:
 def fetch_base(repo_id: str, revision: str | None = None) -> Path | None:
     """The copy of a policy's weights and configuration on the hub; None where it cannot be had."""
     try:
-        return Path(
-            snapshot_download(repo_id, revision=revision, allow_patterns=[CONFIG, "model.safetensors"])
-        )
-    except _UNREACHABLE:
+        return pull(Repository(repo_id, revision), (CONFIG, WEIGHTS))
+    except REFUSALS:
         return None
 
 
-def _download(repo_id: str, field: str) -> Path:
-    try:
-        return Path(
-            snapshot_download(repo_id, allow_patterns=["*.json", "*.safetensors", "*.txt", f"{VLM}/*"])
-        )
-    except _UNREACHABLE as error:
-        raise MissingFileError(
-            f"{field}={repo_id} is neither a folder here nor a policy that the Hugging Face hub gives "
-            f"({type(error).__name__}); give the path of a pretrained_model folder, e.g. "
-            f"{field}=outputs/train/my_run/checkpoints/last/pretrained_model"
-        ) from error
+def _download(said: str, field: str) -> Path:
+    repository = Repository.read(said)
+    why = "no path of a folder, and no owner/name"
+    if repository is not None:
+        try:
+            folder = pull(repository, _WANTED)
+            # A backbone's, under names of its own.
+            if missing := [name for name in files_in_sums(folder) if not (folder / name).is_file()]:
+                pull(repository, (*_WANTED, *map(glob.escape, missing)))
+            return folder
+        except REFUSALS as error:
+            if isinstance(error, UserError):
+                raise
+            why = refusal(error, repository)
+    raise MissingFileError(
+        f"{field}={said} is neither a folder here nor a policy that the Hugging Face hub gives ({why}); give the "
+        f"path of a pretrained_model folder, e.g. {field}=outputs/train/my_run/checkpoints/last/pretrained_model"
+    )

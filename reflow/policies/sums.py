@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from reflow.errors import UserError
 from reflow.files import replace_text, sha256
 from reflow.notices import warn
+from reflow.policies.files import CARD
 
 SUMS = "SHA256SUMS"
 
@@ -15,8 +16,30 @@ SUMS = "SHA256SUMS"
 def write_sums(folder: Path) -> None:
     """Writes the checksums of all files of a folder, in the format of ``sha256sum``."""
     (folder / SUMS).unlink(missing_ok=True)
-    files = sorted(file for file in folder.rglob("*") if file.is_file())
-    replace_text(folder / SUMS, "".join(f"{sha256(file)}  {file.relative_to(folder)}\n" for file in files))
+    files = [file for file in folder.rglob("*") if file.is_file()]
+    replace_text(
+        folder / SUMS, sums_text({file.relative_to(folder).as_posix(): sha256(file) for file in files})
+    )
+
+
+def write_card(folder: Path, text: str) -> None:
+    """Puts a card into a delivered folder, and its checksum into the list; no other file is looked at."""
+    replace_text(folder / CARD, text)
+    if not (folder / SUMS).is_file():  # delivered before there were any
+        write_sums(folder)
+        return
+    listed = dict(_wanted(folder)) | {CARD: sha256(folder / CARD)}
+    replace_text(folder / SUMS, sums_text(listed))
+
+
+def sums_text(listed: Mapping[str, str]) -> str:
+    """Checksums by name, in the format of ``sha256sum``."""
+    return "".join(f"{digest}  {name}\n" for name, digest in sorted(listed.items()))
+
+
+def files_in_sums(folder: Path) -> list[str]:
+    """What the checksums of a folder are of; nothing where it has none."""
+    return [name for name, _ in _wanted(folder)]
 
 
 def check_sums(folder: Path, said: str) -> None:
@@ -33,6 +56,9 @@ def check_sums(folder: Path, said: str) -> None:
     """
     for name, wanted in _wanted(folder):
         file = folder / name
+        if not file.is_file() and name == CARD:
+            warn(f"{said}: {SUMS} names {CARD}, and {file} is not there; it says where the policy comes from")
+            continue
         if not file.is_file():
             raise UserError(f"{said}: {SUMS} names {name}, and {file} is not there; copy the folder anew")
         if sha256(file) == wanted:
