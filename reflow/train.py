@@ -1,7 +1,8 @@
 """Distills a teacher into a student: ``python -m reflow.train +fix=full32``.
 
 In the run folder this leaves ``metrics.json`` (flat), ``report.html``, ``figures/*.png``, ``config.yaml``, and
-``pretrained_model/``, an ordinary LeRobot policy folder. The same command again goes on where it was stopped.
+``pretrained_model/``, an ordinary LeRobot policy folder with a card. The same command again goes on where it was
+stopped.
 """
 
 from __future__ import annotations
@@ -20,8 +21,10 @@ from omegaconf import DictConfig, OmegaConf
 
 from reflow.cli import build, command, overrides, plain
 from reflow.config import Teacher, run_directory
+from reflow.config.cards import write_run_card
 from reflow.config.identity import data_identity
 from reflow.config.installed import check_loggers
+from reflow.config.origin import note_origin
 from reflow.config.parts import rule_of
 from reflow.config.run_folder import RunFolder, fingerprint
 from reflow.config.train import (
@@ -45,9 +48,10 @@ from reflow.distill.student import make_student
 from reflow.distill.success import measure_success
 from reflow.distill.summary import print_summary
 from reflow.policies import with_velocity
+from reflow.policies.files import CARD
 from reflow.reports.folder import REPORT, Words
 from reflow.stopping import going_on
-from reflow.versions import versions_here
+from reflow.versions import machine_here, versions_here
 
 
 def train(config: DictConfig, run_dir: Path) -> dict[str, float]:
@@ -73,8 +77,9 @@ def train(config: DictConfig, run_dir: Path) -> dict[str, float]:
     run.check(identity | (content() if run.begun else {}))
     if (found := run.finished()) is not None:
         metrics = _play(config, run, found)
-        if metrics != found or not (run.path / REPORT).is_file():
+        if metrics != found or not all(file.is_file() for file in (run.path / REPORT, run.student / CARD)):
             report_run(run.path)
+            write_run_card(run.path)
         print_summary(metrics, run.path, already=True)
         return metrics
 
@@ -93,6 +98,7 @@ def _distill(
     if run.first:
         run.claim(identity())  # only now: bad input leaves no folder behind
         OmegaConf.save(config, run.path / "config.yaml", resolve=True)
+        note_origin(run.path, teacher, teacher.steps(module.teacher), data.sources)
     callbacks = with_probes(build_all(config.callbacks))
     loggers = build_loggers(config.logger, step_of(begin, run.id), run.id)
     trainer = build_trainer(config, list(callbacks.values()), loggers)
@@ -110,6 +116,7 @@ def _distill(
     run.finish(metrics)
     metrics = _play(config, run, metrics)
     report_run(run.path, trainer.loggers, trainer.global_step)
+    write_run_card(run.path)
     print_summary(metrics, run.path)
     return metrics
 
@@ -149,6 +156,7 @@ def _words(config: DictConfig, data: LeRobotDataModule) -> Words:
             shlex.join(["python", "-m", "reflow.evaluate", f"student.path={config.run_dir}"]),
         ),
         versions=versions_here(),
+        machine=machine_here(),
         joint_names=joint_names(data.meta, ACTION, int(data.meta.features[ACTION]["shape"][0])),
     )
 

@@ -43,3 +43,14 @@ def read_saved(folder: Path, keys: Collection[str], command: str, key: str) -> d
     if not isinstance(config, dict) or not set(keys) <= config.keys():
         raise UserError(f"{path} is no configuration of {command}; leave {folder} out of {key}")
     return config
+
+
+def front_matter(card: Path) -> dict[str, Any]:
+    """What stands between the two lines ``---`` at the head of a card; empty where that cannot be read."""
+    try:
+        text = read_text(card)
+        head, found = text.partition("\n---")[::2] if text.startswith("---") else ("", "")
+        content = yaml.load(head.removeprefix("---"), _Plain) if found else None
+    except (OSError, ValueError, RecursionError, yaml.YAMLError):
+        return {}
+    return content if isinstance(content, dict) else {}

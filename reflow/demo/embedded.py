@@ -16,6 +16,9 @@ DATA = ASSETS / "pick"
 
 REPO_ID = "reflow/pick"
 
+LICENCE = "apache-2.0"
+"""Of all of it, as of the package."""
+
 PREFIX = "embedded/"
 """``embedded/NAME`` in a configuration is the policy NAME that comes with the package."""
 

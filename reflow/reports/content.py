@@ -89,6 +89,7 @@ class Content:
         commands: that make this again.
         configuration: YAML text.
         versions: of packages, by name.
+        machine: that measured, in a few words.
         joint_names: of the real dimensions, in order; their number is the real width.
     """
 
@@ -103,4 +104,5 @@ class Content:
     commands: tuple[str, ...] = ()
     configuration: str = ""
     versions: dict[str, str] = field(default_factory=dict)
+    machine: str = ""
     joint_names: tuple[str, ...] = ()

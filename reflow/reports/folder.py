@@ -41,6 +41,7 @@ class Words:
         versions: of packages, by name.
         joint_names: of the real dimensions.
         comparisons: of simulator results, in sentences.
+        machine: that measured, in a few words; empty where that was not noted.
     """
 
     title: str
@@ -49,6 +50,7 @@ class Words:
     versions: dict[str, str] = field(default_factory=dict)
     joint_names: tuple[str, ...] = ()
     comparisons: tuple[str, ...] = ()
+    machine: str = ""
 
 
 def keep_metrics(folder: Path, metrics: Mapping[str, float]) -> None:
@@ -144,6 +146,7 @@ def content_of_run(folder: Path) -> Content:
         commands=words.commands,
         configuration=read_text(configuration) if configuration.is_file() else "",
         versions=words.versions,
+        machine=words.machine,
         joint_names=words.joint_names,
     )
 
