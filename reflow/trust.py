@@ -30,6 +30,7 @@ TARGETS = (
     "reflow.distill.callbacks.*",
     "reflow.distill.checkpoints.TrainingCheckpoint",
     "reflow.distill.logs.OneCSV",
+    "reflow.distill.trackio.TrackioLogger",
     "reflow.flow.*",
     "reflow.objectives.*",
     "reflow.probes.*",

@@ -15,6 +15,7 @@ import torch
 
 _mended = tempfile.TemporaryDirectory(prefix="reflow-tests-")  # as long as the tests run
 os.environ["REFLOW_CACHE"] = _mended.name
+os.environ["TRACKIO_DIR"] = f"{_mended.name}/trackio"  # read at its first import
 
 # Tiny tensors: on busy cores two threads would wait longer than they work. The suite passes with more, too.
 torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))

@@ -8,11 +8,12 @@ from omegaconf import DictConfig
 
 from reflow.errors import NotInstalledError
 
-_LOGGERS = {  # Lightning's, by class: what each imports, and what installs it
+_LOGGERS = {  # by class: what each imports, and what installs it
     "WandbLogger": ("wandb", "reflow[wandb]"),
     "MLFlowLogger": ("mlflow", "mlflow"),
     "CometLogger": ("comet_ml", "comet_ml"),
     "NeptuneLogger": ("neptune", "neptune"),
+    "TrackioLogger": ("trackio", "reflow[trackio]"),  # ours
 }
 
 

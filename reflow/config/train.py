@@ -32,6 +32,7 @@ from reflow.distill.optim import OptimizerSettings
 from reflow.distill.sharded import ShardedDistillation
 from reflow.distill.student import make_student
 from reflow.distill.success import measure_success
+from reflow.distill.trackio import TrackioLogger
 from reflow.doctor import NOTHING_TO_TREAT, padding_regime, recommend_fix
 from reflow.endpoints.source import LiveEndpoints, Stored, StoredEndpoints
 from reflow.endpoints.wanted import Walks, fit
@@ -161,6 +162,7 @@ def build_loggers(section: DictConfig, first_step: int, run: str | None) -> list
         f"{OneCSV.__module__}.{OneCSV.__qualname__}": {"first_step": first_step},
         "lightning.pytorch.loggers.TensorBoardLogger": {"purge_step": first_step},
         "lightning.pytorch.loggers.WandbLogger": {"id": run},  # which it goes on with
+        f"{TrackioLogger.__module__}.{TrackioLogger.__qualname__}": {"id": run},
     }
     entries = [plain(entry) for entry in section.values() if entry is not None]
     return [build(begin.get(str(entry["_target_"]), {}) | entry) for entry in entries]
