@@ -1,7 +1,8 @@
 """What is a student worth? ``python -m reflow.evaluate student.path=outputs/demo env=pick``.
 
 In the results' folder this leaves ``metrics.json`` (flat), ``arrays.safetensors``, ``report.html`` and, from the
-simulator, ``plans.json``, ``episodes.jsonl`` and ``videos/``. The same command again measures what is missing.
+simulator, ``plans.json``, ``episodes.jsonl`` and ``videos/``; with ``viewer=rerun`` a recording of chunks. The same
+command again measures what is missing.
 """
 
 from __future__ import annotations
@@ -24,9 +25,10 @@ from reflow.evaluation.offline import OfflineSettings, evaluate_offline
 from reflow.evaluation.plan import plan_in
 from reflow.evaluation.result_folder import ResultFolder
 from reflow.evaluation.selection import check_unseen
-from reflow.evaluation.simulated import evaluate_in_simulator
+from reflow.evaluation.simulated import VIDEOS, evaluate_in_simulator
 from reflow.evaluation.simulator_settings import SimulatorSettings
 from reflow.evaluation.summary import print_summary
+from reflow.evaluation.viewer import RECORDING, looks_of, write_recording
 from reflow.flow import Draws
 from reflow.policies import check_belongs, load_policy, load_processors, share_frozen
 from reflow.probes import Figures, Observations
@@ -38,7 +40,7 @@ from reflow.simulator.environment import EnvironmentSettings
 from reflow.simulator.journal import read_episodes
 from reflow.simulator.runtime import check_environment
 from reflow.simulator.success import Success
-from reflow.versions import versions_here
+from reflow.versions import machine_here, versions_here
 
 
 def evaluate(config: DictConfig, overrides: Sequence[str] = ()) -> dict[str, float]:
@@ -95,10 +97,16 @@ def evaluate(config: DictConfig, overrides: Sequence[str] = ()) -> dict[str, flo
         num_steps=by.policies["student"].num_steps,
         commands=(shlex.join(["python", "-m", "reflow.evaluate", *overrides]),),
         versions=versions_here(),
+        machine=machine_here(),
         joint_names=robot.joints,
         comparisons=success.comparisons,
     )
     save_words(folders.output, words)
+    if config.viewer is not None:
+        films = sorted((folders.output / VIDEOS).glob("*.mp4"))
+        looks = looks_of(by, data, config.viewer_episodes)
+        shown = write_recording(folders.output / RECORDING, words.title, looks, robot.joints, films)
+        print(f"viewer  rerun {shown}")
     content = content_of_run(folders.output)
     write_report(content, folders.output / "report.html")
     print_summary(metrics, success, content.verdict.sentence, folders.output)

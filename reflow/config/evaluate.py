@@ -14,6 +14,7 @@ from reflow.errors import UserError
 from reflow.evaluation.folders import Folders
 from reflow.evaluation.offline import OfflineSettings
 from reflow.evaluation.simulator_settings import SimulatorSettings
+from reflow.evaluation.viewer import check_viewer
 from reflow.policies import fingerprint
 from reflow.schema import keys_of, schema
 from reflow.simulator.delay import check_idle
@@ -30,6 +31,8 @@ EVALUATE = schema(
     run_dir=str | None,
     device=str,
     offline=bool,
+    viewer=str | None,
+    viewer_episodes=int,
 )
 RENAMED = GONE | {"output": "is now run_dir"}
 ALIASES = {"draws": "val_draws"}
@@ -46,6 +49,7 @@ def check_evaluation(config: DictConfig) -> None:
     data_arguments(config, build(config.teacher))
     check_least(config, 0, "seed")
     check_least(config, 1, "data.batch_size", "data.val_frames")
+    check_viewer(config.viewer, config.viewer_episodes)
     if not config.env and not config.offline:
         raise UserError(
             "offline=false and no environment: nothing is left to measure; add one (env=pick, env=aloha, ...)"
