@@ -91,6 +91,7 @@ ROWS: tuple[tuple[str, str | Needs], ...] = (
         r"reflow.benchmark",
         "tests/speed/test_benchmark.py::test_it_leaves_numbers_and_a_figure_in_a_folder_named_by_what_was_measured",
     ),
+    (r"reflow.push", "tests/hub/test_as_users_do.py::test_a_student_goes_to_the_hub_and_comes_back"),
     (r"reflow.sizes", "tests/test_sizes.py::test_the_command_prints_tables_or_json"),
     (
         r"reflow.demo.record_metaworld",
