@@ -47,7 +47,7 @@ from reflow.distill.report import keep_for_report, report_run
 from reflow.distill.student import make_student
 from reflow.distill.success import measure_success
 from reflow.distill.summary import print_summary
-from reflow.policies import with_velocity
+from reflow.policies import rtc_hint, with_velocity
 from reflow.policies.files import CARD
 from reflow.reports.folder import REPORT, Words
 from reflow.stopping import going_on
@@ -80,7 +80,8 @@ def train(config: DictConfig, run_dir: Path) -> dict[str, float]:
         if metrics != found or not all(file.is_file() for file in (run.path / REPORT, run.student / CARD)):
             report_run(run.path)
             write_run_card(run.path)
-        print_summary(metrics, run.path, already=True)
+        hint = rtc_hint(run.student, config.student.num_steps)
+        print_summary(metrics, run.path, hint=hint, already=True)
         return metrics
 
     with run.alone(), going_on(run.goes_on):
@@ -117,7 +118,7 @@ def _distill(
     metrics = _play(config, run, metrics)
     report_run(run.path, trainer.loggers, trainer.global_step)
     write_run_card(run.path)
-    print_summary(metrics, run.path)
+    print_summary(metrics, run.path, hint=rtc_hint(run.student, config.student.num_steps))
     return metrics
 
 

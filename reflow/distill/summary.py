@@ -26,12 +26,15 @@ _ROWS = (
 )
 
 
-def print_summary(metrics: Mapping[str, float], folder: Path, *, already: bool = False) -> None:
+def print_summary(
+    metrics: Mapping[str, float], folder: Path, *, hint: str | None = None, already: bool = False
+) -> None:
     """Prints the figures a person asks for first, and where everything is.
 
     Args:
         metrics: the flat metrics of a finished run.
         folder: the run's folder.
+        hint: for whoever deploys the student; None for none.
         already: the run was found finished.
     """
     console = Console()
@@ -55,3 +58,5 @@ def print_summary(metrics: Mapping[str, float], folder: Path, *, already: bool =
         f"run     {folder}\nstudent {folder / 'pretrained_model'}  (lerobot-eval --policy.path=...)",
         soft_wrap=True,
     )
+    if hint is not None:
+        console.print(f"rtc     {hint}", soft_wrap=True)

@@ -20,6 +20,7 @@ from reflow.doctor.exactness import exactness_check
 from reflow.doctor.finding import Check, Diagnosis
 from reflow.doctor.normalisation import normalisation_check
 from reflow.doctor.padding import padding_check
+from reflow.doctor.runtimes import runtimes_check
 from reflow.doctor.several import of_each
 from reflow.doctor.solver import solver_check
 from reflow.doctor.student import compare_students
@@ -140,6 +141,7 @@ def examine(patient: Patient, question: Question, fit: Check) -> Diagnosis:
         compared = compare_students(observed, found, question.time_bins)
         names = dimension_names(patient.data[0].meta, teacher.config)
         checks.append(student_check(compared, names[ACTION], num_steps=steps, solver_error=solver_error))
+        checks.append(runtimes_check(student))
     checks.append(cost_check(teacher, patient.folder, observed[0], question.plan))
     return Diagnosis(tuple(checks), found.metrics)
 

@@ -32,10 +32,12 @@ from reflow.policies.locate import locate
 from reflow.policies.lora import low_rank_layers, merge_lora, with_lora
 from reflow.policies.processors import load_processors, saved_rename
 from reflow.policies.registry import get_adapter, policy_types
+from reflow.policies.rtc import RTC_FLAG, is_guided, rtc_flag, rtc_hint
 from reflow.policies.statistics import SavedStatistics, check_statistics, saved_statistics
 
 __all__ = [
     "CONTEXT",
+    "RTC_FLAG",
     "VELOCITY",
     "VISION",
     "ActionBias",
@@ -56,6 +58,7 @@ __all__ = [
     "find_folder",
     "fingerprint",
     "get_adapter",
+    "is_guided",
     "load_policy",
     "load_processors",
     "locate",
@@ -65,6 +68,8 @@ __all__ = [
     "policy_types",
     "prefix_parameters",
     "replace_folder",
+    "rtc_flag",
+    "rtc_hint",
     "save_policy",
     "saved_rename",
     "saved_statistics",

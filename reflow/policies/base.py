@@ -96,11 +96,6 @@ class FlowPolicy[ContextT](nn.Module, ABC):
     def num_steps(self, value: int) -> None:
         for holder in self.step_holders():
             setattr(holder, self.steps_field, value)
-        rtc = getattr(self.policy.config, "rtc_config", None)
-        if rtc is not None:
-            # Real-time chunking saturates its guidance at t=1: with the default weight of 10 a one-step policy
-            # lands at ten times the wanted correction. The weight that fits is the number of steps.
-            rtc.max_guidance_weight = float(value)
 
     def step_holders(self) -> Sequence[Any]:
         """What holds the number of steps, under :attr:`steps_field`; what inference reads comes first."""

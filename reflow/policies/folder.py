@@ -26,6 +26,7 @@ from reflow.policies.base import FlowPolicy
 from reflow.policies.files import CONFIG, PROCESSORS, WEIGHTS
 from reflow.policies.hub_code import HubCodeError, hub_code_in
 from reflow.policies.registry import get_adapter
+from reflow.policies.rtc import RTC_CONFIG
 from reflow.quiet import unprinted
 
 # Properties of the run and not of the policy, by the value they are loaded with (None: told when it is loaded);
@@ -99,7 +100,7 @@ def save_policy(flow: FlowPolicy, source: Path, folder: Path) -> Path:
     its absolute path, as stock LeRobot needs it. Hub ids stay hub ids.
 
     Args:
-        flow: the policy to write; its configuration is written as it is.
+        flow: the policy to write; its configuration is written as it is, without real-time chunking.
         source: the folder whose processors (and normalisation statistics) it was trained with.
         folder: where to; an existing folder is replaced once the new one is complete.
 
@@ -116,6 +117,8 @@ def save_policy(flow: FlowPolicy, source: Path, folder: Path) -> Path:
             field: own[field] for field in (*_RUNTIME, *flow.runtime) if field in own
         }
         config["pretrained_path"] = None
+        if RTC_CONFIG in config:
+            config[RTC_CONFIG] = None  # the robot's command line says how; see reflow.policies.rtc
         carried: dict[str, str] = {}  # from where a folder was to where it will be
         for field, inside in flow.backbones.items():
             name = getattr(flow.config, field, None)

@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save_file
 from reflow import diagnose
 from reflow.distill.student import make_student
 from reflow.flow import PaddingRule
-from reflow.policies import load_policy, save_policy
+from reflow.policies import RTC_FLAG, load_policy, save_policy
 from tests.builders import make_dataset, make_teacher_folder, repo_id
 
 SMALL = ("data.val_frames=4", "data.batch_size=3", "val_draws=2", "reference_steps=12", "trainer.max_steps=7")
@@ -85,7 +85,9 @@ def test_the_founding_script_s_rule_is_a_finding(run: Run, capsys: pytest.Captur
 
 def test_a_student_and_an_old_one(run: Run, student_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run("json=true", f"student.path={student_folder.parent}", f"student.old={student_folder}", "nfe=[1,4]")
-    figures = json.loads(capsys.readouterr().out)["figures"]
+    document = json.loads(capsys.readouterr().out)
+    figures, findings = document["figures"], {one["name"]: one for one in document["findings"]}
+    assert findings["rtc_weight"]["what_to_do"].endswith(RTC_FLAG)
     # Not trained yet: in four steps it is the teacher, in one step what the teacher is in one.
     assert figures["student/endpoint_error@4"] == 0.0
     assert figures["student/endpoint_error@1"] == figures["teacher/endpoint_error@1"] > 0.01

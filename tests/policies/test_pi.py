@@ -117,13 +117,12 @@ def test_a_compiled_sampler_is_for_the_robot(copy, tmp_path):
     assert json.loads((delivered / CONFIG).read_text())["compile_model"] is True
 
 
-def test_guidance_of_real_time_chunking_is_as_strong_as_there_are_steps(copy, tmp_path):
+def test_real_time_chunking_is_the_command_line_s(copy, tmp_path):
     edit(copy / CONFIG, rtc_config={"enabled": False, "max_guidance_weight": 10.0})
     flow = load_policy(copy)
     flow.num_steps = 1
     saved = json.loads((save_policy(flow, copy, tmp_path / "student") / CONFIG).read_text())
-    assert saved["num_inference_steps"] == 1
-    assert saved["rtc_config"]["max_guidance_weight"] == 1.0
+    assert (saved["num_inference_steps"], saved["rtc_config"]) == (1, None)
 
 
 # -- what is read, and what is trained

@@ -14,7 +14,6 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
-from lerobot.policies.rtc.configuration_rtc import RTCConfig
 from torch import Tensor
 
 from reflow.errors import UserError
@@ -341,10 +340,3 @@ def test_the_state_projection_learns_when_asked(build):
     )
     with torch.no_grad():
         assert not flow.encode(batch).layers[-1][0].requires_grad
-
-
-def test_the_step_count_carries_the_guidance_weight_of_real_time_chunking(build):
-    flow = build(rtc_config=RTCConfig())
-    assert flow.config.rtc_config.max_guidance_weight == 10.0
-    flow.num_steps = 1
-    assert (flow.config.num_steps, flow.config.rtc_config.max_guidance_weight) == (1, 1.0)
