@@ -25,7 +25,7 @@ from reflow.config.cards import write_run_card
 from reflow.config.identity import data_identity
 from reflow.config.installed import check_loggers
 from reflow.config.origin import note_origin
-from reflow.config.parts import rule_of
+from reflow.config.parts import rule_of, step_counts
 from reflow.config.run_folder import RunFolder, fingerprint
 from reflow.config.train import (
     ALIASES,
@@ -80,7 +80,7 @@ def train(config: DictConfig, run_dir: Path) -> dict[str, float]:
         if metrics != found or not all(file.is_file() for file in (run.path / REPORT, run.student / CARD)):
             report_run(run.path)
             write_run_card(run.path)
-        hint = rtc_hint(run.student, config.student.num_steps)
+        hint = rtc_hint(run.student, step_counts(config)[0])
         print_summary(metrics, run.path, hint=hint, already=True)
         return metrics
 
@@ -118,7 +118,7 @@ def _distill(
     metrics = _play(config, run, metrics)
     report_run(run.path, trainer.loggers, trainer.global_step)
     write_run_card(run.path)
-    print_summary(metrics, run.path, hint=rtc_hint(run.student, config.student.num_steps))
+    print_summary(metrics, run.path, hint=rtc_hint(run.student, step_counts(config)[0]))
     return metrics
 
 
@@ -141,8 +141,10 @@ def _play(config: DictConfig, run: RunFolder, metrics: dict[str, float]) -> dict
     """Adds success in the simulator, where it is asked for; a finished run stays finished without it."""
     if config.env is None:
         return metrics
+    how = plain(config.simulator)
+    steps = step_counts(config) if how["steps"] is None else how["steps"]
     played = measure_success(
-        run.student, run.path / "simulator", env=plain(config.env), **plain(config.simulator)
+        run.student, run.path / "simulator", env=plain(config.env), **how | {"steps": steps}
     )
     run.finish(metrics | played)
     return metrics | played
@@ -151,7 +153,7 @@ def _play(config: DictConfig, run: RunFolder, metrics: dict[str, float]) -> dict
 def _words(config: DictConfig, data: LeRobotDataModule) -> Words:
     return Words(
         title=str(config.name),
-        num_steps=config.student.num_steps,
+        num_steps=step_counts(config)[0],
         commands=(
             shlex.join(["python", "-m", "reflow.train", *overrides()]),
             shlex.join(["python", "-m", "reflow.evaluate", f"student.path={config.run_dir}"]),

@@ -114,6 +114,22 @@ def settings_of[SettingsT](kind: type[SettingsT], config: DictConfig, **changes:
     )
 
 
+def step_counts(config: DictConfig) -> tuple[int, ...]:
+    """The numbers of steps that a student is for, the fewest first: it is saved with that.
+
+    Raises:
+        UserError: ``student.num_steps`` is neither a number nor several.
+    """
+    asked = plain(config.student)["num_steps"]
+    several = asked if isinstance(asked, list) else [asked]
+    if not several or any(type(one) is not int or one < 1 for one in several):
+        raise UserError(
+            f"student.num_steps={asked}; allowed: 1 or more, or several such numbers of which one student is for any "
+            "(student.num_steps=[1,2,4])"
+        )
+    return tuple(sorted(set(several)))
+
+
 def device_of(name: str) -> str:
     """``cpu`` or ``cuda`` for ``auto``, ``cpu`` or ``cuda``.
 

@@ -20,6 +20,7 @@ from reflow.config.parts import (
     Teacher,
     data_arguments,
     rule_of,
+    step_counts,
 )
 from reflow.config.run_folder import RunFolder
 from reflow.config_path import CONFIG_DIR
@@ -60,13 +61,13 @@ TRAIN = schema(
     val_draws=int,
     method=str | None,
     pairs=schema(path=str | None, seed=int | None, precision=str),
-    student=schema(num_steps=int, trained=list[str], lora=int | None, lora_alpha=float | None),
+    student=schema(num_steps=Any, trained=list[str], lora=int | None, lora_alpha=float | None),
     optimizer=schema_of(OptimizerSettings),
     trainer=OPEN,
     callbacks=OPEN,
     logger=OPEN,
     env=dict[str, Any] | None,
-    simulator=schema_of(measure_success, but=("student", "folder", "env")),
+    simulator=schema_of(measure_success, but=("student", "folder", "env"), steps=list[int] | None),
 )
 RENAMED = GONE | {"simulator.env": "is now env (env=pick)"}
 ALIASES = {"objective.val_draws": "val_draws"}
@@ -81,7 +82,8 @@ def check_settings(config: DictConfig) -> None:
     data_arguments(config, build(config.teacher))
     check_padding(config)
     check_matmul_precision(config)
-    check_least(config, 1, "student.num_steps", "val_draws", "data.batch_size", "data.val_frames")
+    step_counts(config)
+    check_least(config, 1, "val_draws", "data.batch_size", "data.val_frames")
     check_least(config, 0, "seed", "pairs.seed")
     if config.student.lora is None and config.student.lora_alpha is not None:
         raise UserError(
@@ -109,6 +111,7 @@ def build_distillation(config: DictConfig, source: Teacher) -> tuple[Distillatio
         env = EnvironmentSettings.from_mapping(plain(config.env))
         check_environment(env, {"teacher": teacher}, {"teacher": source.folder})
     objective: Objective = build(config.objective)
+    _check_several(config, objective)
     solver: Solver = build(config.solver)
     stored = None
     if config.pairs.path is not None:
@@ -188,6 +191,14 @@ def build_trainer(config: DictConfig, callbacks: list[Any], loggers: list[Any], 
     )
 
 
+def _check_several(config: DictConfig, objective: Objective) -> None:
+    if len(step_counts(config)) > 1 and not objective.several_steps:
+        raise UserError(
+            f"student.num_steps={config.student.num_steps} with {type(objective).__name__}, whose student is for one "
+            "number of steps; give one, or choose objective=reflow or objective=flow_matching"
+        )
+
+
 def _stored(
     config: DictConfig,
     source: Teacher,
@@ -227,7 +238,7 @@ def _choose_fix(config: DictConfig, teacher: FlowPolicy, data: LeRobotDataModule
     held_out = Observations({"teacher": teacher}, Draws(config.seed))
     seen = held_out.see_all(itertools.islice(data.val_dataloader(), 2))
     figures = measure(held_out, seen, [PaddingAsDeployed(), PaddingSupervision()]).metrics
-    advice = recommend_fix(padding_regime(figures), figures, config.student.num_steps)
+    advice = recommend_fix(padding_regime(figures), figures, step_counts(config)[0])
     fix = advice.fix or "full32"  # without padding they are all the same
     for name in ("unfixed", *fix.strip("[]").split(",")):
         config.padding.merge_with(OmegaConf.load(Path(CONFIG_DIR, "fix", f"{name}.yaml")).padding)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from reflow.errors import UserError
@@ -24,7 +24,7 @@ def make_student(
     folder: Path,
     rule: PaddingRule,
     *,
-    num_steps: int = 1,
+    num_steps: int | Sequence[int] = 1,
     trained: Collection[str] = (VELOCITY,),
     lora: int | None = None,
     lora_alpha: float | None = None,
@@ -36,7 +36,7 @@ def make_student(
             computed its way.
         folder: the folder the teacher was loaded from.
         rule: an inert padding silences the student's padding input columns.
-        num_steps: integration steps it is meant for, and is saved with.
+        num_steps: integration steps it is meant for, and is saved with; of several numbers with the smallest.
         trained: parameter groups to train (:func:`reflow.policies.parameter_groups`); with one of the prefix among
             them the student encodes for itself.
         lora: rank of low-rank additions to large layers, which are then trained in their place
@@ -52,7 +52,8 @@ def make_student(
     """
     device = next(teacher.parameters()).device
     student = with_velocity(load_policy(folder, device), teacher.velocity_way)
-    student.take_steps(num_steps)
+    for count in sorted((num_steps,) if isinstance(num_steps, int) else num_steps, reverse=True):
+        student.take_steps(count)  # a number that LeRobot's inference of it cannot be asked for is refused
     train_groups(student, trained)
     if rule.inert and student.padding == "free":
         if not isinstance(student, PaddingInputs):

@@ -8,6 +8,7 @@ Left out: drawing the uniform numbers, and weighting the loss by time.
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -159,29 +160,48 @@ class LogitNormalTime:
 class GridTime:
     """Only the times at which a ``num_steps``-step Euler solver asks: {1/n, 2/n, ..., 1}, equally likely.
 
+    Of several numbers of steps, the times of them all: each number is as likely as any other, and so is each time of
+    one. t = 1, where all of them begin, is the likeliest.
+
     Attributes:
-        num_steps: The number of steps ``n`` of that solver, at least 1.
+        num_steps: The number of steps ``n`` of that solver, at least 1; or several such numbers.
 
     Raises:
-        UserError: If ``num_steps`` is below 1.
+        UserError: If there is no number, or one below 1.
 
     Example:
         >>> GridTime(4)(torch.tensor([0.0, 0.3, 0.6, 0.9])).tolist()
         [0.25, 0.5, 0.75, 1.0]
+        >>> GridTime([1, 2])(torch.tensor([0.0, 0.2, 0.3, 0.9])).tolist()
+        [0.5, 0.5, 1.0, 1.0]
     """
 
-    num_steps: int
+    num_steps: int | Sequence[int]
 
     def __post_init__(self) -> None:
-        if self.num_steps < 1:
+        if not self.counts or self.counts[0] < 1:
             raise UserError(f"num_steps is {self.num_steps}; allowed: 1 or more; 1 is EndpointTime")
+        one = self.counts[0] if len(self.counts) == 1 else self.counts
+        object.__setattr__(self, "num_steps", one)  # so that equal grids are equal
+
+    @property
+    def counts(self) -> tuple[int, ...]:
+        """The numbers of steps, in order."""
+        return (self.num_steps,) if isinstance(self.num_steps, int) else tuple(sorted(set(self.num_steps)))
 
     def __call__(self, u: Float[Tensor, "*b"]) -> Float[Tensor, "*b"]:
         """Map uniform numbers in [0, 1) to times of the grid, elementwise."""
-        cell = torch.floor(u.to(torch.float64) * self.num_steps).clamp(max=self.num_steps - 1)
         # (cell + 1) / n in the arithmetic of `solvers.integrate`, so the two agree to the last bit.
-        step = self.num_steps - 1 - cell
-        return _to_time(1.0 + step * (-1.0 / self.num_steps), u)
+        cells = ((1.0 + step * (-1.0 / n), n) for n in self.counts for step in range(n))
+        times, steps = (
+            torch.tensor(column, dtype=torch.float64, device=u.device)
+            for column in zip(*sorted(cells), strict=True)
+        )
+        # Where each cell ends, in cells of the common denominator: exact, and so is its comparison.
+        parts = math.lcm(*self.counts)
+        ends = torch.cumsum(parts / steps, 0)
+        cell = torch.searchsorted(ends, u.to(torch.float64) * parts * len(self.counts), right=True)
+        return _to_time(times[cell.clamp(max=len(times) - 1)], u)
 
 
 @dataclass(frozen=True)

@@ -63,6 +63,9 @@ class Objective(nn.Module, ABC):
 
     tells_gap: bool = True
     """``Loss.real`` is the error that deployment sees, on what was trained on: ``deploy/gap`` compares the two."""
+    several_steps: bool = False
+    """One student of it can be asked in one number of steps or in another: it learns the velocity at any time it is
+    trained at, and nothing of the number is folded into its weights."""
 
     def __init__(
         self,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from reflow.flow import SQUARED, Distance, TimeSampler
 from reflow.objectives.reflow import Reflow
 
@@ -16,7 +18,7 @@ class FlowMatching(Reflow):
     Args:
         time: where on the path the student is trained.
         draws, draw_pool, distance: see :class:`Objective`.
-        times: times per noise.
+        times: times per noise; of several numbers the largest.
     """
 
     def __init__(
@@ -24,7 +26,7 @@ class FlowMatching(Reflow):
         time: TimeSampler,
         draws: int = 2,
         draw_pool: int | None = None,
-        times: int = 1,
+        times: int | Sequence[int] = 1,
         distance: Distance = SQUARED,
     ) -> None:
         super().__init__(time, draws, draw_pool, times, "data", distance)

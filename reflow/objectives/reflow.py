@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -19,23 +21,26 @@ class Reflow(Objective):
         time: where on the path the student is trained.
         draws, draw_pool, actions, distance: see :class:`Objective`.
         times: times per noise at which the student is trained; a pair costs the teacher's steps, a time
-            only one of the student's.
+            only one of the student's. Of several numbers the largest.
         real_actions: share of the pairs below t = 1 whose action is the data's own (Lee et al. 2024, "Improving the
             Training of Rectified Flows", section 4.3). Never at t = 1: there the noise says nothing of such an
             action, and the student would learn the mean of all.
     """
+
+    several_steps = True
 
     def __init__(
         self,
         time: TimeSampler,
         draws: int = 2,
         draw_pool: int | None = None,
-        times: int = 1,
+        times: int | Sequence[int] = 1,
         actions: Actions = "teacher",
         distance: Distance = SQUARED,
         real_actions: float = 0.0,
     ) -> None:
         super().__init__(draws, draw_pool, actions, distance)
+        times = times if isinstance(times, int) else max(times, default=0)
         if times < 1:
             raise UserError(f"objective.times is {times}; allowed: 1 or more")
         if not 0.0 <= real_actions <= 1.0:

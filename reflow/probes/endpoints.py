@@ -20,15 +20,23 @@ class EndpointErrors(Probe):
         nfe: numbers of Euler steps.
         reference_steps: of the reference.
         to_reference: ``<who>/endpoint_error_to_reference@n`` too: not what is deployed today, but what it means.
+        own: further numbers, those that a student is trained for.
 
     Raises:
         UserError: no number of steps, or one below 1.
     """
 
     def __init__(
-        self, nfe: Sequence[int] = (1, 2, 4, 10), reference_steps: int = 100, *, to_reference: bool = False
+        self,
+        nfe: Sequence[int] = (1, 2, 4, 10),
+        reference_steps: int = 100,
+        *,
+        to_reference: bool = False,
+        own: int | Sequence[int] | None = None,
     ) -> None:
-        self.nfe, self.reference_steps, self.to_reference = check_steps(nfe), reference_steps, to_reference
+        more = () if own is None else (own,) if isinstance(own, int) else own
+        self.nfe = check_steps(list(dict.fromkeys([*nfe, *more])) if nfe else nfe)
+        self.reference_steps, self.to_reference = reference_steps, to_reference
 
     def update(self, seen: Observed) -> None:
         """Adds a batch."""

@@ -56,6 +56,7 @@ EVERY: list[TimeSampler] = [
     LogitNormalTime(std=1000.0),
     GridTime(1),
     GridTime(7),
+    GridTime((1, 2, 4)),
     EndpointTime(),
 ]
 
@@ -135,6 +136,29 @@ def test_grid_cells_are_equally_likely() -> None:
     assert (counts == 100).all()
 
 
+@pytest.mark.parametrize("n", [1, 2, 3, 7, 10])
+def test_a_grid_of_one_number_of_steps_cuts_the_numbers_evenly(n: int) -> None:
+    u = torch.rand(1000, generator=torch.Generator().manual_seed(n), dtype=torch.float64)
+    assert torch.equal(GridTime(n)(u), 1.0 + (n - 1 - torch.floor(u * n)) * (-1.0 / n))
+
+
+def test_of_several_numbers_of_steps_each_is_as_likely_and_so_is_each_of_its_times() -> None:
+    u = (torch.arange(3600, dtype=torch.float64) + 0.5) / 3600
+    times, counts = GridTime([4, 1, 3])(u).unique(return_counts=True)
+    wanted: dict[float, float] = {}
+    for n in (1, 3, 4):
+        for t in GridTime(n)((torch.arange(n, dtype=torch.float64) + 0.5) / n).tolist():
+            wanted[t] = wanted.get(t, 0.0) + 3600 / (3 * n)
+    assert times.tolist() == sorted(wanted)
+    assert counts.tolist() == [round(wanted[t]) for t in times.tolist()]
+
+
+def test_equal_grids_are_equal() -> None:
+    assert GridTime([2]) == GridTime(2)
+    assert GridTime([2, 1, 2]) == GridTime((1, 2)) != GridTime(2)
+    assert GridTime([2, 1, 2]).counts == (1, 2)
+
+
 def test_endpoint_is_one() -> None:
     assert torch.equal(EndpointTime()(torch.rand(5)), torch.ones(5))
 
@@ -152,6 +176,8 @@ def test_endpoint_is_one() -> None:
         (LogitNormalTime, {"std": 0.0}, r"std is 0.0; allowed: finite and above 0"),
         (LogitNormalTime, {"mean": float("inf")}, r"mean is inf; allowed: any finite number"),
         (GridTime, {"num_steps": 0}, r"num_steps is 0; allowed: 1 or more"),
+        (GridTime, {"num_steps": [2, 0]}, r"num_steps is \[2, 0\]; allowed: 1 or more"),
+        (GridTime, {"num_steps": []}, r"num_steps is \[\]; allowed: 1 or more"),
     ],
 )
 def test_errors(make: Callable[..., Any], fields: dict[str, Any], message: str) -> None:
