@@ -14,10 +14,11 @@ import numpy as np
 
 from reflow.demo import embedded
 from reflow.policies import RTC_FLAG, load_policy, save_policy
-from tests.runtimes.stock import Bench, Played, chunks_asked_for
+from tests.runtimes.stock import Bench, Played, boundaries
 
 CHUNK = 50
 RTC = "--inference.type=rtc"
+OFF = "--robot.powered=false"
 ASYNC = f"--actions_per_chunk={CHUNK}"
 
 
@@ -36,6 +37,9 @@ def main(folder: Path) -> None:
     there = policies(folder)
     student, teacher = there["student"], there["teacher"]
     runs: dict[str, Callable[[Bench], Played]] = {
+        "rtc unpowered": lambda bench: bench.rollout(student, RTC, OFF, seconds=30),
+        "rtc unpowered weight 1": lambda bench: bench.rollout(student, RTC, OFF, RTC_FLAG, seconds=30),
+        "async unpowered": lambda bench: bench.asynchronous(student, ASYNC, OFF),
         "rtc": lambda bench: bench.rollout(student, RTC, seconds=45),
         "rtc weight 1": lambda bench: bench.rollout(student, RTC, RTC_FLAG, seconds=45),
         "async": lambda bench: bench.asynchronous(student, ASYNC),
@@ -52,8 +56,8 @@ def main(folder: Path) -> None:
             where = folder / name.replace(" ", "_")
             where.mkdir(exist_ok=True)
             played = play(Bench(where))
-            asked = chunks_asked_for(played.said)
-            np.savez(kept, start=played.start, actions=played.actions, asked=np.array(asked))
+            meets = np.array(boundaries(played), int)
+            np.savez(kept, start=played.start, actions=played.actions, meets=meets)
         found = np.load(kept)
         played = Played(found["start"], found["actions"], "")
         jumps = played.jumps
@@ -61,7 +65,7 @@ def main(folder: Path) -> None:
         print(
             f"{name:16} actions {len(played.actions):4}  first {played.first_jump:.2f}  in the first chunk "
             f"{jumps[: CHUNK - 1].max():.2f} (action {jumps[: CHUNK - 1].argmax() + 1})  later {later:.2f}  "
-            f"asked at {found['asked'].tolist()}",
+            f"chunks meet at {[(int(n), round(float(jumps[n - 1]), 2)) for n in found['meets']]}",
             flush=True,
         )
 

@@ -101,7 +101,7 @@ class Bench:
             *flags,
         )
 
-    def rollout(self, policy: Path, *flags: str, seconds: float = 15.0, seed: int = 100000) -> Played:
+    def rollout(self, policy: Path, *flags: str, seconds: float, seed: int = 100000) -> Played:
         """``lerobot-rollout`` on the simulated robot."""
         return self._to_its_end(
             _script("lerobot-rollout"),
@@ -162,7 +162,12 @@ class Bench:
         }
         with (self.folder / f"{name}.log").open("wb") as log:
             process = subprocess.Popen(
-                command, env=environment, cwd=self.folder, stdout=log, stderr=subprocess.STDOUT
+                command,
+                env=environment,
+                cwd=self.folder,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                preexec_fn=_heed_interrupts,
             )
             try:
                 yield process
@@ -205,6 +210,11 @@ class Bench:
         return Played(np.array(seen[0]), np.array(actions), said)
 
 
+def _heed_interrupts() -> None:
+    # A shell's background job ignores Ctrl-C, and whatever it starts does, too.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def _script(name: str) -> str:
     return str(Path(sys.executable).parent / name)
 
@@ -214,6 +224,11 @@ def _listens(port: int) -> bool:
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
-def chunks_asked_for(said: str) -> list[int]:
-    """Time steps of the observations that LeRobot's policy server answered, from what it wrote."""
-    return [int(step) for step in re.findall(r"Running inference for observation #(\d+)", said)]
+def boundaries(played: Played) -> list[int]:
+    """The first action of every chunk but the first, where server and client played: its number.
+
+    LeRobot numbers an observation as the action that was the last to be played, so the first new one is the next.
+    Where a chunk came while another was still played, it begins as many actions later as it took to come.
+    """
+    asked = [int(step) for step in re.findall(r"Running inference for observation #(\d+)", played.said)]
+    return [step + 1 for step in asked[1:] if step + 1 < len(played.actions)]

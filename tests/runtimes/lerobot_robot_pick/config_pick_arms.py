@@ -13,7 +13,10 @@ class PickArmsConfig(RobotConfig):
     Attributes:
         record: a file that gets a line for every observation and every action; null for none.
         seed: where the cube starts.
+        powered: where False, the arms stay where they are whatever they are told: every chunk of actions starts from
+            the first observation, where either arm may still go for the cube.
     """
 
     record: str | None = None
     seed: int = 100000
+    powered: bool = True

@@ -28,6 +28,7 @@ class PickArms(Robot):
         self.config = config
         self.cameras: dict[str, Any] = {CAMERA: None}  # LeRobot counts them
         self._scene: PickScene | None = None
+        self._frame: np.ndarray | None = None  # the last one, as long as nothing moved
 
     @cached_property
     def observation_features(self) -> dict[str, Any]:
@@ -59,12 +60,16 @@ class PickArms(Robot):
         state = self._there().state()
         write_line(self.config.record, "observation", state)
         joints = dict(zip(JOINTS, map(float, state), strict=True))
-        return joints | {CAMERA: self._there().render()}
+        if self._frame is None:
+            self._frame = self._there().render()
+        return joints | {CAMERA: self._frame}
 
     def send_action(self, action: dict[str, Any]) -> dict[str, Any]:
         values = np.array([float(action[joint]) for joint in JOINTS])
         write_line(self.config.record, "action", values)
-        self._there().step(values)
+        if self.config.powered:
+            self._there().step(values)
+            self._frame = None
         return action
 
     def disconnect(self) -> None:
