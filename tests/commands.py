@@ -48,7 +48,15 @@ ROWS: tuple[tuple[str, str | Needs], ...] = (
         r"REFLOW_TRUST=my_package reflow-train",
         "tests/thirdparty/test_objective.py::test_the_command_distills_with_it",
     ),
+    (
+        r"lerobot-rollout .*--inference.type=rtc",
+        "tests/runtimes/test_stock.py::test_real_time_chunking_jumps_with_its_default_weight_and_not_with_the_flag",
+    ),
     (r"lerobot-rollout", Needs("a robot")),
+    (
+        r"python -m lerobot.async_inference",
+        "tests/runtimes/test_stock.py::test_server_and_client_on_loopback",
+    ),
     (r"lerobot-eval .*--env.type=pick", "tests/demo/test_pick_env.py::test_stock_lerobot_eval_plays_it"),
     (
         r"lerobot-eval .*--env.type=aloha",
@@ -121,6 +129,7 @@ ROWS: tuple[tuple[str, str | Needs], ...] = (
         r"reflow.demo.embed",
         "tests/demo/test_embedded.py::test_embedding_names_the_vlm_relative_to_the_bundle",
     ),
+    (r"tests.runtimes.measure", "tests/runtimes/test_stock.py"),
     (r"tests.contract.figures|tests.contract.teachers", "tests/contract/test_contract.py"),
     (r"reflow\.(train|diagnose|evaluate|pairs|report)\b", ON_SMALL_INPUTS),
 )
