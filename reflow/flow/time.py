@@ -192,6 +192,9 @@ class GridTime:
     def __call__(self, u: Float[Tensor, "*b"]) -> Float[Tensor, "*b"]:
         """Map uniform numbers in [0, 1) to times of the grid, elementwise."""
         # (cell + 1) / n in the arithmetic of `solvers.integrate`, so the two agree to the last bit.
+        if isinstance(n := self.num_steps, int):  # without a table, which a device would wait for
+            cell = torch.floor(u.to(torch.float64) * n).clamp(max=n - 1)
+            return _to_time(1.0 + (n - 1 - cell) * (-1.0 / n), u)
         cells = ((1.0 + step * (-1.0 / n), n) for n in self.counts for step in range(n))
         times, steps = (
             torch.tensor(column, dtype=torch.float64, device=u.device)
