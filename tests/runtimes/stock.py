@@ -16,7 +16,7 @@ import subprocess
 import sys
 import time
 import tomllib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -186,9 +186,9 @@ class Bench:
                 raise RuntimeFailedError(self._said("runtime"))
         return self._played(self._said("runtime"))
 
-    def _wait(self, process: subprocess.Popen[bytes], name: str, there: object) -> None:
+    def _wait(self, process: subprocess.Popen[bytes], name: str, there: Callable[[], bool]) -> None:
         end = time.monotonic() + LIMIT
-        while not there():  # type: ignore[operator]
+        while not there():
             if process.poll() is not None or time.monotonic() > end:
                 raise RuntimeFailedError(self._said(name))
             time.sleep(0.2)
