@@ -1,10 +1,5 @@
-"""How far two results may be apart that sum the same numbers in another order: from arithmetic, not from a machine.
-
-A sum or a dot product of n terms, in any order and with or without fused multiply-add, is off by at most
-``gamma(n) = n u / (1 - n u)`` of the sum of the terms' magnitudes, u being half of eps (Higham, "Accuracy and
-Stability of Numerical Algorithms", section 3.1). Through a chain of layers these add up to first order, and each of
-two results is off by that much. What is bounded is relative to the largest magnitude, which stands for the sum of
-magnitudes: the layers here are normalised, so that none of them makes an error much larger than it found it.
+"""How far two results may be apart that sum the same numbers in another order: the bounds of
+:mod:`reflow.policies.rounding`, and closer ones for what only the tests compare.
 
 Where both sides run the same operations on the same shapes, a test asks for the same bits instead. Where only the
 number of rows differs, the bits are the same on some kernels: :func:`rows_keep_their_bits` finds out.
@@ -15,13 +10,10 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor, nn
 
-from reflow.policies import FlowPolicy, prefix_parameters
+from reflow.policies import FlowPolicy
+from reflow.policies.rounding import apart, gamma, of_policy
 
-
-def gamma(n: int, dtype: torch.dtype = torch.float32) -> float:
-    """Largest relative error of a sum of ``n`` products."""
-    error = n * torch.finfo(dtype).eps / 2
-    return error / (1 - error)
+__all__ = ["apart", "gamma", "of_endpoint", "of_gradient", "of_policy", "of_velocity", "rows_keep_their_bits"]
 
 
 def of_velocity(flow: FlowPolicy, prefix: int) -> float:
@@ -42,31 +34,6 @@ def of_velocity(flow: FlowPolicy, prefix: int) -> float:
     return 2 * sum(gamma(n) for part in parts for n in _lengths(part, prefix + flow.space.chunk_size))
 
 
-def of_policy(flow: FlowPolicy, tokens: int = 128, whole: bool = False) -> float:
-    """Bounds likewise two ways to compute a velocity of any policy, from all of its layers that hold weights.
-
-    Args:
-        flow: the policy.
-        tokens: that a token sees, at most.
-        whole: count the layers of the prefix too, for what is encoded in another batch.
-    """
-    prefix = set() if whole else set(prefix_parameters(flow))
-    every = dict(flow.named_parameters(remove_duplicate=False))
-    if len(prefix) == len(every):
-        prefix = set()
-    bound = 0.0
-    for name, part in flow.named_modules():
-        weight = getattr(part, "weight", None)
-        if (
-            isinstance(weight, Tensor)
-            and not isinstance(part, nn.Embedding)
-            and f"{name}.weight" not in prefix
-        ):
-            bound += gamma(weight[0].numel() if weight.ndim > 1 else weight.numel())
-            bound += gamma(2 * tokens) / 4  # a quarter of the layers of a transformer are an attention's
-    return 2 * bound
-
-
 def of_gradient(flow: FlowPolicy, prefix: int) -> float:
     """Bounds likewise two gradients: forward, and two products of each length on the way back."""
     return 3 * of_velocity(flow, prefix)
@@ -75,11 +42,6 @@ def of_gradient(flow: FlowPolicy, prefix: int) -> float:
 def of_endpoint(flow: FlowPolicy, prefix: int, num_steps: int) -> float:
     """Bounds likewise two endpoints: every step adds the error of its velocity to those before."""
     return num_steps * of_velocity(flow, prefix)
-
-
-def apart(one: Tensor, other: Tensor) -> float:
-    """Largest difference, relative to the largest value."""
-    return ((one - other).abs().max() / other.abs().max()).item()
 
 
 def rows_keep_their_bits(rows: int, tail: int, width: int, columns: int) -> bool:

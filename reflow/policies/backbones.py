@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from safetensors.torch import save_file
 
-_WEIGHTS = ("*.safetensors", "*.bin", "*.pt", "*.msgpack", "*.h5", "*.onnx", "onnx", ".git")
+IGNORED = ("*.safetensors", "*.bin", "*.pt", "*.msgpack", "*.h5", "*.onnx", "onnx", ".git")
 
 
 def source_of(folder: Path, name: str) -> str:
@@ -45,7 +45,7 @@ def named_folders(step: Mapping[str, Any], folder: Path | None = None) -> Iterat
 
 def carry(source: str | Path, place: Path) -> None:
     """Copies a backbone's folder, without its weights."""
-    shutil.copytree(source, place, ignore=shutil.ignore_patterns(*_WEIGHTS))
+    shutil.copytree(source, place, ignore=shutil.ignore_patterns(*IGNORED))
 
 
 def stand_in_weights(folder: Path) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 
 from reflow.errors import UserError
@@ -71,6 +71,28 @@ def check_sums(folder: Path, said: str) -> None:
         warn(
             f"{said}: {file} is not what was written, by {SUMS}; if the change is not yours, copy the folder anew"
         )
+
+
+def check_file(folder: Path, name: str) -> None:
+    """Refuses a file that is not what was written, before it is written anew.
+
+    Raises:
+        UserError: names it.
+    """
+    for wanted_name, wanted in _wanted(folder):
+        if wanted_name == name and sha256(folder / name) != wanted:
+            raise UserError(
+                f"{folder / name} is not what was written, by its checksum in {SUMS}; copy the folder anew, or, if "
+                f"the change is yours, delete {SUMS}"
+            )
+
+
+def write_sums_of(folder: Path, names: Collection[str]) -> None:
+    """Writes the checksums of these files anew, where a folder has any; the others' stay what they were."""
+    known = dict(_wanted(folder))
+    if names and known:
+        known |= {name: sha256(folder / name) for name in names}
+        replace_text(folder / SUMS, sums_text(known))
 
 
 def _wanted(folder: Path) -> Iterator[tuple[str, str]]:

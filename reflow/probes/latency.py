@@ -6,9 +6,10 @@ makes the second part shorter. Left out: processors and simulator, which are the
 
 from __future__ import annotations
 
-import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
+from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,7 +17,7 @@ from lerobot.utils.constants import OBS_STATE
 
 from reflow.errors import UserError
 from reflow.policies import Batch, FlowPolicy
-from reflow.probes.clock import waiter
+from reflow.probes.clock import seconds_of_stages
 from reflow.probes.figures import Figures, figures
 from reflow.probes.observations import Observed
 from reflow.reports import Latency
@@ -55,27 +56,17 @@ def measure_latency(
         raise UserError(
             f"repeats={repeats}, warmup={warmup}, nfe={list(nfe)}; allowed: 1 or more, 0 or more, and steps from 1"
         )
-    device = next(flow.parameters()).device
-    wait = waiter(device)
-    space = flow.space
+    device, space = next(flow.parameters()).device, flow.space
     noise = torch.zeros(1, 1, space.chunk_size, space.max_action_dim, device=device)
-    prefix = np.empty(repeats)
-    velocity = np.empty((len(nfe), repeats))
+
+    def walked(steps: int, context: Any) -> Any:
+        flow.walk(context, noise, steps)
+        return context  # the next number of steps starts from it, too
+
+    stages: list[Callable[[Any], Any]] = [flow.encode, *(partial(walked, steps) for steps in nfe)]
     with torch.inference_mode():
-        for repeat in range(-warmup, repeats):
-            wait()
-            start = time.perf_counter()
-            context = flow.encode(batch)
-            wait()
-            looked = time.perf_counter()
-            ends = [looked]
-            for steps in nfe:
-                flow.walk(context, noise, steps)
-                wait()
-                ends.append(time.perf_counter())
-            if repeat >= 0:
-                prefix[repeat] = looked - start
-                velocity[:, repeat] = np.diff(ends)
+        spent = [seconds_of_stages(stages, batch, device) for _ in range(warmup + repeats)]
+    prefix, *velocity = np.transpose(spent[warmup:])
     return [_latency(name, steps, prefix * 1e3, row * 1e3) for steps, row in zip(nfe, velocity, strict=True)]
 
 
