@@ -80,15 +80,17 @@ def write_graphs(flow: FlowPolicy, batch: Batch, folder: Path) -> None:
         given = (noise, torch.ones(1, 1), *context)
         names = (*_CHUNK, *velocity.names)
         try:
-            _export(velocity, given, names, ("v_t",), place / file_of(VELOCITY))
+            velocity_reads = _export(velocity, given, names, ("v_t",), place / file_of(VELOCITY))
         except Exception as error:  # whatever torch and ONNX stumble over in a policy's code
             raise UserError(
                 f"onnx=true: the velocity of a policy of type {flow.config.type} is no graph of ONNX: {_why(error)}"
             ) from error
+        prefix_reads = None
         try:
             if _reads_words(flow, batch):
                 raise NotImplementedError("it takes the task as text, and cuts it into tokens itself")
-            _export(prefix, prefix.inputs(batch), prefix.names, velocity.names, place / file_of(PREFIX))
+            given = prefix.inputs(batch)
+            prefix_reads = _export(prefix, given, prefix.names, velocity.names, place / file_of(PREFIX))
         except Exception as error:
             (place / file_of(PREFIX)).unlink(missing_ok=True)
             warn(
@@ -102,8 +104,8 @@ def write_graphs(flow: FlowPolicy, batch: Batch, folder: Path) -> None:
             "solver": flow.solver.name,
             "chunk": list(noise.shape),
             "action_dim": space.action_dim,
-            "prefix": _described(prefix.names, prefix.inputs(batch)),
-            "velocity": _described(names, given),
+            PREFIX: prefix_reads,
+            VELOCITY: velocity_reads,
         },
     )
 
@@ -137,7 +139,8 @@ def quantize(folder: Path) -> None:
 
 def _export(
     half: nn.Module, given: Sequence[Tensor], names: Sequence[str], gives: Sequence[str], path: Path
-) -> None:
+) -> dict[str, dict[str, Any]]:
+    """Writes the graph of a half; gives what it reads, by name."""
     with _silence():
         program = torch.onnx.export(
             half.eval(),
@@ -152,6 +155,12 @@ def _export(
     for value in [value for value in graph.inputs if not value.uses() and not value.is_graph_output()]:
         graph.inputs.remove(value)  # an entry of the batch that the policy does not read
     program.save(path)
+    read = {value.name for value in graph.inputs}
+    return {
+        name: {"shape": list(tensor.shape), "dtype": str(tensor.dtype).removeprefix("torch.")}
+        for name, tensor in zip(names, given, strict=True)
+        if name in read
+    }
 
 
 @contextlib.contextmanager
@@ -185,13 +194,6 @@ def _inputs(flow: FlowPolicy, batch: Batch) -> tuple[Tensor, ...]:
 
 def _is_text(value: Any) -> bool:
     return isinstance(value, list) and bool(value) and all(isinstance(entry, str) for entry in value)
-
-
-def _described(names: Sequence[str], tensors: Sequence[Tensor]) -> list[dict[str, Any]]:
-    return [
-        {"name": name, "shape": list(tensor.shape), "dtype": str(tensor.dtype).removeprefix("torch.")}
-        for name, tensor in zip(names, tensors, strict=True)
-    ]
 
 
 def _why(error: BaseException) -> str:
