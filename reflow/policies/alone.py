@@ -54,7 +54,9 @@ def main(folder: str, observations: str, answers: str, threads: str) -> None:
     torch.set_num_threads(int(threads))
     from lerobot.configs import PreTrainedConfig
     from lerobot.policies.factory import get_policy_class, make_pre_post_processors
+    from lerobot.utils.import_utils import register_third_party_plugins
 
+    register_third_party_plugins()  # as LeRobot's own commands begin
     config = PreTrainedConfig.from_pretrained(folder)
     policy = get_policy_class(config.type).from_pretrained(folder).eval()
     here = {"device_processor": {"device": "cpu"}}

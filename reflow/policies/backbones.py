@@ -15,7 +15,20 @@ from typing import Any
 import torch
 from safetensors.torch import save_file
 
-IGNORED = ("*.safetensors", "*.bin", "*.pt", "*.msgpack", "*.h5", "*.onnx", "onnx", ".git")
+_WEIGHTS = (
+    "*.safetensors",
+    "*.bin",
+    "*.pt",
+    "*.pth",
+    "*.ckpt",
+    "*.pkl",
+    "*.msgpack",
+    "*.h5",
+    "*.onnx",
+    "onnx",
+)
+IGNORED = (*_WEIGHTS, "*.py", ".git")
+"""What of a backbone's folder is not carried along: weights, which are in the policy's own, and code, which never runs."""
 
 
 def source_of(folder: Path, name: str) -> str:
@@ -44,7 +57,7 @@ def named_folders(step: Mapping[str, Any], folder: Path | None = None) -> Iterat
 
 
 def carry(source: str | Path, place: Path) -> None:
-    """Copies a backbone's folder, without its weights."""
+    """Copies a backbone's folder, without its weights, and without code."""
     shutil.copytree(source, place, ignore=shutil.ignore_patterns(*IGNORED))
 
 

@@ -85,7 +85,9 @@ def test_a_folder_that_is_not_inside_is_named(moved: Path) -> None:
     (moved / SUMS).unlink()
     config = json.loads((moved / CONFIG).read_text())
     (moved / CONFIG).write_text(json.dumps(config | {"vlm_model_name": "/gone/vlm"}))
-    with pytest.raises(MissingFileError, match="says vlm_model_name=/gone/vlm, and there is no folder vlm in it"):
+    with pytest.raises(
+        MissingFileError, match="says vlm_model_name=/gone/vlm, and there is no folder vlm in it"
+    ):
         relocate(moved)
 
 

@@ -34,16 +34,21 @@ def test_it_is_whole_and_names_its_own_place(student_folder: Path, tmp_path: Pat
 
 
 def test_relative_paths(student_folder: Path, tmp_path: Path) -> None:
-    folder = write_bundle(load_policy(student_folder), student_folder, Asked(tmp_path / "bundle", relative=True))
+    folder = write_bundle(
+        load_policy(student_folder), student_folder, Asked(tmp_path / "bundle", relative=True)
+    )
     assert json.loads((folder / CONFIG).read_text())["vlm_model_name"] == "./vlm"
     assert str(tmp_path) not in (folder / CONFIG).read_text() + (folder / PREPROCESSOR).read_text()
     load_policy(folder)  # reflow itself looks inside
 
 
 @pytest.mark.parametrize(
-    ("precision", "kind"), [("bfloat16", torch.bfloat16), ("float16", torch.float16), ("float32", torch.float32)]
+    ("precision", "kind"),
+    [("bfloat16", torch.bfloat16), ("float16", torch.float16), ("float32", torch.float32)],
 )
-def test_precision(student_folder: Path, tried: Tried, tmp_path: Path, precision: str, kind: torch.dtype) -> None:
+def test_precision(
+    student_folder: Path, tried: Tried, tmp_path: Path, precision: str, kind: torch.dtype
+) -> None:
     flow = load_policy(student_folder)
     folder = write_bundle(flow, student_folder, Asked(tmp_path / "bundle", precision))
     assert dtypes(folder) == {kind}
@@ -54,13 +59,17 @@ def test_precision(student_folder: Path, tried: Tried, tmp_path: Path, precision
         assert torch.equal(tensor, wanted[name].to(kind))
     one, two = (acts(policy, load_processors(student_folder, flow)[0], tried) for policy in (flow, again))
     errors = [apart(a, b) for a, b in zip(one, two, strict=True)]
-    assert all(error == 0 for error in errors) if kind == torch.float32 else all(error > 0 for error in errors)
+    assert (
+        all(error == 0 for error in errors) if kind == torch.float32 else all(error > 0 for error in errors)
+    )
 
 
 def test_a_value_that_does_not_fit_is_named(student_folder: Path, tmp_path: Path) -> None:
     flow = load_policy(student_folder)
     flow.policy.model.action_in_proj.weight.data[0, 0] = 7e4
-    with pytest.raises(UserError, match=r"precision=float16: model\.action_in_proj\.weight holds values up to 7e\+04"):
+    with pytest.raises(
+        UserError, match=r"precision=float16: model\.action_in_proj\.weight holds values up to 7e\+04"
+    ):
         write_bundle(flow, student_folder, Asked(tmp_path / "bundle", "float16"))
     assert list(tmp_path.iterdir()) == []
 
@@ -71,7 +80,9 @@ def test_steps(student_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixtu
     take_steps(flow, None)
     assert capsys.readouterr().err == ""
     take_steps(flow, 5)
-    assert "note: num_steps=5, and the policy has 2: a student is good at the steps" in capsys.readouterr().err
+    assert (
+        "note: num_steps=5, and the policy has 2: a student is good at the steps" in capsys.readouterr().err
+    )
     folder = write_bundle(flow, student_folder, Asked(tmp_path / "bundle"))
     assert load_policy(folder).num_steps == 5
 
@@ -114,7 +125,9 @@ def test_a_class_that_computes_in_its_weights_precision_is_told_it(
     monkeypatch.setattr(type(flow.config), "dtype", "float32", raising=False)  # as pi0's has one
     assert computed_in(flow, Asked(tmp_path), copy) == "bfloat16"
     assert computed_in(flow, Asked(tmp_path, "float32"), copy) == "float32"
-    with pytest.raises(UserError, match=r"precision=float16; allowed for a policy of type smolvla: bfloat16, float32"):
+    with pytest.raises(
+        UserError, match=r"precision=float16; allowed for a policy of type smolvla: bfloat16, float32"
+    ):
         computed_in(flow, Asked(tmp_path, "float16"), copy)
 
 
@@ -160,7 +173,9 @@ def test_what_is_named_by_a_hub_id_is_taken_from_the_hub(
 
 
 def test_what_the_hub_does_not_give_is_named(of_hub: Path, tmp_path: Path) -> None:
-    with pytest.raises(MissingFileError, match=rf"names {HUB}, which is neither in the cache of the Hugging Face hub"):
+    with pytest.raises(
+        MissingFileError, match=rf"names {HUB}, which is neither in the cache of the Hugging Face hub"
+    ):
         without_hub(of_hub, tmp_path / "local")
 
 

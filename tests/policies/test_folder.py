@@ -255,11 +255,13 @@ def test_the_vlm_s_own_weights_stay_behind(copy, tmp_path):
     flow = load_policy(copy)
     (copy / VLM / "model.safetensors").write_bytes(b"many")
     (copy / VLM / "onnx").mkdir()
+    (copy / VLM / "modeling_mine.py").write_text("code never runs, and is not handed on")
     folder = save_policy(flow, copy, tmp_path / "student")
     assert {file.name for file in (copy / VLM).iterdir()} - {
         file.name for file in (folder / VLM).iterdir()
     } == {
         "model.safetensors",
+        "modeling_mine.py",
         "onnx",
     }
 
