@@ -28,7 +28,7 @@ _WEIGHTS = (
     "onnx",
 )
 IGNORED = (*_WEIGHTS, "*.py", ".git")
-"""What of a backbone's folder is not carried along: weights, which are in the policy's own, and code, which never runs."""
+"""What of a backbone's folder is not carried: weights, which are in the policy's own, and code, which never runs."""
 
 
 def source_of(folder: Path, name: str) -> str:

@@ -78,7 +78,7 @@ def test_the_packages_are_named_by_their_extra(monkeypatch: pytest.MonkeyPatch) 
         NotInstalledError, match=r"onnx=true needs onnxruntime, not installed: pip install 'reflow\[onnx\]'"
     ):
         asked("student.path=embedded/teacher", "onnx=true")
-    with pytest.raises(NotInstalledError, match="^int8=true needs"):
+    with pytest.raises(NotInstalledError, match=r"^int8=true needs"):
         asked("student.path=embedded/teacher", "int8=true")
     asked("student.path=embedded/teacher")
     monkeypatch.undo()
