@@ -12,9 +12,12 @@ from typing import Any
 
 import torch
 from jaxtyping import Float
+from lerobot.utils.constants import ACTION
 from torch import Tensor, nn
 
 from reflow.policies import Batch, FlowPolicy
+
+_OUTCOMES = (ACTION, "action_is_pad", "info")
 
 
 def tensors_of(value: Any, name: str = "") -> Iterator[tuple[str, Tensor]]:
@@ -115,5 +118,5 @@ def observed(batch: Batch) -> Batch:
     return {
         key: value
         for key, value in batch.items()
-        if value is not None and not key.startswith(("action", "next.", "info"))
+        if value is not None and key not in _OUTCOMES and not key.startswith("next.")
     }
