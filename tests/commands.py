@@ -100,6 +100,8 @@ ROWS: tuple[tuple[str, str | Needs], ...] = (
         "tests/speed/test_benchmark.py::test_it_leaves_numbers_and_a_figure_in_a_folder_named_by_what_was_measured",
     ),
     (r"reflow.push", "tests/hub/test_as_users_do.py::test_a_student_goes_to_the_hub_and_comes_back"),
+    (r"reflow.export relocate", "tests/bundle/test_relocate.py::test_the_command"),
+    (r"reflow.export", "tests/bundle/test_export.py::test_export_json_says_what_was_done"),
     (r"reflow.sizes", "tests/test_sizes.py::test_the_command_prints_tables_or_json"),
     (
         r"reflow.demo.record_metaworld",

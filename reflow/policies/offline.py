@@ -12,8 +12,8 @@ from pathlib import Path
 from huggingface_hub import snapshot_download
 
 from reflow.errors import MissingFileError
-from reflow.hub import REFUSALS, refusal
 from reflow.files import read_json, write_json
+from reflow.hub import REFUSALS, refusal
 from reflow.policies.backbones import IGNORED, source_of
 from reflow.policies.files import CONFIG, PROCESSORS
 from reflow.policies.registry import get_adapter
