@@ -26,7 +26,7 @@ from reflow.bundle.parity import EndpointDifference, check_parity, endpoint_diff
 from reflow.bundle.proof import acts, prove
 from reflow.bundle.relocate import relocate_command
 from reflow.bundle.show import export_tables
-from reflow.bundle.ways import COMPILED, CUDA_GRAPHS, EAGER, ONNX, Way, full_length, way_of
+from reflow.bundle.ways import COMPILED, EAGER, GRAPHED, ONNX, Way, full_length, way_of
 from reflow.bundle.write import EXPORT as FILE
 from reflow.bundle.write import computed_in, take_steps, write_bundle
 from reflow.cli import command
@@ -142,9 +142,7 @@ def _compared(
 def _torch_ways(asked: list[str], flow: FlowPolicy, folder: Path, tried: Tried, device: str) -> list[Way]:
     """Those that are asked for and can be here; one that torch cannot compile or record is left out, and said."""
     there = flow if device == "cpu" else copy.deepcopy(flow).to(device)
-    names = [
-        name for name in asked if name in (EAGER, COMPILED) or (name == CUDA_GRAPHS and device == "cuda")
-    ]
+    names = [name for name in asked if name in (EAGER, COMPILED) or (name == GRAPHED and device == "cuda")]
     found = []
     for name in names:
         try:

@@ -1,6 +1,6 @@
 """The ways to run a policy on a robot's computer, each as four stages: preprocess, encode, integrate, postprocess.
 
-``eager`` is LeRobot's own code as it is; ``compiled`` its two halves through ``torch.compile``; ``cuda_graphs`` the
+``eager`` is LeRobot's own code as it is; ``compiled`` its two halves through ``torch.compile``; ``graphed`` the
 same halves recorded once and replayed; ``onnx`` and ``int8`` onnxruntime. Left out: the clock
 (:mod:`reflow.bundle.latency`) and their errors (:mod:`reflow.bundle.parity`).
 """
@@ -20,9 +20,10 @@ from reflow.bundle.halves import PrefixHalf, VelocityHalf
 from reflow.bundle.sessions import OnnxPolicy
 from reflow.flow import integrate
 from reflow.policies import Batch, FlowPolicy, load_processors
+from reflow.speed.graphed import graphed
 
-EAGER, COMPILED, CUDA_GRAPHS, ONNX = "eager", "compiled", "cuda_graphs", "onnx"
-WAYS = (EAGER, COMPILED, CUDA_GRAPHS, ONNX, INT8)
+EAGER, COMPILED, GRAPHED, ONNX = "eager", "compiled", "graphed", "onnx"
+WAYS = (EAGER, COMPILED, GRAPHED, ONNX, INT8)
 Half = Callable[..., Any]
 
 
@@ -100,32 +101,23 @@ def full_length(folder: Path, flow: FlowPolicy) -> tuple[Any, Any]:
     return pre, post
 
 
-def recorded(half: Half, given: Sequence[Tensor], warmup: int = 3) -> Half:
+def recorded(half: Half, given: Sequence[Tensor]) -> Half:
     """A CUDA graph of a half: recorded once on these tensors' shapes, then replayed on others' values.
 
     Args:
         half: a function of tensors on the GPU.
         given: to record it with.
-        warmup: calls before, on a stream of their own, so that libraries have chosen their kernels.
     """
     inputs = [tensor.clone() for tensor in given]
-    stream = torch.cuda.Stream()
-    stream.wait_stream(torch.cuda.current_stream())
-    with torch.cuda.stream(stream):
-        for _ in range(warmup):
-            half(*inputs)
-    torch.cuda.current_stream().wait_stream(stream)
-    graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
-        outputs = half(*inputs)
+    replay = graphed(lambda: half(*inputs))
 
-    def replay(*values: Tensor) -> Any:
+    def play(*values: Tensor) -> Any:
         for place, value in zip(inputs, values, strict=True):
             place.copy_(value)
-        graph.replay()
+        outputs = replay()
         return outputs.clone() if isinstance(outputs, Tensor) else tuple(entry.clone() for entry in outputs)
 
-    return replay
+    return play
 
 
 def _noise(flow: FlowPolicy, device: str) -> Tensor:

@@ -11,19 +11,19 @@ from math import isfinite
 from pathlib import Path
 from typing import Any
 
+from reflow.config.card_commands import carried_folders, evaluate_command, run_commands
 from reflow.config.naming import padding_name
 from reflow.config.origin import DataOrigin, Origin, TeacherOrigin, read_origin
+from reflow.config.parts import counts_in
 from reflow.config.portable import portable
 from reflow.config.run_folder import RUN, STUDENT
 from reflow.config.runs import EVALUATION
-from reflow.config.saved import read_saved
-from reflow.errors import UserError
+from reflow.config.saved import at, read_saved
 from reflow.evaluation.result_folder import OFFLINE
 from reflow.files import read_json, read_object
 from reflow.notices import warn
 from reflow.policies import fingerprint
-from reflow.policies.backbones import named_folders
-from reflow.policies.files import CONFIG, PROCESSORS
+from reflow.policies.files import CONFIG
 from reflow.policies.rtc import rtc_hint
 from reflow.policies.sums import write_card
 from reflow.reports.card import Card, CardFigures, CardLicence, Code, Result, Rows, render_card
@@ -62,7 +62,7 @@ def card_of(run: Path, policy: str | None = None) -> Card:
     content = content_of_run(run)
     evaluated = _evaluation(run)
     own = read_object(student / CONFIG)
-    steps = step_counts(config)[0]
+    steps = counts_in(at(config, "student.num_steps"))[0]
     teacher = origin.teacher if origin is not None else _teacher_unknown(run, config, own)
     data = origin.data if origin is not None else ()
     named = policy or f"{run.resolve().name}/{STUDENT}"
@@ -79,8 +79,8 @@ def card_of(run: Path, policy: str | None = None) -> Card:
             for title, part in (("Evaluation", evaluated), ("Figures of the training run", content))
             if part is not None
         ),
-        run=tuple(_run_commands(named, carried := _carried(student), hub=policy is not None)),
-        again=_again(policy, config, teacher, data),
+        run=tuple(run_commands(named, carried := carried_folders(student), hub=policy is not None)),
+        again=evaluate_command(policy, config, teacher, data),
         rtc=rtc_hint(student, steps),
         folders=carried,
         licence=CardLicence(teacher.licence.key, teacher.licence.name, teacher.licence.link),
@@ -98,29 +98,6 @@ def card_of(run: Path, policy: str | None = None) -> Card:
         results=tuple(_results(told, data, steps)),
         version=versions_of(["reflow"]).get("reflow", ""),
     )
-
-
-def step_counts(config: Mapping[str, Any]) -> tuple[int, ...]:
-    """Integration steps that the student was made for; the first is what it is saved with.
-
-    Raises:
-        UserError: the saved configuration names none.
-    """
-    said = at(config, "student.num_steps")
-    counts = said if isinstance(said, list) else [said]
-    if not counts or not all(type(count) is int and count > 0 for count in counts):
-        raise UserError(
-            f"student.num_steps={said} in the run's configuration; allowed: 1 or more, or several"
-        )
-    return tuple(sorted(counts))
-
-
-def at(config: Mapping[str, Any], key: str) -> Any:
-    """A value of a saved configuration; None where there is no such key."""
-    found: Any = config
-    for part in key.split("."):
-        found = found.get(part) if isinstance(found, Mapping) else None
-    return found
 
 
 def _summary(teacher: TeacherOrigin, steps: int) -> str:
@@ -177,7 +154,7 @@ def _method_rows(config: Mapping[str, Any], content: Content, origin: Origin | N
     rows += [
         ("Fix", Code(padding_name(config))),
         ("Padding", ", ".join(f"{name} {padding.get(name)}" for name in ("noise", "target", "loss"))),
-        ("Steps of the student", ", ".join(map(str, step_counts(config)))),
+        ("Steps of the student", ", ".join(map(str, counts_in(at(config, "student.num_steps"))))),
         ("Trained", ", ".join(map(str, at(config, "student.trained") or ()))),
     ]
     if at(config, "student.lora"):
@@ -233,43 +210,3 @@ def _results(content: Content, data: tuple[DataOrigin, ...], steps: int) -> Iter
             yield Result(
                 f"{where} (simulator)", f"success_rate@{row.num_steps}", row.successes / row.episodes
             )
-
-
-def _carried(student: Path) -> tuple[str, ...]:
-    """Folders inside of the student's that its files name."""
-    steps = [{"config": read_object(student / CONFIG)}]
-    for name in PROCESSORS:
-        steps += [step for step in read_object(student / name).get("steps", ()) if isinstance(step, dict)]
-    found = {Path(folder).resolve() for step in steps for _, folder in named_folders(step, student)}
-    inside = student.resolve()
-    return tuple(sorted({str(one.relative_to(inside)) for one in found if one.is_relative_to(inside)}))
-
-
-def _run_commands(policy: str, carried: tuple[str, ...], *, hub: bool) -> Iterator[str]:
-    repo_id, _, revision = policy.partition("@")
-    if carried and hub:
-        folder = repo_id.rpartition("/")[2]
-        yield f"hf download {repo_id}{f' --revision {revision}' if revision else ''} --local-dir {folder}"
-        yield f"cd {folder}"
-    said = (
-        "."
-        if carried and hub
-        else f"{repo_id}{f' --policy.pretrained_revision={revision}' if revision else ''}"
-    )
-    yield f"lerobot-rollout --policy.path={said} --robot.type=..."
-    yield f"lerobot-eval --policy.path={said} --env.type=..."
-
-
-def _again(
-    policy: str | None, config: Mapping[str, Any], teacher: TeacherOrigin, data: tuple[DataOrigin, ...]
-) -> tuple[str, ...]:
-    if policy is None:
-        return ()
-    words = [f"student.path={policy}"]
-    if at(config, "teacher.path") is not None:
-        at_commit = f"@{teacher.revision}" if teacher.revision else ""
-        words.append(f"teacher.path={teacher.repo_id}{at_commit}" if teacher.repo_id else "teacher.path=DIR")
-    for one in data[:1]:
-        if at(config, "data.repo_id") is not None:
-            words += ["data=lerobot", f"data.repo_id={one.name}", *([] if one.on_hub else ["data.root=DIR"])]
-    return (f"python -m reflow.evaluate {' '.join(words)}",)

@@ -120,7 +120,11 @@ def step_counts(config: DictConfig) -> tuple[int, ...]:
     Raises:
         UserError: ``student.num_steps`` is neither a number nor several.
     """
-    asked = plain(config.student)["num_steps"]
+    return counts_in(plain(config.student)["num_steps"])
+
+
+def counts_in(asked: object) -> tuple[int, ...]:
+    """The same of a plain value."""
     several = asked if isinstance(asked, list) else [asked]
     if not several or any(type(one) is not int or one < 1 for one in several):
         raise UserError(

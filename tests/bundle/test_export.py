@@ -44,7 +44,7 @@ def asked(*overrides: str) -> Asked:
         ("precision=int4", "precision=int4; allowed: float32, bfloat16, float16, or null"),
         ("num_steps=0", "num_steps=0; allowed: 1 or more"),
         ("paths=near", "paths=near; allowed: absolute, relative"),
-        ("ways=[eager,fast]", "ways holds fast; allowed: eager, compiled, cuda_graphs, onnx, int8"),
+        ("ways=[eager,fast]", "ways holds fast; allowed: eager, compiled, graphed, onnx, int8"),
         ("observations=0", "observations=0; allowed: 1 or more"),
         ("latency_chunks=-1", "latency_chunks=-1; allowed: 0 or more"),
     ],
