@@ -26,7 +26,7 @@ from reflow.policies import fingerprint
 from reflow.policies.files import CONFIG
 from reflow.policies.rtc import rtc_hint
 from reflow.policies.sums import write_card
-from reflow.reports.card import Card, CardFigures, CardLicence, Code, Result, Rows, render_card
+from reflow.reports.card import Card, CardFigures, Code, Result, Rows, render_card
 from reflow.reports.content import Content
 from reflow.reports.folder import METRICS, content_of_run
 from reflow.reports.tables import overview
@@ -83,7 +83,7 @@ def card_of(run: Path, policy: str | None = None) -> Card:
         again=evaluate_command(policy, config, teacher, data),
         rtc=rtc_hint(student, steps),
         folders=carried,
-        licence=CardLicence(teacher.licence.key, teacher.licence.name, teacher.licence.link),
+        licence=teacher.licence,
         base_model=(teacher.repo_id,) if teacher.repo_id else teacher.base_model,
         datasets=tuple(one.name for one in data if one.on_hub),
         tags=(

@@ -22,6 +22,7 @@ from reflow.files import read_json, sha256, write_json
 from reflow.hub import Repository, commit_of
 from reflow.policies import fingerprint, locate
 from reflow.policies.files import CARD, CONFIG
+from reflow.reports.card import Licence
 from reflow.typed import typed
 from reflow.versions import machine_here
 
@@ -29,20 +30,6 @@ ORIGIN = "origin.json"
 _LICENCE = re.compile(r"[A-Za-z0-9][A-Za-z0-9.+-]{0,63}")
 _LINK = re.compile(r"(https?://[^\s<>\"'()\\]{1,300}|LICENSE(\.\w+)?)")
 _MOST_TASKS = 20
-
-
-@dataclass(frozen=True)
-class Licence:
-    """Of a policy, as the front matter of its card says.
-
-    Attributes:
-        key: as the hub writes it (``apache-2.0``); None where nothing is known.
-        name, link: of one that the hub has no word for.
-    """
-
-    key: str | None = None
-    name: str | None = None
-    link: str | None = None
 
 
 @dataclass(frozen=True)
@@ -68,7 +55,7 @@ class TeacherOrigin:
     revision: str | None = None
     files: dict[str, str] = field(default_factory=dict)
     base_model: tuple[str, ...] = ()
-    licence: Licence = Licence()
+    licence: Licence = field(default_factory=Licence)
 
 
 @dataclass(frozen=True)

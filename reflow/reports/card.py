@@ -31,11 +31,11 @@ type Rows = Sequence[tuple[str, str]]
 
 
 @dataclass(frozen=True)
-class CardLicence:
-    """Of the teacher, and so of the student.
+class Licence:
+    """Of a teacher, and so of its student, as the front matter of a card says.
 
     Attributes:
-        key: as the hub writes it; None where nothing is known.
+        key: as the hub writes it (``apache-2.0``); None where nothing is known.
         name, link: of one that the hub has no word for.
     """
 
@@ -112,7 +112,7 @@ class Card:
     again: tuple[str, ...] = ()
     rtc: str | None = None
     folders: tuple[str, ...] = ()
-    licence: CardLicence = CardLicence()
+    licence: Licence = Licence()
     base_model: tuple[str, ...] = ()
     datasets: tuple[str, ...] = ()
     tags: tuple[str, ...] = ()

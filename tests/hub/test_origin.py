@@ -7,12 +7,13 @@ import pytest
 import yaml
 
 from reflow.config.cards import card_of, write_run_card
-from reflow.config.origin import ORIGIN, Licence, licence_in, read_origin
+from reflow.config.origin import ORIGIN, licence_in, read_origin
 from reflow.config.saved import front_matter
 from reflow.errors import UserError
 from reflow.files import sha256
 from reflow.policies import fingerprint
 from reflow.policies.sums import SUMS, check_sums
+from reflow.reports.card import Licence
 from reflow.train import train
 from tests.builders import repo_id
 from tests.distill.conftest import SMALL, composed

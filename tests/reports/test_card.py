@@ -13,8 +13,8 @@ from markdown_it import MarkdownIt
 from reflow.reports.card import (
     Card,
     CardFigures,
-    CardLicence,
     Code,
+    Licence,
     Result,
     code,
     escaped,
@@ -40,7 +40,7 @@ CARD = Card(
         ),
     ),
     run=("lerobot-rollout --policy.path=me/student",),
-    licence=CardLicence("apache-2.0"),
+    licence=Licence("apache-2.0"),
     tags=("reflow",),
     results=(Result("me/data", "success_rate@1", 0.9), Result("me/data", "endpoint_error@1", float("nan"))),
 )
@@ -117,11 +117,11 @@ def test_the_front_matter_is_what_the_hub_reads() -> None:
 
 
 def test_without_a_licence_the_card_says_so() -> None:
-    text = render_card(replace(CARD, licence=CardLicence(), results=()))
+    text = render_card(replace(CARD, licence=Licence(), results=()))
     assert front(text)["license"] == "other"
     assert "model-index" not in front(text)
     assert "names no licence" in text
-    own = render_card(replace(CARD, licence=CardLicence("other", "my-licence", "https://a.example/licence")))
+    own = render_card(replace(CARD, licence=Licence("other", "my-licence", "https://a.example/licence")))
     assert front(own)["license_name"] == "my-licence"
     assert "`my-licence`" in own
 
@@ -149,7 +149,7 @@ def test_no_words_of_others_become_anything_else(field: str) -> None:
             ),
         ),
         "run": (HOSTILE,),
-        "licence": CardLicence(HOSTILE, HOSTILE, HOSTILE),
+        "licence": Licence(HOSTILE, HOSTILE, HOSTILE),
         "results": (Result(HOSTILE, "success_rate@1", 1.0),),
     }.get(field, HOSTILE)
     text = render_card(replace(CARD, **{field: hostile}))
