@@ -159,7 +159,10 @@ def replace_folder(folder: Path, fill: Callable[[Path], None]) -> None:
     try:
         with as_os_error():
             fill(staged)
+        allowed = staged.stat().st_mode & 0o666
         for entry in (*staged.rglob("*"), staged):
+            if entry.is_file() and not entry.is_symlink():
+                entry.chmod(allowed)  # safetensors lets nobody else read what it writes
             if entry.exists():  # no link to what is gone
                 flush(entry)
     except BaseException:

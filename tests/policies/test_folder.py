@@ -209,6 +209,16 @@ def test_stock_lerobot_loads_what_is_saved_and_acts_the_same(teacher_folder, tmp
     assert not torch.equal(chunk(stock), chunk(load_policy(teacher_folder).policy))
 
 
+def test_who_may_read_the_saved_folder_may_read_all_files_in_it(teacher_folder, tmp_path):
+    before = os.umask(0o027)
+    try:
+        saved = save_policy(load_policy(teacher_folder), teacher_folder, tmp_path / "saved")
+    finally:
+        os.umask(before)
+    files = [file for file in saved.rglob("*") if file.is_file()]
+    assert {file.stat().st_mode & 0o777 for file in files} == {0o640}
+
+
 def test_the_saved_folder_stands_on_its_own(teacher_folder, tmp_path):
     """Its VLM is inside, named absolutely as stock LeRobot wants it, in the policy and in its tokenizer."""
     folder = save_policy(load_policy(teacher_folder), teacher_folder, tmp_path / "student")

@@ -79,7 +79,7 @@ def of_training(teacher: FlowPolicy, student: FlowPolicy, batches: Batches) -> d
     """As ``conf/callbacks`` composes it, in the final measurement; the student was trained at uniform times."""
     entries = OmegaConf.load(Path(CONFIG_DIR, "callbacks", "default.yaml"))
     entries = OmegaConf.masked_copy(entries, ["measure", "deploy", "endpoints", "padding", "straightness"])
-    entries.endpoints.nfe, entries.endpoints.reference_steps = list(NFE), REFERENCE
+    entries.endpoints.update(nfe=list(NFE), own=student.num_steps, reference_steps=REFERENCE)
     callbacks = with_probes({str(name): instantiate(entry) for name, entry in entries.items()})
     rule = PaddingRule(teacher.space, "full", "full", "full")
     module = make_distillation(
