@@ -85,6 +85,7 @@ def test_the_packages_are_named_by_their_extra(monkeypatch: pytest.MonkeyPatch) 
     check_installed("onnx=true")
 
 
+@pytest.mark.slow
 def test_the_packages_are_imported_where_they_are_used_alone() -> None:
     code = "import sys, reflow.export; print(sorted({'onnx', 'onnxruntime', 'onnxscript'} & {*sys.modules}))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)

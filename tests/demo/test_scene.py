@@ -125,6 +125,7 @@ def test_a_recorded_frame_is_what_the_policy_sees_of_the_stock_frame(scene):
     assert recorded[..., 0].max() > 200  # the red cube is in it
 
 
+@pytest.mark.slow
 def test_importing_the_package_needs_no_simulator():
     code = (
         "import sys, reflow.demo, reflow.demo.scene, reflow.demo.demonstrator, reflow.demo.rollout\n"

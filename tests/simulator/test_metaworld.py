@@ -194,6 +194,7 @@ def test_equals_lerobots_own_rollout(tmp_path):
     assert episode.sum_reward == pytest.approx(stock["reward"].sum().item(), rel=7 * 2.0**-24)
 
 
+@pytest.mark.slow
 def test_what_was_not_closed_is_closed_at_exit():
     """Left to the interpreter, contexts are freed after EGL has ended, with a traceback each."""
     code = (

@@ -125,6 +125,7 @@ def test_memory_is_measured_after_loading(place):
     assert peak.compared == peak.training
 
 
+@pytest.mark.slow
 def test_a_process_that_fails_says_why(place):
     with pytest.raises(
         ValueError, match=r"memory of 'nonsense' failed with exit code 1: .*allowed: reference"
@@ -132,6 +133,7 @@ def test_a_process_that_fails_says_why(place):
         peak_alone(place, Conditions(1, 1), "nonsense")
 
 
+@pytest.mark.slow
 def test_a_cache_that_cannot_be_filled_says_why(place, tmp_path):
     with pytest.raises(ValueError, match=r"filling the pair cache failed with exit code 2: .*velocity=quick"):
         fill_pairs(

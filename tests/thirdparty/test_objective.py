@@ -87,6 +87,7 @@ def test_an_average_goes_on_where_a_checkpoint_left_it(smolvla: Path) -> None:
     assert ours.keys() == theirs.keys()
 
 
+@pytest.mark.slow
 def test_the_command_distills_with_it(
     smolvla: Path, dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -36,6 +36,7 @@ def test_an_entry_point_makes_it_known_and_comes_before_ours(teacher_folder: Pat
     assert "robot" in parameter_groups(load_policy(teacher_folder))
 
 
+@pytest.mark.slow
 def test_the_command_distills_it(
     teacher_folder: Path, dataset: Path, installed: Path, tmp_path: Path
 ) -> None:
