@@ -19,6 +19,7 @@ from reflow.config.portable import portable
 from reflow.config.run_folder import RUN, STUDENT
 from reflow.config.runs import EVALUATION
 from reflow.config.saved import at, read_saved
+from reflow.errors import UserError
 from reflow.evaluation.result_folder import OFFLINE
 from reflow.files import read_json, read_object
 from reflow.notices import warn
@@ -28,7 +29,7 @@ from reflow.policies.rtc import rtc_hint
 from reflow.policies.sums import write_card
 from reflow.reports.card import Card, CardFigures, Code, Result, Rows, render_card
 from reflow.reports.content import Content
-from reflow.reports.folder import METRICS, content_of_run
+from reflow.reports.folder import CONFIGURATION, METRICS, content_of_run
 from reflow.reports.tables import overview
 from reflow.reports.verdict import steps_in_words
 from reflow.simulator.journal import IDENTITY
@@ -62,7 +63,8 @@ def card_of(run: Path, policy: str | None = None) -> Card:
     content = content_of_run(run)
     evaluated = _evaluation(run)
     own = read_object(student / CONFIG)
-    steps = counts_in(at(config, "student.num_steps"))[0]
+    counts = _counts(config, run)
+    steps = counts[0]
     teacher = origin.teacher if origin is not None else _teacher_unknown(run, config, own)
     data = origin.data if origin is not None else ()
     named = policy or f"{run.resolve().name}/{STUDENT}"
@@ -73,7 +75,7 @@ def card_of(run: Path, policy: str | None = None) -> Card:
         teacher=[*_teacher_rows(teacher, config)],
         data=[row for one in data for row in _data_rows(one)],
         tasks=tuple(dict.fromkeys(task for one in data for task in one.tasks)),
-        method=[*_method_rows(config, content, origin)],
+        method=[*_method_rows(config, counts, content, origin)],
         figures=tuple(
             _figures(title, part)
             for title, part in (("Evaluation", evaluated), ("Figures of the training run", content))
@@ -98,6 +100,13 @@ def card_of(run: Path, policy: str | None = None) -> Card:
         results=tuple(_results(told, data, steps)),
         version=versions_of(["reflow"]).get("reflow", ""),
     )
+
+
+def _counts(config: Mapping[str, Any], run: Path) -> tuple[int, ...]:
+    try:
+        return counts_in(at(config, "student.num_steps"))
+    except UserError as error:
+        raise UserError(f"{run / CONFIGURATION}: {error}") from error
 
 
 def _summary(teacher: TeacherOrigin, steps: int) -> str:
@@ -143,7 +152,9 @@ def _data_rows(data: DataOrigin) -> Iterator[tuple[str, str]]:
     yield "Robot", data.robot or "not stated"
 
 
-def _method_rows(config: Mapping[str, Any], content: Content, origin: Origin | None) -> Rows:
+def _method_rows(
+    config: Mapping[str, Any], counts: tuple[int, ...], content: Content, origin: Origin | None
+) -> Rows:
     def kind(key: str) -> str:
         return str(at(config, key)).rpartition(".")[2]
 
@@ -154,7 +165,7 @@ def _method_rows(config: Mapping[str, Any], content: Content, origin: Origin | N
     rows += [
         ("Fix", Code(padding_name(config))),
         ("Padding", ", ".join(f"{name} {padding.get(name)}" for name in ("noise", "target", "loss"))),
-        ("Steps of the student", ", ".join(map(str, counts_in(at(config, "student.num_steps"))))),
+        ("Steps of the student", ", ".join(map(str, counts))),
         ("Trained", ", ".join(map(str, at(config, "student.trained") or ()))),
     ]
     if at(config, "student.lora"):

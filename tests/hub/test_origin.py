@@ -108,7 +108,7 @@ def test_a_student_of_several_numbers_of_steps_is_told_by_the_first(
     config["student"]["num_steps"] = json.loads(said)
     (run / "config.yaml").write_text(yaml.safe_dump(config))
     if shown is None:
-        with pytest.raises(UserError, match=r"student\.num_steps=.* in the run's configuration; allowed"):
+        with pytest.raises(UserError, match=r"config\.yaml: student\.num_steps=.*; allowed: 1 or more"):
             card_of(run)
         return
     card = card_of(run)
