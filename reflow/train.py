@@ -97,9 +97,11 @@ def _distill(
     _rehearse(config, teacher, module, data, run.path)
     begin = run.checkpoint()
     if run.first:
-        run.claim(identity())  # only now: bad input leaves no folder behind
+        run.claim(own := identity())  # only now: bad input leaves no folder behind
         OmegaConf.save(config, run.path / "config.yaml", resolve=True)
-        note_origin(run.path, teacher, teacher.steps(module.teacher), data.sources)
+        note_origin(
+            run.path, teacher, own["teacher_fingerprint"], teacher.steps(module.teacher), data.sources
+        )
     callbacks = with_probes(build_all(config.callbacks))
     loggers = build_loggers(config.logger, step_of(begin, run.id), run.id)
     trainer = build_trainer(config, list(callbacks.values()), loggers)

@@ -20,7 +20,7 @@ from reflow.demo import embedded
 from reflow.errors import UserError
 from reflow.files import read_json, sha256, write_json
 from reflow.hub import Repository, commit_of
-from reflow.policies import fingerprint, locate
+from reflow.policies import locate
 from reflow.policies.files import CARD, CONFIG
 from reflow.reports.card import Licence
 from reflow.typed import typed
@@ -103,18 +103,22 @@ class Origin:
     machine: str = ""
 
 
-def note_origin(run: Path, teacher: Teacher, num_steps: int, data: Iterable[OpenSource]) -> None:
+def note_origin(
+    run: Path, teacher: Teacher, fingerprint: str, num_steps: int, data: Iterable[OpenSource]
+) -> None:
     """Writes ``origin.json``, unless it is there.
 
     Args:
         run: the run's folder.
         teacher: that is distilled.
+        fingerprint: of its folder, which is read for the run's identity already.
         num_steps: that its endpoints are integrated in.
         data: what it is distilled on.
     """
     if (run / ORIGIN).is_file():
         return
-    found = Origin(teacher_origin(teacher, num_steps), tuple(map(_data_origin, data)), machine_here())
+    told = _teacher_origin(teacher, fingerprint, num_steps)
+    found = Origin(told, tuple(map(_data_origin, data)), machine_here())
     write_json(run / ORIGIN, asdict(found))
 
 
@@ -133,7 +137,7 @@ def read_origin(run: Path) -> Origin | None:
         raise UserError(f"{path}: {error}; delete it, and the card goes without what it says") from error
 
 
-def teacher_origin(teacher: Teacher, num_steps: int) -> TeacherOrigin:
+def _teacher_origin(teacher: Teacher, fingerprint: str, num_steps: int) -> TeacherOrigin:
     """Of a teacher whose folder is complete; likewise."""
     said = embedded.policy_path(teacher.path)
     folder = locate(said, "teacher.path").resolve()  # as it was given: what was mended has no card
@@ -145,7 +149,7 @@ def teacher_origin(teacher: Teacher, num_steps: int) -> TeacherOrigin:
     return TeacherOrigin(
         name=f"{embedded.PREFIX}{folder.name}" if of_package else name,
         kind=str(read_json(folder / CONFIG).get("type")),
-        fingerprint=fingerprint(teacher.folder),
+        fingerprint=fingerprint,
         num_steps=num_steps,
         repo_id=repository.repo_id if repository else None,
         revision=commit,
