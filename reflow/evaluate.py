@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping, Sequence
+from itertools import product
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
@@ -19,7 +20,7 @@ from reflow.config.inputs import open_inputs
 from reflow.config.parts import device_of, settings_of
 from reflow.data import LeRobotDataModule
 from reflow.data.robot import robot_of
-from reflow.evaluation.folders import Folders
+from reflow.evaluation.folders import WHO, Folders
 from reflow.evaluation.measured import measured_latencies
 from reflow.evaluation.offline import OfflineSettings, evaluate_offline
 from reflow.evaluation.plan import plan_in
@@ -30,7 +31,8 @@ from reflow.evaluation.simulator_settings import SimulatorSettings
 from reflow.evaluation.summary import print_summary
 from reflow.evaluation.viewer import RECORDING, looks_of, write_recording
 from reflow.flow import Draws
-from reflow.policies import check_belongs, load_policy, load_processors, share_frozen
+from reflow.policies import check_belongs, check_way, load_policy, load_processors, share_frozen
+from reflow.policies.joining import TRAINED
 from reflow.probes import Figures, Observations
 from reflow.probes.observations import TEACHER, episode_looks, load_rows
 from reflow.reports.folder import CONFIGURATION, Words, content_of_run, save_words
@@ -76,6 +78,9 @@ def evaluate(config: DictConfig, overrides: Sequence[str] = ()) -> dict[str, flo
     robot = robot_of(*metas, lower=config.lower, upper=config.upper, limit_margin=config.limit_margin)
     if env is not None:
         check_environment(env, by.policies, {str(who): folder for who, folder in folders.policies.items()})
+        for who, way in product(WHO, simulator.ways):
+            if (who, way) != (TEACHER, TRAINED):
+                check_way(by.policies[who], way)
     results.check_writable()
 
     if found is None and config.offline:
@@ -88,7 +93,10 @@ def evaluate(config: DictConfig, overrides: Sequence[str] = ()) -> dict[str, flo
         named = {"teacher": identity["teacher"], "student": identity["student"], "device": device}
         latencies = _latencies(by, data, results, named, simulator, offline) if simulator.measures else {}
         conditions = Conditions(env, simulator.noise_seed, device)
-        success = evaluate_in_simulator(conditions, folders.policies, simulator, folders.output, latencies)
+        joints = [joint for joint in range(len(robot.joints)) if joint not in robot.grippers]
+        success = evaluate_in_simulator(
+            conditions, folders.policies, simulator, folders.output, latencies, joints
+        )
     metrics = {**found.metrics, **success.metrics}
     results.finish(metrics)
     (folders.output / CONFIGURATION).write_text(OmegaConf.to_yaml(config, resolve=True))

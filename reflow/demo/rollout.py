@@ -36,7 +36,7 @@ class _Script:
     def start(self, seed: int) -> None:
         """Remembers nothing."""
 
-    def act(self, seen: Sequence[Observation], task: str) -> list[np.ndarray]:
+    def act(self, seen: Sequence[Observation], task: str, left: int) -> list[np.ndarray]:
         """The whole episode."""
         return list(self.commands)
 

@@ -58,6 +58,7 @@ class Distillation(L.LightningModule):
             raise UserError(f"val_draws is {val_draws}; allowed: 1 or more")
         self._frozen = Frozen(teacher)
         self.student, self.objective = student, objective
+        objective.check(student, rule)
         objective.prepare(student)
         decay = objective.average_decay
         self.average = None if decay is None else AveragedStudent(student, decay)

@@ -7,14 +7,17 @@ control steps (``reflow.simulator.delay``). Left out: playing (``reflow.simulato
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
+from statistics import median
 
 from lerobot.configs import PreTrainedConfig
 
 from reflow.metrics import wilson_interval
 from reflow.metrics.paired import compare_paired
 from reflow.metrics.paired_plan import PairedPlan
+from reflow.policies.joining import TRAINED
 from reflow.reports.reaction import (
     MEASURED,
     ReactionRow,
@@ -49,8 +52,9 @@ class Trial:
 
     @property
     def name(self) -> str:
-        """``teacher@10``."""
-        return f"{self.contender.name}@{self.contender.num_steps}"
+        """``teacher@10``, or ``teacher@10-guided``."""
+        name = f"{self.contender.name}@{self.contender.num_steps}"
+        return name if self.contender.rtc is None else f"{name}-{self.contender.rtc}"
 
     @property
     def figure(self) -> str:
@@ -65,6 +69,7 @@ def trials_of(
     action_steps: Sequence[int | None],
     latencies: Mapping[str, float],
     fps: float,
+    ways: Sequence[str | None] = (None,),
 ) -> list[Trial]:
     """Every contender at every latency and number of actions.
 
@@ -74,6 +79,7 @@ def trials_of(
         action_steps: actions played of each chunk; None for the policy's own number.
         latencies: measured, in ms, by ``teacher@10``.
         fps: control steps a second.
+        ways: in which a chunk follows the one before; students alone are trained for one.
     """
     own = {one.folder: PreTrainedConfig.from_pretrained(one.folder).n_action_steps for one in contenders}
     trials: dict[Trial, None] = {}
@@ -81,14 +87,20 @@ def trials_of(
         for one in contenders:
             ms = latencies[f"{one.name}@{one.num_steps}"] if delay == MEASURED else float(delay)
             late, latency = control_steps(ms, fps), MEASURED if delay == MEASURED else latency_name(ms)
-            for n in action_steps:
-                timed = Contender(one.name, one.folder, one.num_steps, n or own[one.folder], late)
+            for n, way in product(action_steps, ways):
+                if way == TRAINED and one.name == "teacher":
+                    continue
+                timed = Contender(one.name, one.folder, one.num_steps, n or own[one.folder], late, way)
                 trials[Trial(timed, latency)] = None
     return list(trials)
 
 
 def reaction_of(
-    trials: Sequence[Trial], episodes: Sequence[Episode], latencies: Mapping[str, float], plan: PairedPlan
+    trials: Sequence[Trial],
+    episodes: Sequence[Episode],
+    latencies: Mapping[str, float],
+    plan: PairedPlan,
+    joints: Collection[int] = (),
 ) -> Success:
     """Sums up episodes, and holds the students against the first teacher at the same latency, paired.
 
@@ -101,18 +113,24 @@ def reaction_of(
         episodes: at least those of all trials, on the same seeds, as many as planned or fewer.
         latencies: measured, in ms, by ``teacher@10``.
         plan: fixed before looking.
+        joints: action dimensions whose jumps are told; grippers jump by right.
 
     Returns:
         Comparisons and figures; ``differing`` is of the first student and the first teacher as they play first.
     """
     played: dict[Contender, dict[int, bool]] = {}
+    jumps: dict[Contender, list[float]] = {}
     by_key = {trial.contender.key(0): trial.contender for trial in trials}
     for episode in episodes:
         contender = by_key[episode.key._replace(seed=0)]
         played.setdefault(contender, {})[episode.seed] = episode.success
+        if joints and episode.jumps:
+            jumps.setdefault(contender, []).append(max(episode.jumps[joint] for joint in joints))
     metrics = {measured_name(name): ms for name, ms in latencies.items()}
     for trial in trials:
         metrics |= _success(trial, list(played[trial.contender].values()))
+        if found := jumps.get(trial.contender):
+            metrics |= {f"{trial.figure}/jump": median(found), f"{trial.figure}/jump_max": max(found)}
     best = {(row.latency, row.name): row for row in best_rows(reaction_rows(metrics))}
     outcomes = {trial.figure: played[trial.contender] for trial in trials}
     sentences, paired = [_BESIDE], {}

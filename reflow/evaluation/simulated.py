@@ -7,7 +7,7 @@ Left out: how much is played (``reflow.evaluation.simulator_settings``), playing
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from itertools import takewhile
 from pathlib import Path
@@ -33,6 +33,7 @@ def evaluate_in_simulator(
     settings: SimulatorSettings,
     folder: Path,
     latencies: Mapping[str, float],
+    joints: Collection[int] = (),
 ) -> Success:
     """Writes the plan down, plays and films what has not been played and filmed yet, and sums up.
 
@@ -44,13 +45,14 @@ def evaluate_in_simulator(
         settings: who plays how often.
         folder: of the results.
         latencies: measured, in ms, by ``teacher@10``; empty where no delay is ``measured``.
+        joints: action dimensions whose jumps are told, where there is a delay.
 
     Raises:
         OtherPlanError: as `plan_in`.
     """
     contenders = settings.contenders(folders)
     fps = conditions.env.make_config().fps
-    trials = trials_of(contenders, settings.delays, settings.action_steps, latencies, fps)
+    trials = trials_of(contenders, settings.delays, settings.action_steps, latencies, fps, settings.ways)
     if trials:
         contenders = list(dict.fromkeys(trial.contender for trial in trials))
     finished = finished_episodes(conditions, contenders, folder)
@@ -70,7 +72,9 @@ def evaluate_in_simulator(
             progress=progress,
         )
     success = (
-        reaction_of(trials, episodes, latencies, plan.paired) if trials else success_of(episodes, plan.paired)
+        reaction_of(trials, episodes, latencies, plan.paired, joints)
+        if trials
+        else success_of(episodes, plan.paired)
     )
     film(conditions, contenders, settings, folder, success.differing)
     return replace(success, comparisons=(*said, *success.comparisons))

@@ -16,6 +16,7 @@ from reflow.errors import UserError
 from reflow.evaluation.folders import WHO, Who
 from reflow.evaluation.plan import Plan
 from reflow.metrics.paired_plan import PairedPlan, plan_pairs
+from reflow.policies.joining import WAYS
 from reflow.reports.reaction import MEASURED
 from reflow.simulator.actor import Contender
 
@@ -38,6 +39,9 @@ class SimulatorSettings:
         n_action_steps: actions played of each chunk, None for the policy's own; with a delay also a list.
         delay: latency of a chunk in ms, during which the world goes on, ``measured`` for each contender's own, or a
             list; None for a world that waits.
+        rtc: how a chunk follows the one before, where there is a delay (:mod:`reflow.policies.joining`): ``guided``,
+            ``trained``, or a list; None: without knowing of it. ``trained`` is for students; the teacher plays in the
+            other ways.
         videos: of so many of the first seeds, or of a list of seeds.
         videos_of: ``all``, or only those that ``differ``: exactly one of the first student and the first teacher
             succeeded.
@@ -58,6 +62,7 @@ class SimulatorSettings:
     processes: int = 2
     n_action_steps: Any = None
     delay: Any = None
+    rtc: Any = None
     videos: Any = 0
     videos_of: str = "all"
 
@@ -115,6 +120,17 @@ class SimulatorSettings:
                 f"world that waits (delay=[{MEASURED},30,100])"
             )
 
+        if not all(way in (None, *WAYS) for way in self.ways) or not _different(self.ways):
+            raise UserError(
+                f"rtc is {self.rtc}; allowed: null, {' or '.join(WAYS)}, or a list of different ones "
+                f"(rtc=[null,{','.join(WAYS)}])"
+            )
+        if set(self.ways) != {None} and not self.delays:
+            raise UserError(
+                f"rtc={self.rtc} is about what is played while a policy thinks; add a delay (delay=measured, "
+                "delay=[100,300])"
+            )
+
     @property
     def seeds(self) -> range:
         """Of all episodes that are asked for."""
@@ -124,6 +140,11 @@ class SimulatorSettings:
     def delays(self) -> tuple[float | str, ...]:
         """All latencies; none where the world waits."""
         return () if self.delay is None else _as_tuple(self.delay)
+
+    @property
+    def ways(self) -> tuple[str | None, ...]:
+        """All in which a chunk follows the one before."""
+        return _as_tuple(self.rtc)
 
     @property
     def measures(self) -> bool:

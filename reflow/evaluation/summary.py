@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from math import isfinite
 from pathlib import Path
 
 from rich.console import Console
@@ -44,6 +45,7 @@ def print_summary(metrics: Mapping[str, float], success: Success, verdict: str, 
         _latency(metrics),
         _success(success),
         _reaction(metrics),
+        _jumps(metrics),
     ):
         if table.row_count:
             console.print(table)
@@ -133,6 +135,20 @@ def _reaction(metrics: Mapping[str, float]) -> Table:
         ]
         label = f"{name}, {own[MEASURED].ms:.4g} ms" if MEASURED in own else name
         table.add_row(label, *cells)
+    return table
+
+
+def _jumps(metrics: Mapping[str, float]) -> Table:
+    rows = [row for row in reaction_rows(metrics) if isfinite(row.jump)]
+    columns = list(dict.fromkeys((row.ms, row.latency, row.n_action_steps) for row in rows))
+    table = Table(
+        "",
+        *(f"{latency}, {actions} actions" for _, latency, actions in sorted(columns)),
+        title="largest jump of a joint from one chunk to the next (median episode)",
+    )
+    for name in dict.fromkeys(row.name for row in rows):
+        own = {(row.ms, row.latency, row.n_action_steps): row.jump for row in rows if row.name == name}
+        table.add_row(name, *(f"{own[key]:.3g}" if key in own else "-" for key in sorted(columns)))
     return table
 
 

@@ -7,7 +7,7 @@ width (``max_action_dim``), ``a`` real width (``action_dim``). A starred letter 
 dimensions: ``*b`` is ``b`` or ``b k``.
 """
 
-from reflow.flow.coupling import Coupling, couple
+from reflow.flow.coupling import Coupling, couple, give
 from reflow.flow.distance import SQUARED, Distance, InverseWeighted, PseudoHuber, Squared
 from reflow.flow.loss import Reduction, velocity_loss
 from reflow.flow.padding import ActionSpace, Extent, PaddingRule
@@ -69,6 +69,7 @@ __all__ = [
     "couple",
     "draw_identities",
     "get_solver",
+    "give",
     "integrate",
     "straight_path",
     "trajectory",

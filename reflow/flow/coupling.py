@@ -5,10 +5,11 @@ Left out: where noise comes from (`reflow.flow.random`), and storing couplings.
 
 from dataclasses import dataclass
 
-from jaxtyping import Bool, Float
+import torch
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from reflow.flow.padding import PaddingRule
+from reflow.flow.padding import ActionSpace, PaddingRule
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,48 @@ class Coupling:
             Of the same shapes; with two draws or more, no noise meets the action that it was carried to.
         """
         return Coupling(self.noise.roll(1, self.noise.ndim - 3), self.action, self.inside)
+
+    def given(self, count: Int[Tensor, "*b"], space: ActionSpace) -> "Coupling":
+        """The first actions of each chunk given: both ends are the action there, and the path stands still.
+
+        Args:
+            count: how many, 0 to ``h``.
+            space: where the padding of a given action begins.
+
+        Returns:
+            Of the same shapes. A given action's padding is zero at both ends, as :func:`give` writes it.
+        """
+        return Coupling(
+            give(self.noise, self.action, count, space),
+            give(self.action, self.action, count, space),
+            self.inside,
+        )
+
+
+def give(
+    noise: Float[Tensor, "*b h d"],
+    action: Float[Tensor, "*b h n"],
+    count: Int[Tensor, "*b"],
+    space: ActionSpace,
+) -> Float[Tensor, "*b h d"]:
+    """Noise whose first time steps are actions that are known already.
+
+    Their padding is zero, which no noise is: so a policy tells given actions from noise, and needs no further input
+    (:mod:`reflow.objectives.given`).
+
+    Args:
+        noise: at native width.
+        action: to be given; of its width the real dimensions are taken.
+        count: time steps that are given, 0 to ``h``.
+        space: where the padding begins.
+
+    Returns:
+        As the noise, which is not changed.
+    """
+    real = action[..., : space.action_dim]
+    known = torch.cat([real, torch.zeros_like(noise[..., space.action_dim :])], -1)
+    first = torch.arange(noise.shape[-2], device=noise.device) < count[..., None]
+    return torch.where(first[..., None], known, noise)
 
 
 def couple(randn: Float[Tensor, "*b h d"], endpoint: Float[Tensor, "*b h d"], rule: PaddingRule) -> Coupling:

@@ -12,9 +12,12 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from reflow.errors import UserError
-from reflow.flow import SQUARED, Distance, PaddingRule, velocity_loss
+from reflow.flow import SQUARED, Coupling, Distance, PaddingRule, velocity_loss
+from reflow.objectives.given import check_given
 from reflow.objectives.step import Actions, Step, check_actions
 from reflow.policies import FlowPolicy
+
+_GIVEN = 4  # the lane of uniform numbers that says how many
 
 
 @dataclass(frozen=True)
@@ -59,6 +62,7 @@ class Objective(nn.Module, ABC):
         actions: what noise is paired with: ``teacher``, its endpoint of that very noise; ``data``, the data's own
             action.
         distance: of an answer from its target.
+        rtc_training_max_delay: most first actions of a chunk that are given (:meth:`given`); 0 gives none.
     """
 
     tells_gap: bool = True
@@ -73,8 +77,13 @@ class Objective(nn.Module, ABC):
         draw_pool: int | None = None,
         actions: Actions = "teacher",
         distance: Distance = SQUARED,
+        rtc_training_max_delay: int = 0,
     ) -> None:
         super().__init__()
+        if rtc_training_max_delay < 0:
+            raise UserError(
+                f"objective.rtc_training_max_delay is {rtc_training_max_delay}; allowed: 0 (none is given) or more"
+            )
         if draws < 1:
             raise UserError(f"objective.draws is {draws}; allowed: 1 or more")
         if draw_pool is not None and draw_pool < draws:
@@ -84,9 +93,10 @@ class Objective(nn.Module, ABC):
             )
         check_actions(actions)
         self.draws, self.draw_pool, self.actions, self.distance = draws, draw_pool, actions, distance
-        if (
-            actions == "data"
-        ):  # deployment is held against the teacher, and the noise knew nothing of the action
+        self.rtc_training_max_delay = rtc_training_max_delay
+        # Deployment is held against the teacher, and the noise knew nothing of the data's action; where actions are
+        # given, it knew more.
+        if actions == "data" or rtc_training_max_delay:
             self.tells_gap = False
 
     @property
@@ -103,6 +113,15 @@ class Objective(nn.Module, ABC):
     def average_decay(self) -> float | None:
         """Decay per step of the averaged student that the objective wants as a target; None for no such student."""
         return None
+
+    def check(self, student: FlowPolicy, rule: PaddingRule) -> None:
+        """Asks whether a student can be trained with it, before anything is.
+
+        Raises:
+            UserError: actions are to be given that the student could not tell from noise.
+        """
+        if self.rtc_training_max_delay:
+            check_given(self.rtc_training_max_delay, student, rule)
 
     def prepare(self, student: FlowPolicy) -> None:
         """Gives the student's velocity parameters of this objective, before training.
@@ -125,6 +144,19 @@ class Objective(nn.Module, ABC):
         Args:
             teacher_calls: velocity calls of one endpoint, made live; 0 from a pair cache.
         """
+
+    def given(self, step: Step, pairs: Coupling, times: int = 1) -> Coupling:
+        """The pairs, the first actions of each chunk given: 0 to ``rtc_training_max_delay``, each as often.
+
+        Args:
+            step: the batch.
+            pairs: ``[b, k * times, h, d]``.
+            times: that each noise stands there in a row.
+        """
+        if not self.rtc_training_max_delay:
+            return pairs
+        count = (step.uniform(self.draws, _GIVEN) * (self.rtc_training_max_delay + 1)).long()
+        return pairs.given(count.repeat_interleave(times, 1), step.rule.space)
 
     def regress(
         self,

@@ -16,15 +16,21 @@ class Endpoint(Objective):
     learns one step and no more.
 
     Args:
-        draws, draw_pool, distance: see :class:`Objective`.
+        draws, draw_pool, distance, rtc_training_max_delay: see :class:`Objective`.
     """
 
-    def __init__(self, draws: int = 2, draw_pool: int | None = None, distance: Distance = SQUARED) -> None:
-        super().__init__(draws, draw_pool, distance=distance)
+    def __init__(
+        self,
+        draws: int = 2,
+        draw_pool: int | None = None,
+        distance: Distance = SQUARED,
+        rtc_training_max_delay: int = 0,
+    ) -> None:
+        super().__init__(draws, draw_pool, "teacher", distance, rtc_training_max_delay)
 
     def forward(self, step: Step) -> Loss:
         """Mean of ``|noise - v(noise, 1) - action|^2`` over the dimensions that enter the loss."""
-        pairs = step.pairs(self.draws, self.draw_pool, self.actions)
+        pairs = self.given(step, step.pairs(self.draws, self.draw_pool, self.actions))
         v_1 = step.velocity(pairs.noise, torch.ones(pairs.noise.shape[:2], device=pairs.noise.device))
         return self.regress(pairs.noise - v_1, pairs.action, step.rule)
 

@@ -19,6 +19,7 @@ class FlowMatching(Reflow):
         time: where on the path the student is trained.
         draws, draw_pool, distance: see :class:`Objective`.
         times: times per noise; of several numbers the largest.
+        rtc_training_max_delay: see :class:`Objective`; here it is the method of Black et al. 2025.
     """
 
     def __init__(
@@ -28,5 +29,6 @@ class FlowMatching(Reflow):
         draw_pool: int | None = None,
         times: int | Sequence[int] = 1,
         distance: Distance = SQUARED,
+        rtc_training_max_delay: int = 0,
     ) -> None:
-        super().__init__(time, draws, draw_pool, times, "data", distance)
+        super().__init__(time, draws, draw_pool, times, "data", distance, 0.0, rtc_training_max_delay)

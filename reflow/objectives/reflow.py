@@ -25,6 +25,7 @@ class Reflow(Objective):
         real_actions: share of the pairs below t = 1 whose action is the data's own (Lee et al. 2024, "Improving the
             Training of Rectified Flows", section 4.3). Never at t = 1: there the noise says nothing of such an
             action, and the student would learn the mean of all.
+        rtc_training_max_delay: see :class:`Objective`.
     """
 
     several_steps = True
@@ -38,8 +39,9 @@ class Reflow(Objective):
         actions: Actions = "teacher",
         distance: Distance = SQUARED,
         real_actions: float = 0.0,
+        rtc_training_max_delay: int = 0,
     ) -> None:
-        super().__init__(draws, draw_pool, actions, distance)
+        super().__init__(draws, draw_pool, actions, distance, rtc_training_max_delay)
         times = times if isinstance(times, int) else max(times, default=0)
         if times < 1:
             raise UserError(f"objective.times is {times}; allowed: 1 or more")
@@ -59,6 +61,7 @@ class Reflow(Objective):
         t = step.times(self.time, self.draws, self.times)
         if self.real_actions:
             pairs = self.mixed(step, pairs, t)
+        pairs = self.given(step, pairs, self.times)
         point = straight_path(pairs.noise, pairs.action, t)
         return self.regress(step.velocity(point.x_t, t), point.u_t, step.rule, inside=pairs.inside)
 

@@ -28,6 +28,7 @@ from reflow.policies.groups import (
     shares_prefix,
     train_groups,
 )
+from reflow.policies.joining import check_way, next_chunk
 from reflow.policies.locate import locate
 from reflow.policies.lora import low_rank_layers, merge_lora, with_lora
 from reflow.policies.processors import load_processors, saved_rename
@@ -54,6 +55,7 @@ __all__ = [
     "VelocityWays",
     "check_belongs",
     "check_statistics",
+    "check_way",
     "encodes_with_gradient",
     "find_folder",
     "fingerprint",
@@ -64,6 +66,7 @@ __all__ = [
     "locate",
     "low_rank_layers",
     "merge_lora",
+    "next_chunk",
     "parameter_groups",
     "policy_types",
     "prefix_parameters",

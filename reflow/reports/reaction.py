@@ -2,9 +2,13 @@
 
     reaction/<who>@<steps>/<latency>/n<actions>             share of episodes solved
     reaction/<who>@<steps>/<latency>/n<actions>/{low,high}  95 % Wilson interval
+    reaction/<who>@<steps>/<latency>/n<actions>/jump        largest change of a joint where a chunk takes over from
+                                                            the one before, in its unit, median of the episodes
+    reaction/<who>@<steps>/<latency>/n<actions>/jump_max    largest of all episodes
     reaction/<who>@<steps>/latency                          ms of a chunk, as measured; not always there
 
-A latency is ``measured`` or, in ms, ``100ms``. Left out: playing (``reflow.evaluation.reaction``).
+A latency is ``measured`` or, in ms, ``100ms``. Whose chunks follow one another by real-time chunking is
+``<who>@<steps>-guided`` or ``-trained``. Left out: playing (``reflow.evaluation.reaction``).
 """
 
 from __future__ import annotations
@@ -15,7 +19,7 @@ from dataclasses import dataclass
 from math import nan
 
 MEASURED = "measured"
-_ROW = re.compile(r"reaction/(\w+@\d+)/(measured|[\d.e+-]+ms)/n(\d+)$")
+_ROW = re.compile(r"reaction/(\w+@\d+(?:-\w+)?)/(measured|[\d.e+-]+ms)/n(\d+)$")
 
 
 @dataclass(frozen=True)
@@ -29,6 +33,7 @@ class ReactionRow:
         n_action_steps: actions played of each.
         rate: of success, in [0, 1].
         low, high: its 95 % Wilson interval.
+        jump: largest change of a joint where a chunk takes over, in its unit, median of the episodes; or nan.
     """
 
     name: str
@@ -38,6 +43,7 @@ class ReactionRow:
     rate: float
     low: float
     high: float
+    jump: float = nan
 
 
 def latency_name(ms: float) -> str:
@@ -51,8 +57,8 @@ def row_name(name: str, latency: str, n_action_steps: int) -> str:
 
 
 def measured_name(name: str) -> str:
-    """The figure of a contender's measured latency, in ms."""
-    return f"reaction/{name}/latency"
+    """The figure of a contender's measured latency, in ms, however its chunks follow one another."""
+    return f"reaction/{name.partition('-')[0]}/latency"
 
 
 def reaction_rows(metrics: Mapping[str, float]) -> list[ReactionRow]:
@@ -63,8 +69,8 @@ def reaction_rows(metrics: Mapping[str, float]) -> list[ReactionRow]:
             continue
         name, latency, actions = match.groups()
         ms = metrics[measured_name(name)] if latency == MEASURED else float(latency.removesuffix("ms"))
-        low, high = (metrics.get(f"{key}/{end}", nan) for end in ("low", "high"))
-        rows.append(ReactionRow(name, latency, ms, int(actions), rate, low, high))
+        low, high, jump = (metrics.get(f"{key}/{end}", nan) for end in ("low", "high", "jump"))
+        rows.append(ReactionRow(name, latency, ms, int(actions), rate, low, high, jump))
     return sorted(rows, key=lambda row: (*_place(row.name), row.ms, row.latency, row.n_action_steps))
 
 
@@ -79,5 +85,5 @@ def best_rows(rows: Iterable[ReactionRow]) -> list[ReactionRow]:
 
 
 def _place(name: str) -> tuple[bool, int]:
-    who, _, steps = name.partition("@")
+    who, _, steps = name.partition("-")[0].partition("@")
     return who != "teacher", -int(steps)

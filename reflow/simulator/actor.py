@@ -16,7 +16,7 @@ from lerobot.envs.utils import preprocess_observation
 from lerobot.utils.constants import ACTION, OBS_STATE
 
 from reflow.flow import Draws
-from reflow.policies import Batch, load_policy, load_processors, saved_rename
+from reflow.policies import Batch, check_way, load_policy, load_processors, next_chunk, saved_rename
 from reflow.simulator.delay import Timing
 from reflow.simulator.environment import EnvironmentSettings, check_look
 from reflow.simulator.journal import Key
@@ -44,13 +44,14 @@ class Actor(Protocol):
     def start(self, seed: int) -> None:
         """An episode begins, and with it the memory of this actor."""
 
-    def act(self, seen: Sequence[Observation], task: str) -> Sequence[np.ndarray]:
+    def act(self, seen: Sequence[Observation], task: str, left: int) -> Sequence[np.ndarray]:
         """The commands from now on, as many as can be played before those of the next look.
 
         Args:
             seen: its ``memory`` of observations, the present one last; each a batch of one, rendered. What an episode
                 has not yet had is its first one.
             task: the environment's instruction.
+            left: commands of its last answer that were not played yet.
 
         Returns:
             One or more, each [a] in physical units.
@@ -67,6 +68,7 @@ class Contender:
         num_steps: integration steps of each chunk, 1 or more.
         n_action_steps: actions played of each chunk; None for the policy's own number.
         delay: control steps from a look to its chunk, during which the world goes on; 0 where it waits.
+        rtc: how a chunk follows the one before (:mod:`reflow.policies.joining`); None: without knowing of it.
     """
 
     name: str
@@ -74,6 +76,7 @@ class Contender:
     num_steps: int
     n_action_steps: int | None = None
     delay: int = 0
+    rtc: str | None = None
 
     @property
     def label(self) -> str:
@@ -81,11 +84,12 @@ class Contender:
         label = f"{self.name}, {self.num_steps} step{'s' * (self.num_steps != 1)}"
         if self.n_action_steps is not None:
             label += f", {self.n_action_steps} action{'s' * (self.n_action_steps != 1)}"
-        return label + f", {self.delay} late" * (self.delay > 0)
+        label += f", {self.delay} late" * (self.delay > 0)
+        return label if self.rtc is None else f"{label}, {self.rtc}"
 
     def key(self, seed: int) -> Key:
         """Of its episode of a seed."""
-        return Key(self.name, self.num_steps, seed, self.n_action_steps, self.delay)
+        return Key(self.name, self.num_steps, seed, self.n_action_steps, self.delay, self.rtc)
 
 
 @dataclass(frozen=True)
@@ -137,15 +141,18 @@ class PolicyActor:
         """The same policy as a contender plays it, or at the steps that are asked for before each chunk."""
         self.name, self.num_steps = contender.name, contender.num_steps
         self.timing = Timing(contender.n_action_steps or self._flow.config.n_action_steps, contender.delay)
+        check_way(self._flow, contender.rtc)
+        self._rtc = contender.rtc
         self._next_steps = num_steps or (lambda: contender.num_steps)
         return self
 
     def start(self, seed: int) -> None:
         """Forgets the last episode."""
         self._seed, self._look = torch.tensor([seed]), 0
+        self._before: torch.Tensor | None = None  # the last chunk, normalised
         self._flow.policy.reset()
 
-    def act(self, seen: Sequence[Observation], task: str) -> list[np.ndarray]:
+    def act(self, seen: Sequence[Observation], task: str, left: int) -> list[np.ndarray]:
         """The chunk that the policy would play now, as far as it can be played."""
         self._flow.num_steps = self._next_steps()
         batch = self._batch(seen, task)
@@ -153,9 +160,19 @@ class PolicyActor:
             check_look(self.conditions.env, batch, self._flow.config, self.name)
         noise = self._flow.noise(self._draws, self._seed, torch.tensor([[self._look]]))[:, 0]
         self._look += 1
-        with torch.inference_mode():
-            chunk = self._flow.stock_chunk(batch, noise.to(self.conditions.device))
-        return [self._command(action) for action in chunk.transpose(0, 1)[: self.timing.reach]]
+        with torch.no_grad():  # and no inference mode: LeRobot's guidance asks for a gradient
+            chunk = self._chunk(batch, noise.to(self.conditions.device), left)
+            return [self._command(action) for action in chunk.transpose(0, 1)[: self.timing.reach]]
+
+    def _chunk(self, batch: Batch, noise: torch.Tensor, left: int) -> torch.Tensor:
+        before = self._before
+        if before is None:
+            chunk = self._flow.stock_chunk(batch, noise)
+        else:
+            unplayed = before[:, min(self.timing.reach or before.shape[1], before.shape[1]) - left :]
+            chunk = next_chunk(self._flow, batch, noise, unplayed, min(self.timing.delay, left), self._rtc)
+        self._before = chunk
+        return chunk
 
     def _batch(self, seen: Sequence[Observation], task: str) -> Batch:
         """The present, with state and cameras ``[1, memory, ...]`` where there is a past."""

@@ -33,6 +33,7 @@ class Key(NamedTuple):
     seed: int
     n_action_steps: int | None = None
     delay: int = 0
+    rtc: str | None = None
 
 
 class OtherEvaluationError(UserError):
@@ -53,6 +54,9 @@ class Episode:
         length: control steps played.
         n_action_steps: actions played of each chunk; None for the policy's own number.
         delay: control steps from a look to its chunk, during which the world went on.
+        rtc: how a chunk followed the one before; None: without knowing of it.
+        jumps: of each action dimension the largest change where a chunk takes over from the one before, in its unit;
+            empty where none did, or it was not noted.
     """
 
     contender: str
@@ -64,11 +68,13 @@ class Episode:
     length: int
     n_action_steps: int | None = None
     delay: int = 0
+    rtc: str | None = None
+    jumps: tuple[float, ...] = ()
 
     @property
     def key(self) -> Key:
         """What tells it from the other episodes of an evaluation."""
-        return Key(self.contender, self.num_steps, self.seed, self.n_action_steps, self.delay)
+        return Key(*(getattr(self, name) for name in Key._fields))
 
 
 class Journal:

@@ -107,7 +107,7 @@ class Expert:
         """Begins with the pushes of a seed."""
         self._seed, self._step = seed, 0
 
-    def act(self, seen: Sequence[Observation], task: str) -> list[np.ndarray]:
+    def act(self, seen: Sequence[Observation], task: str, left: int) -> list[np.ndarray]:
         """The next command with its push, float32 [4], as the environment executes it: in [-1, 1]."""
         with warnings.catch_warnings():  # it warns at every command that it leaves for others to clip
             warnings.simplefilter("ignore")

@@ -223,4 +223,5 @@ def _actions_file(folder: Path, key: Key) -> Path:
     told = f"{key.contender}-{key.num_steps}-{key.seed}"
     if key.n_action_steps is not None:
         told += f"-n{key.n_action_steps}"
-    return folder / ACTIONS / f"{told}{f'-late{key.delay}' * (key.delay > 0)}.safetensors"
+    told += f"-late{key.delay}" * (key.delay > 0)
+    return folder / ACTIONS / f"{told if key.rtc is None else f'{told}-{key.rtc}'}.safetensors"

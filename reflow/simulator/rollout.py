@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -92,7 +92,8 @@ class Player:
         """
         actor = self.actor(contender.folder).play_as(contender, num_steps)
         episode, actions = self.follow(actor, seed, watch, actor.timing, looks=looks)
-        return replace(episode, n_action_steps=contender.n_action_steps, delay=contender.delay), actions
+        played = {name: getattr(contender, name) for name in ("n_action_steps", "delay", "rtc")}
+        return replace(episode, **played), actions
 
     def actor(self, folder: Path) -> PolicyActor:
         """The policy of a folder, loaded once."""
@@ -128,6 +129,7 @@ class Player:
         memory: deque[Observation] = deque(maxlen=actor.memory)
         actions: list[np.ndarray] = []
         rewards: list[float] = []
+        seams: list[int] = []  # steps at which the first command of a chunk is played
         success, over, looked = False, False, 0
         limit = self._limit()
         while not over and len(actions) < limit:
@@ -138,8 +140,10 @@ class Player:
             if not ahead:
                 if looks is not None and looks == looked:
                     break
-                commands, ahead = timing.go_on(tuple(queue), actor.act(tuple(memory), self.instruction()))
+                new = actor.act(tuple(memory), self.instruction(), len(queue))
+                commands, ahead = timing.go_on(tuple(queue), new)
                 queue, length, looked = deque(commands), ahead, looked + 1
+                seams.append(len(actions) + timing.delay)
             ahead -= 1
             action = queue.popleft()
             if action is None:
@@ -163,6 +167,7 @@ class Player:
             max_reward=max(rewards),
             sum_reward=sum(rewards),
             length=len(actions),
+            jumps=_jumps(np.stack(actions), seams),
         )
         return episode, np.stack(actions).astype(np.float32)
 
@@ -200,6 +205,13 @@ class Player:
 
     def _frame(self) -> np.ndarray:
         return np.asarray(self.env.call("render")[0])
+
+
+def _jumps(actions: np.ndarray, seams: Sequence[int]) -> tuple[float, ...]:
+    """Of each action dimension the largest change where a chunk takes over from the one before; none without one."""
+    later = [step for step in seams[1:] if step < len(actions)]
+    changes = [np.abs(actions[step] - actions[step - 1]) for step in later]
+    return tuple(map(float, np.max(changes, axis=0))) if changes else ()
 
 
 def _unstable() -> tuple[type[Exception], ...]:

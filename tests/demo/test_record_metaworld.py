@@ -50,7 +50,7 @@ class Again:
     def start(self, seed: int) -> None:
         self.rest = iter(self.commands)
 
-    def act(self, seen: Sequence[Observation], task: str) -> list[np.ndarray]:
+    def act(self, seen: Sequence[Observation], task: str, left: int) -> list[np.ndarray]:
         self.seen.append(seen[-1])
         self.task = task
         return [next(self.rest)]

@@ -1,12 +1,15 @@
 """Success at a latency: who plays how late, what came of it, and latencies that are measured once."""
 
 from dataclasses import replace
+from math import isnan
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
 from reflow.data import LeRobotDataModule
+from reflow.errors import UserError
 from reflow.evaluation.measured import measured_latencies
 from reflow.evaluation.reaction import Trial, reaction_of, trials_of
 from reflow.evaluation.result_folder import LATENCIES, OtherResultsError, ResultFolder
@@ -18,6 +21,8 @@ from reflow.metrics.paired_score import tango_interval
 from reflow.policies import FlowPolicy, load_policy, load_processors, share_frozen
 from reflow.probes import Observations, Observed
 from reflow.probes.observations import episode_looks, load_rows
+from reflow.reports.figures.drawing import steps_name
+from reflow.reports.reaction import reaction_rows
 from reflow.simulator.actor import Contender
 from reflow.simulator.journal import Episode
 from tests.builders import make_dataset, make_teacher_folder, repo_id
@@ -90,6 +95,60 @@ def test_success_is_told_at_the_best_number_of_actions_and_compared_in_pairs(fol
     assert unfinished.comparisons[1].startswith("Unfinished, 4 of 5 planned pairs: student@1 at 40 ms (5 ")
     told = {name.rpartition("/")[2] for name in unfinished.metrics if "_vs_" in name}
     assert told == {"difference", "discordance", "planned_pairs"}
+
+
+def test_ways_in_which_chunks_follow_one_another_are_trials_of_their_own(folder: Path) -> None:
+    contenders = [Contender("teacher", folder, 10), Contender("student", folder, 1)]
+    trials = trials_of(contenders, [100], [None], {}, 50, [None, "guided", "trained"])
+    assert [trial.name for trial in trials] == [
+        "teacher@10",
+        "teacher@10-guided",
+        "student@1",
+        "student@1-guided",
+        "student@1-trained",  # the teacher was not trained for it
+    ]
+    assert trials[-1].figure == "reaction/student@1-trained/100ms/n5"
+    played = [episode for trial in trials for episode in episodes(trial.contender, [1, 0, 1])]
+    jumping = [
+        replace(one, jumps=(9.0, 0.1 * one.seed, 0.05)) if one.rtc == "trained" else one for one in played
+    ]
+    latencies = {"student@1": 19.0}
+    metrics = reaction_of(trials, jumping, latencies, PairedPlan(3), joints=(1, 2)).metrics
+    name = "reaction/student@1-trained/100ms/n5"
+    assert (metrics[f"{name}/jump"], metrics[f"{name}/jump_max"]) == (0.1, 0.2)  # of 0.05, 0.1 and 0.2
+    assert [key for key in metrics if key.endswith("/jump")] == [f"{name}/jump"]
+    assert "reaction/student@1-trained_vs_teacher@10/100ms/difference" in metrics
+    rows = {row.name: row for row in reaction_rows(metrics)}
+    assert list(rows) == [trial.name for trial in trials]
+    assert rows["student@1-trained"].jump == 0.1
+    assert isnan(rows["student@1"].jump)
+    assert steps_name("student@1-trained") == "student, 1 step, trained"
+    measured = trials_of(contenders, ["measured"], [None], {"teacher@10": 81.0, **latencies}, 50, ["guided"])
+    there = reaction_of(
+        measured,
+        [one for t in measured for one in episodes(t.contender, [1])],
+        latencies | {"teacher@10": 81.0},
+        PairedPlan(1),
+    )
+    assert {row.name: row.ms for row in reaction_rows(there.metrics)} == {
+        "teacher@10-guided": 81.0,
+        "student@1-guided": 19.0,
+    }
+
+
+@pytest.mark.parametrize(
+    ("given", "why"),
+    [
+        ({"rtc": "guided"}, r"rtc=guided is about what is played while a policy thinks; add a delay"),
+        ({"rtc": "soft", "delay": 100}, r"rtc is soft; allowed: null, guided or trained, or a list"),
+        ({"rtc": ["guided", "guided"], "delay": 100}, r"rtc is \['guided', 'guided'\]; allowed"),
+        ({"rtc": [], "delay": 100}, r"rtc is \[\]; allowed"),
+    ],
+)
+def test_ways_that_are_none_are_refused(given: dict[str, Any], why: str) -> None:
+    with pytest.raises(UserError, match=why):
+        SimulatorSettings(**given)
+    assert SimulatorSettings(rtc=[None, "trained"], delay=[100]).ways == (None, "trained")
 
 
 def test_the_margin_and_error_at_a_latency_are_the_plan_s(folder: Path) -> None:

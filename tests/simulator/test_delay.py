@@ -46,8 +46,8 @@ def watched(player: Player, contender: Contender, monkeypatch: pytest.MonkeyPatc
     chunks, looks, rendered = [], [], count()
     act, look = PolicyActor.act, player._look
 
-    def acting(self, seen, task):
-        chunks.append(np.stack(act(self, seen, task)))
+    def acting(self, seen, task, left):
+        chunks.append(np.stack(act(self, seen, task, left)))
         return list(chunks[-1])
 
     monkeypatch.setattr(PolicyActor, "act", acting)

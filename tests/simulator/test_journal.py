@@ -42,7 +42,7 @@ def test_goes_on_where_it_was(tmp_path):
 def test_a_line_is_on_the_disk_when_append_returns(tmp_path):
     with Journal(tmp_path, IDENTITY_A) as journal:
         journal.append(episode(0))
-        assert (tmp_path / EPISODES).read_text().endswith('"delay": 0}\n')
+        assert (tmp_path / EPISODES).read_text().endswith('"jumps": []}\n')
 
 
 @pytest.mark.parametrize("torn", [b'{"contender": "teac', b"{", json.dumps({"seed": 1}).encode()])

@@ -104,9 +104,9 @@ def test_a_memory_is_of_the_steps_before_a_look_whatever_is_played_meanwhile(fol
     act, look = PolicyActor.act, player._look
     player._look = lambda: (next(rendered), look())[1]
 
-    def acting(self, seen, task):
+    def acting(self, seen, task, left):
         remembered.append([one["agent_pos"][0] for one in seen])
-        return act(self, seen, task)
+        return act(self, seen, task, left)
 
     monkeypatch.setattr(PolicyActor, "act", acting)
     contender = Contender("student", folder, 2, delay=2)

@@ -216,7 +216,7 @@ class Idle:
     def start(self, seed):
         pass
 
-    def act(self, seen, task):
+    def act(self, seen, task, left):
         assert (seen, task) == ((), "Open a drawer")
         return [np.zeros(4, np.float32)]
 

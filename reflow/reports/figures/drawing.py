@@ -118,9 +118,10 @@ def steps_of(n: float) -> str:
 
 
 def steps_name(name: str) -> str:
-    """``student@1`` as people say it."""
-    who, _, steps = name.partition("@")
-    return f"{who}, {steps_of(int(steps))}"
+    """``student@1`` or ``student@1-guided`` as people say it."""
+    played, _, way = name.partition("-")
+    who, _, steps = played.partition("@")
+    return f"{who}, {steps_of(int(steps))}" + f", {way}" * bool(way)
 
 
 def percent(value: float) -> str:
