@@ -15,7 +15,15 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from reflow.cli import command, overrides, plain
-from reflow.config.evaluate import ALIASES, EVALUATE, RENAMED, check_delay, check_evaluation, offline_identity
+from reflow.config.evaluate import (
+    ALIASES,
+    EVALUATE,
+    RENAMED,
+    check_delay,
+    check_evaluation,
+    check_given,
+    offline_identity,
+)
 from reflow.config.inputs import open_inputs
 from reflow.config.parts import device_of, settings_of
 from reflow.data import LeRobotDataModule
@@ -69,6 +77,7 @@ def evaluate(config: DictConfig, overrides: Sequence[str] = ()) -> dict[str, flo
     results.check_owner()
     found = results.offline(identity)
     if env is not None:
+        check_given(folders.run, simulator, env.make_config().fps)
         plan, new = plan_in(folders.output, simulator.plan, read_episodes(folders.output))
         if new:
             check_unseen(folders.run, env.identity(), plan.seeds)

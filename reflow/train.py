@@ -80,8 +80,7 @@ def train(config: DictConfig, run_dir: Path) -> dict[str, float]:
         if metrics != found or not all(file.is_file() for file in (run.path / REPORT, run.student / CARD)):
             report_run(run.path)
             write_run_card(run.path)
-        hint = rtc_hint(run.student, step_counts(config)[0])
-        print_summary(metrics, run.path, hint=hint, already=True)
+        print_summary(metrics, run.path, hint=_hint(config, run), already=True)
         return metrics
 
     with run.alone(), going_on(run.goes_on):
@@ -120,8 +119,13 @@ def _distill(
     metrics = _play(config, run, metrics)
     report_run(run.path, trainer.loggers, trainer.global_step)
     write_run_card(run.path)
-    print_summary(metrics, run.path, hint=rtc_hint(run.student, step_counts(config)[0]))
+    print_summary(metrics, run.path, hint=_hint(config, run))
     return metrics
+
+
+def _hint(config: DictConfig, run: RunFolder) -> str | None:
+    given = config.objective.get("rtc_training_max_delay", 0)
+    return rtc_hint(run.student, step_counts(config)[0], given)
 
 
 def _rehearse(

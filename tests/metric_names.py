@@ -9,6 +9,7 @@ _LETTERS = {
     "WHO": "(teacher|student)",
     "PART": "(real|padding)",
     "JOINT": "[^/]+",
+    "WAY": "(-guided|-trained)?",
     "LATENCY": r"(measured|[\d.e+-]+ms)",
     "nN": r"n\d+",
     "n": r"\d+",

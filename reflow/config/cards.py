@@ -83,7 +83,7 @@ def card_of(run: Path, policy: str | None = None) -> Card:
         ),
         run=tuple(run_commands(named, carried := carried_folders(student), hub=policy is not None)),
         again=evaluate_command(policy, config, teacher, data),
-        rtc=rtc_hint(student, steps),
+        rtc=rtc_hint(student, steps, at(config, "objective.rtc_training_max_delay") or 0),
         folders=carried,
         licence=teacher.licence,
         base_model=(teacher.repo_id,) if teacher.repo_id else teacher.base_model,

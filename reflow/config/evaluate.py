@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import fields
+from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
@@ -10,14 +11,18 @@ from omegaconf import DictConfig, OmegaConf
 from reflow.cli import build, plain
 from reflow.config.checks import check_least
 from reflow.config.parts import COMMON, GONE, data_arguments
+from reflow.config.run_folder import RUN
+from reflow.config.saved import at
 from reflow.errors import UserError
 from reflow.evaluation.folders import Folders
 from reflow.evaluation.offline import OfflineSettings
 from reflow.evaluation.simulator_settings import SimulatorSettings
 from reflow.evaluation.viewer import check_viewer
+from reflow.files import read_object
 from reflow.policies import fingerprint
+from reflow.policies.joining import TRAINED
 from reflow.schema import keys_of, schema
-from reflow.simulator.delay import check_idle
+from reflow.simulator.delay import check_idle, control_steps
 from reflow.simulator.environment import EnvironmentSettings
 
 _LIMITS = {"lower": list[float] | None, "upper": list[float] | None, "limit_margin": float}
@@ -78,6 +83,34 @@ def check_delay(
     check_idle(env.idle)
     if simulator.measures and offline.latency_chunks == 0:
         raise UserError("latency_chunks=0 times nothing, and delay=measured needs it; give 1 or more, say 50")
+
+
+def check_given(run: Path | None, simulator: SimulatorSettings, fps: float) -> None:
+    """Refuses more given actions than a student was trained for, where its run says how many.
+
+    Args:
+        run: the folder that the student lies in; None where it has none.
+        simulator: what is played.
+        fps: control steps a second.
+
+    Raises:
+        UserError: it was never given any, or a delay is longer.
+    """
+    if TRAINED not in simulator.ways or run is None or not (run / RUN).is_file():
+        return
+    most = at(read_object(run / RUN), "objective.rtc_training_max_delay") or 0
+    if not most:
+        raise UserError(
+            f"rtc={TRAINED}: the student of {run} was not trained to be given actions; train one that is "
+            "(objective.rtc_training_max_delay=10, in control steps), or leave it out"
+        )
+    given = {delay: control_steps(delay, fps) for delay in simulator.delays if not isinstance(delay, str)}
+    if long := [delay for delay, steps in given.items() if steps > most]:
+        raise UserError(
+            f"rtc={TRAINED} with delay={long[0]}: {given[long[0]]} control steps at {fps:g} a second, and the "
+            f"student of {run} was given at most {most} actions; train one that is given as many "
+            f"(objective.rtc_training_max_delay={given[long[0]]}), or ask for shorter delays"
+        )
 
 
 def offline_identity(config: DictConfig, folders: Folders) -> dict[str, Any]:

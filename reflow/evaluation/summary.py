@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from math import isfinite
 from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
 
-from reflow.reports.reaction import MEASURED, best_rows, reaction_rows
+from reflow.reports.reaction import MEASURED, ReactionRow, best_rows, reaction_rows
 from reflow.reports.verdict import conclusion_of, held_against
 from reflow.simulator.success import Success
 
@@ -119,36 +119,30 @@ def _success(success: Success) -> Table:
 
 
 def _reaction(metrics: Mapping[str, float]) -> Table:
-    rows = best_rows(reaction_rows(metrics))
-    latencies = {
-        row.latency: row.ms for row in sorted(rows, key=lambda row: (row.latency != MEASURED, row.ms))
-    }
-    table = Table(
-        "",
-        *latencies,
-        title="success by latency of a chunk (actions played of each)",
+    return _by_latency(
+        "success by latency of a chunk (actions played of each)",
+        best_rows(reaction_rows(metrics)),
+        lambda row: f"{row.rate:.1%} ({row.n_action_steps})",
     )
-    for name in dict.fromkeys(row.name for row in rows):
-        own = {row.latency: row for row in rows if row.name == name}
-        cells = [
-            f"{own[key].rate:.1%} ({own[key].n_action_steps})" if key in own else "-" for key in latencies
-        ]
-        label = f"{name}, {own[MEASURED].ms:.4g} ms" if MEASURED in own else name
-        table.add_row(label, *cells)
-    return table
 
 
 def _jumps(metrics: Mapping[str, float]) -> Table:
-    rows = [row for row in reaction_rows(metrics) if isfinite(row.jump)]
-    columns = list(dict.fromkeys((row.ms, row.latency, row.n_action_steps) for row in rows))
-    table = Table(
-        "",
-        *(f"{latency}, {actions} actions" for _, latency, actions in sorted(columns)),
-        title="largest jump of a joint from one chunk to the next (median episode)",
+    return _by_latency(
+        "largest jump of a joint between chunks there (median episode)",
+        [row for row in best_rows(reaction_rows(metrics)) if isfinite(row.jump)],
+        lambda row: f"{row.jump:.3g}",
     )
+
+
+def _by_latency(title: str, rows: Sequence[ReactionRow], cell: Callable[[ReactionRow], str]) -> Table:
+    latencies = {
+        row.latency: row.ms for row in sorted(rows, key=lambda row: (row.latency != MEASURED, row.ms))
+    }
+    table = Table("", *latencies, title=title)
     for name in dict.fromkeys(row.name for row in rows):
-        own = {(row.ms, row.latency, row.n_action_steps): row.jump for row in rows if row.name == name}
-        table.add_row(name, *(f"{own[key]:.3g}" if key in own else "-" for key in sorted(columns)))
+        own = {row.latency: row for row in rows if row.name == name}
+        label = f"{name}, {own[MEASURED].ms:.4g} ms" if MEASURED in own else name
+        table.add_row(label, *(cell(own[key]) if key in own else "-" for key in latencies))
     return table
 
 

@@ -100,7 +100,7 @@ def _guidance(flow: FlowPolicy, delay: int) -> Iterator[int]:
         usual,
         max_guidance_weight=min(flow.num_steps, usual.max_guidance_weight),
         # What lies beyond is left alone, and what will be played lies beyond the delay.
-        execution_horizon=max(2 * delay, usual.execution_horizon),
+        execution_horizon=min(max(2 * delay, usual.execution_horizon), flow.space.chunk_size),
     )
     try:
         policy.config.rtc_config = asked

@@ -37,19 +37,30 @@ def is_guided(config: Any) -> bool:
     return hasattr(config, RTC_CONFIG)
 
 
-def rtc_hint(folder: Path, num_steps: int) -> str | None:
+def rtc_hint(folder: Path, num_steps: int, given: int = 0) -> str | None:
     """What whoever deploys a student has to know of real-time chunking, in a line.
 
     Args:
         folder: of the student.
         num_steps: its integration steps.
+        given: first actions of a chunk that it was trained to be given; 0: none.
 
     Returns:
-        The line with the flag; None where LeRobot does not guide such a policy, its default weight fits, or the
-        student is no longer there.
+        The line with the flag; None where LeRobot does not guide such a policy, or its default weight fits, and none
+        is given, or the student is no longer there.
     """
     flag, file = rtc_flag(num_steps), folder / CONFIG
     config = read_json(file) if file.is_file() else None
-    if flag is None or not isinstance(config, dict) or RTC_CONFIG not in config:
+    if not isinstance(config, dict):
         return None
-    return f"lerobot-rollout --inference.type=rtc needs {flag} with it (LeRobot's default makes it jump)"
+    said = []
+    if flag is not None and RTC_CONFIG in config:
+        said.append(
+            f"lerobot-rollout --inference.type=rtc needs {flag} with it (LeRobot's default makes it jump)"
+        )
+    if given:
+        said.append(
+            f"trained to be given up to {given} first actions through predict_action_chunk(batch, noise=...), "
+            "without guidance (docs/runtimes.md of reflow)"
+        )
+    return "; ".join(said) or None

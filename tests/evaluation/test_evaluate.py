@@ -17,7 +17,9 @@ from safetensors.numpy import load_file
 import reflow.evaluate
 from reflow import cli
 from reflow.config import run_directory
+from reflow.config.evaluate import check_given
 from reflow.config.parts import settings_of
+from reflow.config.run_folder import RUN
 from reflow.data import LeRobotDataModule
 from reflow.data.robot import Robot
 from reflow.demo.pick_env import pick_environment
@@ -266,6 +268,30 @@ def test_in_a_world_that_goes_on(tmp_path: Path, run: Evaluate, capsys: pytest.C
     episodes = (out / "episodes.jsonl").stat().st_mtime_ns
     assert run(*play, *late) == metrics
     assert (out / "episodes.jsonl").stat().st_mtime_ns == episodes
+    joined = run(*play, "delay=60", "n_action_steps=2", "rtc=[null,guided,trained]")
+    assert {"reaction/teacher@2-guided/60ms/n2", "reaction/student@1-trained/60ms/n2/jump"} <= joined.keys()
+    assert "reaction/teacher@2-trained/60ms/n2" not in joined
+    assert undocumented(joined) == []
+    assert "largest jump of a joint between chunks" in " ".join(capsys.readouterr().out.split())
+    assert "student, 1 step, trained" in (out / "report.html").read_text()
+
+
+def test_more_given_actions_than_a_student_was_trained_for_are_refused(tmp_path: Path) -> None:
+    asked = SimulatorSettings(rtc=[None, "trained"], delay=[60, "measured", 300])
+    write_json(tmp_path / RUN, {"objective": {"rtc_training_max_delay": 10}})
+    with pytest.raises(
+        UserError, match=r"delay=300: 15 control steps at 50 a second, .*at most 10 actions; .*=15"
+    ):
+        check_given(tmp_path, asked, 50.0)
+    write_json(tmp_path / RUN, {"objective": {"rtc_training_max_delay": 15}})
+    check_given(tmp_path, asked, 50.0)
+    write_json(tmp_path / RUN, {"objective": {}})  # of before there was such a thing
+    with pytest.raises(
+        UserError, match=r"rtc=trained: the student of .* was not trained to be given actions"
+    ):
+        check_given(tmp_path, asked, 50.0)
+    check_given(tmp_path, SimulatorSettings(rtc="guided", delay=300), 50.0)
+    check_given(None, asked, 50.0)  # a policy folder says nothing of its training
 
 
 def test_a_student_of_another_teacher(run: Evaluate, tmp_path: Path) -> None:
@@ -326,6 +352,7 @@ def test_an_output_folder_that_cannot_be_written(run: Evaluate, tmp_path: Path) 
             "delay=[30,measured] env=pick latency_chunks=0",
             r"latency_chunks=0 times nothing, and delay=measured needs it",
         ),
+        ("rtc=guided env=pick", r"rtc=guided is about what is played while a policy thinks; add a delay"),
         ("output=x", r"output=\.\.\. is now run_dir"),
         ("seed=-1", r"seed=-1; allowed: 0 or more"),
         ("data.val_frames=0", r"data\.val_frames=0; allowed: 1 or more"),

@@ -71,19 +71,19 @@ def test_what_lerobot_converts_for_aloha_is_given_as_the_flow_has_it(tmp_path: P
     torch.testing.assert_close(given[..., :14], flow_space[..., :14], rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize(("num_steps", "delay"), [(1, 4), (1, 11), (2, 4), (12, 4)])
+@pytest.mark.parametrize(("num_steps", "delay"), [(1, 4), (1, 11), (1, 15), (2, 4), (12, 4)])
 def test_guidance_is_lerobot_s_at_the_weight_and_horizon_that_fit(
     folder: Path, num_steps: int, delay: int
 ) -> None:
     """The runtime's own call, on a policy that was loaded for it; afterwards ours is unguided again."""
     guided, flow = load_policy(folder), load_policy(folder)
     guided.num_steps = flow.num_steps = num_steps
-    horizon = max(10, 2 * delay)
+    horizon = min(max(10, 2 * delay), CHUNK)
     guided.policy.config.rtc_config = RTCConfig(
         max_guidance_weight=min(num_steps, 10), execution_horizon=horizon
     )
     guided.policy.init_rtc_processor()
-    batch, noise, left = make_batch(flow), numbers(2, CHUNK, 32), numbers(2, horizon + 2, 14, seed=1)
+    batch, noise, left = make_batch(flow), numbers(2, CHUNK, 32), numbers(2, CHUNK, 14, seed=1)
     with torch.no_grad():
         plain = flow.stock_chunk(batch, noise)
         theirs = guided.policy.predict_action_chunk(

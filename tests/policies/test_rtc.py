@@ -74,6 +74,8 @@ def test_whoever_deploys_a_student_is_told(folder: Path, tmp_path: Path) -> None
     assert RTC_FLAG in str(rtc_hint(folder, 1))
     assert "max_guidance_weight=2" in str(rtc_hint(folder, 2))
     assert rtc_hint(folder, 10) is rtc_hint(tmp_path / "gone", 1) is None
+    assert "given up to 7 first actions" in str(rtc_hint(folder, 10, given=7))
+    assert str(rtc_hint(folder, 1, given=7)).startswith(str(rtc_hint(folder, 1)))
     plain = shutil.copytree(folder, tmp_path / "other")
     config = json.loads((plain / "config.json").read_text())
     del config["rtc_config"]  # as of a policy that LeRobot does not guide
