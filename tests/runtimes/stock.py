@@ -24,6 +24,7 @@ import numpy as np
 from jaxtyping import Float
 
 from reflow.demo.dataset import TASK
+from tests.processes import end
 
 HERE = Path(__file__).parent
 GRIPPERS = (6, 13)
@@ -172,12 +173,7 @@ class Bench:
             try:
                 yield process
             finally:
-                process.terminate()
-                try:
-                    process.wait(10)
-                except subprocess.TimeoutExpired:
-                    process.kill()
-                    process.wait()
+                end(process, 10)
 
     def _to_its_end(self, *command: str) -> Played:
         self.record.unlink(missing_ok=True)
@@ -187,9 +183,9 @@ class Bench:
         return self._played(self._said("runtime"))
 
     def _wait(self, process: subprocess.Popen[bytes], name: str, there: Callable[[], bool]) -> None:
-        end = time.monotonic() + LIMIT
+        deadline = time.monotonic() + LIMIT
         while not there():
-            if process.poll() is not None or time.monotonic() > end:
+            if process.poll() is not None or time.monotonic() > deadline:
                 raise RuntimeFailedError(self._said(name))
             time.sleep(0.2)
 

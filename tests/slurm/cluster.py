@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from tests.processes import end
 from tests.slurm.settings import ACCOUNT, GRES_CONF, PASSWORD, SLURM_CONF, SLURMDBD_CONF
 
 PACKAGES = [
@@ -239,9 +240,4 @@ def _daemon(
             raise RuntimeError(f"{late}:\n{log.read_text()[-2000:]}") from late
         yield
     finally:
-        process.terminate()
-        try:
-            process.wait(30)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+        end(process, 30)
