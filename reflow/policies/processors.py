@@ -22,6 +22,7 @@ from reflow.policies.files import POSTPROCESSOR, PREPROCESSOR, PROCESSORS, RENAM
 from reflow.policies.foreign import about
 from reflow.policies.hub_code import HubCodeError, hub_code_in
 from reflow.policies.statistics import NEEDED, check_statistics
+from reflow.policies.steps import check_steps
 from reflow.policies.stock import (
     FeatureType,
     NormalizationMode,
@@ -31,7 +32,6 @@ from reflow.policies.stock import (
     make_pre_post_processors,
     registered_name,
 )
-from reflow.policies.whole import check_steps
 
 
 def load_processors(

@@ -32,7 +32,8 @@ from reflow.evaluation.result_folder import ResultFolder
 from reflow.evaluation.simulator_settings import SimulatorSettings
 from reflow.files import json_in, read_metrics
 from reflow.policies import FlowPolicy, find_folder, load_policy, load_processors
-from reflow.policies.whole import check_steps, check_weights
+from reflow.policies.steps import check_steps
+from reflow.policies.weights import check_weights
 from reflow.reports.compare import compare
 from reflow.reports.folder import content_of_run, load_arrays, report_on
 from reflow.simulator.journal import Journal, read_episodes

@@ -24,7 +24,7 @@ from reflow.policies.files import ADAPTER, ADAPTER_CONFIG, CONFIG, WEIGHTS, Poli
 from reflow.policies.folder import bare_policy
 from reflow.policies.locate import descend, fetch_base
 from reflow.policies.registry import get_adapter
-from reflow.policies.whole import check_weights
+from reflow.policies.weights import check_weights
 from reflow.quiet import unprinted
 
 _BASE = "base_model_name_or_path"
