@@ -98,8 +98,8 @@ def check_given(run: Path | None, simulator: SimulatorSettings, fps: float) -> N
     """
     if TRAINED not in simulator.ways or run is None or not (run / RUN).is_file():
         return
-    most = at(read_object(run / RUN), "objective.rtc_training_max_delay") or 0
-    if not most:
+    most = at(read_object(run / RUN), "objective.rtc_training_max_delay")
+    if not isinstance(most, int) or not most:
         raise UserError(
             f"rtc={TRAINED}: the student of {run} was not trained to be given actions; train one that is "
             "(objective.rtc_training_max_delay=10, in control steps), or leave it out"

@@ -8,6 +8,7 @@ import json
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from dataclasses import asdict
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,9 @@ from hypothesis import strategies as st
 from safetensors.torch import save
 
 from reflow.config.curves import read_curves
+from reflow.config.evaluate import check_given
 from reflow.config.evaluations import read_evaluations
+from reflow.config.origin import DataOrigin, Origin, TeacherOrigin, read_origin
 from reflow.config.run_folder import RunFolder
 from reflow.config.runs import read_runs
 from reflow.data import load_metadata
@@ -252,6 +255,33 @@ def test_data_sets(whole_data: Path, here: Path, data: st.DataObject) -> None:
     (root / "meta" / name).write_text(json.dumps(data.draw(like(whole))))
     with suppress(UserError):
         load_metadata("local/set", root)
+
+
+ORIGIN = asdict(
+    Origin(
+        TeacherOrigin(
+            "ME/POLICY", "smolvla", "aa", 10, "ME/POLICY", "bb", {"model.safetensors": "cc"}, ("ME/BASE",)
+        ),
+        (DataOrigin("ME/DATA", "dd", tasks=("pick",), robot="arms", fps=10),),
+        "two CPU cores",
+    )
+)
+
+
+@few
+@given(origin=like(json.loads(json.dumps(ORIGIN))))
+def test_origins(here: Path, origin: Any) -> None:
+    (here / "origin.json").write_text(json.dumps(origin))
+    with suppress(UserError):
+        read_origin(here)
+
+
+@few
+@given(run=like({"objective": {"rtc_training_max_delay": 3}}) | anything)
+def test_runs_of_students_that_are_given_actions(here: Path, run: Any) -> None:
+    (here / "run.json").write_text(json.dumps(run))
+    with suppress(UserError):
+        check_given(here, SimulatorSettings(rtc="trained", delay=60), 50.0)
 
 
 SHARD = save({"endpoint": torch.ones(3, 2), "other": torch.zeros(3, dtype=torch.int64)})
