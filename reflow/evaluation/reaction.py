@@ -79,17 +79,17 @@ def trials_of(
         action_steps: actions played of each chunk; None for the policy's own number.
         latencies: measured, in ms, by ``teacher@10``.
         fps: control steps a second.
-        ways: in which a chunk follows the one before; students alone are trained for one.
+        ways: in which a chunk follows the one before. Students alone are trained for one; where it is the only
+            one, the teacher plays without.
     """
+    untrained = [way for way in ways if way != TRAINED] or [None]
     own = {one.folder: PreTrainedConfig.from_pretrained(one.folder).n_action_steps for one in contenders}
     trials: dict[Trial, None] = {}
     for delay in delays:
         for one in contenders:
             ms = latencies[f"{one.name}@{one.num_steps}"] if delay == MEASURED else float(delay)
             late, latency = control_steps(ms, fps), MEASURED if delay == MEASURED else latency_name(ms)
-            for n, way in product(action_steps, ways):
-                if way == TRAINED and one.name == "teacher":
-                    continue
+            for n, way in product(action_steps, untrained if one.name == "teacher" else ways):
                 timed = Contender(one.name, one.folder, one.num_steps, n or own[one.folder], late, way)
                 trials[Trial(timed, latency)] = None
     return list(trials)

@@ -41,7 +41,7 @@ class SimulatorSettings:
             list; None for a world that waits.
         rtc: how a chunk follows the one before, where there is a delay (:mod:`reflow.policies.joining`): ``guided``,
             ``trained``, or a list; None: without knowing of it. ``trained`` is for students; the teacher plays in the
-            other ways.
+            others, or without.
         videos: of so many of the first seeds, or of a list of seeds.
         videos_of: ``all``, or only those that ``differ``: exactly one of the first student and the first teacher
             succeeded.

@@ -108,6 +108,8 @@ def test_ways_in_which_chunks_follow_one_another_are_trials_of_their_own(folder:
         "student@1-trained",  # the teacher was not trained for it
     ]
     assert trials[-1].figure == "reaction/student@1-trained/100ms/n5"
+    alone = trials_of(contenders, [100], [None], {}, 50, ["trained"])
+    assert [trial.name for trial in alone] == ["teacher@10", "student@1-trained"]
     played = [episode for trial in trials for episode in episodes(trial.contender, [1, 0, 1])]
     jumping = [
         replace(one, jumps=(9.0, 0.1 * one.seed, 0.05)) if one.rtc == "trained" else one for one in played
