@@ -15,7 +15,7 @@ from reflow.reports.theme import drawing, themed_svg
 from reflow.reports.video import video_elements
 
 _FIGURES = (  # anchor, title, figures
-    ("simulator", "In the simulator", ("success", "reaction")),
+    ("simulator", "In the simulator", ("success", "reaction", "jumps")),
     ("endpoint", "Where integration ends", ("endpoint_error", "joint_error")),
     ("flow", "The flow of one observation", ("flow", "straightness")),
     ("velocity", "Velocity error", ("velocity_error",)),

@@ -62,7 +62,7 @@ def measured_name(name: str) -> str:
 
 
 def reaction_rows(metrics: Mapping[str, float]) -> list[ReactionRow]:
-    """All rows: by contender, teacher first, more steps first; then by latency, then by number of actions."""
+    """All rows: by contender (teacher first, more steps first, no real-time chunking first), latency, actions."""
     rows = []
     for key, rate in metrics.items():
         if (match := _ROW.match(key)) is None:
@@ -84,6 +84,7 @@ def best_rows(rows: Iterable[ReactionRow]) -> list[ReactionRow]:
     return list(best.values())
 
 
-def _place(name: str) -> tuple[bool, int]:
-    who, _, steps = name.partition("-")[0].partition("@")
-    return who != "teacher", -int(steps)
+def _place(name: str) -> tuple[bool, int, str]:
+    played, _, way = name.partition("-")
+    who, _, steps = played.partition("@")
+    return who != "teacher", -int(steps), way

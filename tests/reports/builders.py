@@ -49,7 +49,7 @@ def make_metrics() -> dict[str, float]:
             for actions, less in ((10, 0.0), (50, 0.1)):
                 figure = f"reaction/{name}/{latency}/n{actions}"
                 metrics |= {figure: rate - less, f"{figure}/low": rate - less - 0.03}
-                metrics[f"{figure}/high"] = rate - less + 0.03
+                metrics |= {f"{figure}/high": rate - less + 0.03, f"{figure}/jump": 0.4 - less}
     random = np.random.default_rng(1)
     for joint in JOINTS:
         metrics[f"straightness/joint/{joint}"] = float(random.uniform(0.02, 0.15))

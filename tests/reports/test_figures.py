@@ -40,6 +40,7 @@ NEEDS = {
     "success": "success",
     "latency": "latency",
     "reaction": "reaction/",
+    "jumps": "reaction/",
     "endpoint_error": "student/endpoint_error",
     "straightness": "straightness/joint/",
     "distribution": "distribution/",
@@ -87,6 +88,26 @@ def test_success_against_latency_is_told_twice_and_the_second_time_by_the_studen
     }
     (axes,) = draw(replace(EMPTY, metrics=alone))["reaction"].figure.axes
     assert axes.get_title(loc="left") == "at the same latency"
+
+
+def test_jumps_are_drawn_at_the_number_of_actions_that_solves_most() -> None:
+    metrics = dict(make_metrics())
+    names = ("student@1", "student@1-guided", "student@1-trained")
+    for place, name in enumerate(names):
+        for latency in ("0ms", "100ms"):
+            for actions, rate in ((10, 0.6), (50, 0.5)):
+                figure = f"reaction/{name}/{latency}/n{actions}"
+                metrics |= {figure: rate, f"{figure}/jump": place + actions / 100 + (latency == "100ms") / 10}
+    figures = draw(replace(EMPTY, metrics=metrics))
+    (axes,) = figures["jumps"].figure.axes
+    lines = {line.get_label(): line for line in axes.get_lines() if not line.get_label().startswith("_")}
+    students = ["student, 1 step", "student, 1 step, guided", "student, 1 step, trained"]
+    assert list(lines) == ["teacher, 10 steps", *students]
+    np.testing.assert_allclose(lines["student, 1 step, trained"].get_ydata(), [2.1, 2.2])
+    legend = figures["reaction"].figure.legends[0]
+    assert [text.get_text() for text in legend.get_texts()] == list(lines)
+    figures["reaction"].figure.canvas.draw()
+    assert legend.get_window_extent().x1 <= figures["reaction"].figure.bbox.x1
 
 
 def test_png_files(tmp_path: Path) -> None:

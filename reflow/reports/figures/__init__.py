@@ -22,6 +22,7 @@ from reflow.reports.figures.joints import (
     draw_motion,
     draw_straightness,
 )
+from reflow.reports.figures.jumps import draw_jumps
 from reflow.reports.figures.padding import draw_padding
 from reflow.reports.figures.reaction import draw_reaction
 from reflow.reports.figures.velocity import draw_velocity_error
@@ -32,6 +33,7 @@ __all__ = ["FIGURES", "Drawing", "draw", "matplotlib_figures", "write_figures"]
 FIGURES: dict[str, Callable[[Content], Drawing | None]] = {
     "success": draw_success,
     "reaction": draw_reaction,
+    "jumps": draw_jumps,
     "endpoint_error": draw_endpoint_error,
     "joint_error": draw_joint_error,
     "velocity_error": draw_velocity_error,

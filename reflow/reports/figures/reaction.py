@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from matplotlib.axes import Axes
-from matplotlib.ticker import FixedLocator, NullLocator
 
 from reflow.reports.content import Content
+from reflow.reports.figures.by_latency import columns_of, scale, styles, waiting
 from reflow.reports.figures.drawing import (
     Drawing,
     legend_above,
@@ -16,13 +16,9 @@ from reflow.reports.figures.drawing import (
     percent,
     short,
     steps_name,
-    who_color,
 )
 from reflow.reports.reaction import MEASURED, ReactionRow, best_rows, measured_name, reaction_rows
 from reflow.reports.theme import color
-
-_DASHES = ("solid", (0, (4, 2)), (0, (1, 1.5)), (0, (5, 1.5, 1, 1.5)))
-_MARKS = (1, 3)  # ticks of a decade
 
 
 def draw_reaction(content: Content) -> Drawing | None:
@@ -51,7 +47,7 @@ def draw_reaction(content: Content) -> Drawing | None:
             f"and each other one as many times more as measured here ({costs}); a straight line is drawn between "
             "what was played."
         )
-    legend_above(grid[0, 0])
+    legend_above(grid[0, 0], columns_of(names))
     return Drawing(
         figure,
         "Share of episodes solved while the world goes on as the policy thinks, with 95 % Wilson bands, at the "
@@ -71,8 +67,8 @@ def _panel(
     place: Callable[[ReactionRow], float],
 ) -> None:
     late = [place(row) for row in rows if row.ms > 0]
-    start = min(late, default=10.0) / 2.5  # where a world that waits stands, which no logarithm reaches
-    for name, style in _styles(names).items():
+    start = waiting(late)
+    for name, style in styles(names).items():
         own = [row for row in best if row.name == name]
         at = [place(row) if row.ms > 0 else start for row in own]
         axes.fill_between(
@@ -107,35 +103,9 @@ def _panel(
             alpha=0.4,
             zorder=1,
         )
-    _scale(axes, late, start if any(row.ms == 0 for row in rows) else None)
-
-
-def _styles(names: Sequence[str]) -> Mapping[str, dict[str, Any]]:
-    """Colour by policy; of each, the more steps the more solid."""
-    found: dict[str, dict[str, Any]] = {}
-    for name in names:
-        before = sum(other.partition("@")[0] == name.partition("@")[0] for other in found)
-        found[name] = {"color": who_color(name), "linestyle": _DASHES[before % len(_DASHES)]}
-    return found
-
-
-def _scale(axes: Axes, late: Sequence[float], waits: float | None) -> None:
-    axes.set_xscale("log")
-    decades = range(-3, 7)
-    ticks = [mark * 10.0**decade for decade in decades for mark in _MARKS]
-    low, high = min(late, default=10.0) / 1.3, max(late, default=10.0) * 1.3
-    shown = [tick for tick in ticks if low <= tick <= high]
-    places, labels = list(shown), [f"{tick:,g}" for tick in shown]
-    if waits is not None:
-        places, labels = [waits, *places], ["0", *labels]
-        axes.axvline(waits * 1.5, color=color("line"), linewidth=0.9, linestyle=(0, (2, 3)), zorder=0)
-    axes.xaxis.set_major_locator(FixedLocator(places))
-    axes.xaxis.set_minor_locator(NullLocator())
-    axes.set_xticks(places, labels)
-    axes.set_xlim((waits or low) / 1.25, high)
+    scale(axes, late, start if any(row.ms == 0 for row in rows) else None)
     axes.set_ylim(0, 1.04)
     axes.yaxis.set_major_formatter(lambda rate, _: f"{100 * rate:.0f} %")
-    axes.grid()
 
 
 def _told(best: Sequence[ReactionRow]) -> str:
