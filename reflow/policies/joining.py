@@ -16,6 +16,7 @@ import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from lerobot.policies.rtc import RTCConfig
+from lerobot.utils.constants import OBS_STATE
 from torch import Tensor
 
 from reflow.errors import UserError
@@ -67,7 +68,8 @@ def next_chunk(
         return flow.stock_chunk(batch, noise)
     if way == TRAINED:
         return flow.stock_chunk(batch, given_noise(flow, noise, left, delay))
-    copies = {key: value.clone() if isinstance(value, Tensor) else value for key, value in batch.items()}
+    # Of what it is given LeRobot writes into the state alone, where it converts it for ALOHA.
+    copies = {key: value.clone() if key == OBS_STATE else value for key, value in batch.items()}
     with _guidance(flow, delay) as horizon:
         ahead = F.pad(left[:, :horizon], (0, 0, 0, max(0, horizon - left.shape[1])))  # as the runtime does
         return flow.policy.predict_action_chunk(
