@@ -162,7 +162,7 @@ class PolicyActor:
         self._look += 1
         with torch.no_grad():  # and no inference mode: LeRobot's guidance asks for a gradient
             chunk = self._chunk(batch, noise.to(self.conditions.device), left)
-            return [self._command(action) for action in chunk.transpose(0, 1)[: self.timing.reach]]
+        return [self._command(action) for action in chunk.transpose(0, 1)[: self.timing.reach]]
 
     def _chunk(self, batch: Batch, noise: torch.Tensor, left: int) -> torch.Tensor:
         before = self._before
